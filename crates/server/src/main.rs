@@ -1,0 +1,2 @@
+//! The binary `postroom`.
+fn main() {}

@@ -1,0 +1,8 @@
+//! What std lacks: a byte reader that can't panic, the checksum of stored bytes, a clock that can
+//! be replaced, and the switch for planted faults. Knows nothing of messages.
+
+pub mod checksum;
+pub mod clock;
+pub mod fault;
+pub mod reader;
+pub mod varint;
