@@ -1,2 +1,42 @@
-//! The project's own checks and chores.
-fn main() {}
+//! The project's own checks and chores: `cargo xtask <command>`.
+#![expect(clippy::print_stdout, reason = "a tool for the terminal")]
+
+mod licences;
+mod tidy;
+
+mod checkout;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+The project's own checks and chores.
+
+  cargo xtask test [--long]   everything, in the order that fails soonest
+  cargo xtask tidy            the rules of the house: layers, file length, names, docs
+  cargo xtask licences        every dependency's licence is one we accept
+  cargo xtask faults          every planted fault is caught by some test
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["tidy"] => tidy::run(),
+        ["licences"] => licences::run(),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprintln!("xtask: don't know `{}`\n\n{USAGE}", arguments.join(" "));
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(report) => {
+            eprintln!("{report}");
+            ExitCode::FAILURE
+        }
+    }
+}

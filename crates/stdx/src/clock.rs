@@ -30,7 +30,9 @@ pub struct SystemClock {
 impl SystemClock {
     /// A clock that starts at zero now.
     pub fn start() -> SystemClock {
-        SystemClock { start: Instant::now() }
+        SystemClock {
+            start: Instant::now(),
+        }
     }
 }
 

@@ -4,5 +4,5 @@
 pub mod checksum;
 pub mod clock;
 pub mod fault;
-pub mod reader;
 pub mod varint;
+pub mod reader;

@@ -5,7 +5,10 @@ use crate::reader::{Reader, Truncated};
 /// Appends `value`, one to ten bytes.
 pub fn put(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
-        #[expect(clippy::cast_possible_truncation, reason = "the low seven bits are what is meant")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the low seven bits are what is meant"
+        )]
         out.push(value as u8 | 0x80);
         value >>= 7;
     }
@@ -41,7 +44,11 @@ mod tests {
             put(&mut bytes, value);
             assert_eq!(take(&mut Reader::new(&bytes)), Ok(value));
             for cut in 0..bytes.len() {
-                assert_eq!(take(&mut Reader::new(&bytes[..cut])), Err(Truncated), "{value} at {cut}");
+                assert_eq!(
+                    take(&mut Reader::new(&bytes[..cut])),
+                    Err(Truncated),
+                    "{value} at {cut}"
+                );
             }
         }
         assert_eq!(take(&mut Reader::new(&[0xff; 11])), Err(Truncated));
