@@ -30,9 +30,7 @@ pub struct SystemClock {
 impl SystemClock {
     /// A clock that starts at zero now.
     pub fn start() -> SystemClock {
-        SystemClock {
-            start: Instant::now(),
-        }
+        SystemClock { start: Instant::now() }
     }
 }
 

@@ -34,10 +34,7 @@ pub fn planted(fault: Fault) -> bool {
     static ON: OnceLock<Option<Fault>> = OnceLock::new();
     let on = ON.get_or_init(|| {
         let name = std::env::var("POSTROOM_PLANTED_FAULT").ok()?;
-        FAULTS
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, fault)| *fault)
+        FAULTS.iter().find(|(known, _)| *known == name).map(|(_, fault)| *fault)
     });
     *on == Some(fault)
 }

@@ -1,0 +1,143 @@
+//! A batch: what one read of a socket asked for. A protocol hands its builder the pieces of each
+//! publish while parsing; they are laid down once, in chunks, in the shape storage will write.
+
+use crate::chunk::{Chunk, ChunkBuilder, MessageHead, Persistence};
+use crate::operation::{ChannelId, Operation, PublishRun, Unroutable};
+
+/// Operations in order, and the messages they publish.
+#[derive(Debug, Default)]
+pub struct Batch {
+    operations: Vec<Operation>,
+    /// Persistent messages lie apart from transient ones, so that the journal writes only the former.
+    persistent: Open,
+    transient: Open,
+    /// Sealed chunks; an open one takes its number when its first message comes.
+    chunks: Vec<Option<Chunk>>,
+}
+
+/// A chunk being filled, and its number in the batch.
+#[derive(Debug, Default)]
+struct Open {
+    builder: ChunkBuilder,
+    number: Option<u32>,
+}
+
+/// A large message whose body arrives in many reads; it becomes a chunk of its own.
+#[derive(Debug)]
+pub struct LargeMessage {
+    builder: ChunkBuilder,
+    missing_bytes: u32,
+}
+
+impl LargeMessage {
+    /// Starts with the head; `body_bytes` is what the publisher announced. Memory is taken as the
+    /// body arrives, not on the announcement's word.
+    pub fn begin(head: &MessageHead<'_>, body_bytes: u32) -> LargeMessage {
+        let mut builder = ChunkBuilder::default();
+        builder.message_unreserved(head, body_bytes);
+        LargeMessage { builder, missing_bytes: body_bytes }
+    }
+
+    /// Appends a piece of the body; whatever is beyond the announced size is not taken.
+    ///
+    /// Returns how many bytes are still missing.
+    pub fn body(&mut self, piece: &[u8]) -> u32 {
+        let taken = piece.len().min(self.missing_bytes as usize);
+        self.builder.body(&piece[..taken]);
+        self.missing_bytes -= u32::try_from(taken).unwrap_or(self.missing_bytes);
+        self.missing_bytes
+    }
+}
+
+impl Batch {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.operations.is_empty()
+    }
+
+    /// Bytes of the messages in it.
+    pub fn len_bytes(&self) -> usize {
+        let sealed: usize = self.chunks.iter().flatten().map(|chunk| chunk.bytes().len()).sum();
+        sealed + self.persistent.builder.len_bytes() + self.transient.builder.len_bytes()
+    }
+
+    /// Adds any operation but a publish.
+    pub fn push(&mut self, operation: Operation) {
+        self.operations.push(operation);
+    }
+
+    /// Adds the publish of a message whose body is at hand.
+    #[inline]
+    pub fn publish(
+        &mut self,
+        channel: ChannelId,
+        unroutable: Unroutable,
+        head: &MessageHead<'_>,
+        body: &[u8],
+    ) {
+        let open = match head.persistence {
+            Persistence::Persistent => &mut self.persistent,
+            Persistence::Transient => &mut self.transient,
+        };
+        let number = *open.number.get_or_insert_with(|| {
+            self.chunks.push(None);
+            u32::try_from(self.chunks.len() - 1).unwrap_or(u32::MAX)
+        });
+        let index = open.builder.count();
+        let same_route = index > 0 && open.builder.last_route_is(head.exchange, head.routing_key);
+        open.builder.message(head, u32::try_from(body.len()).unwrap_or(u32::MAX));
+        open.builder.body(body);
+        open.builder.end();
+        if same_route
+            && let Some(Operation::Publish(run)) = self.operations.last_mut()
+            && run.chunk == number
+            && run.channel == channel
+            && run.unroutable == unroutable
+        {
+            run.count += 1;
+            return;
+        }
+        let run = PublishRun { channel, chunk: number, first: index, count: 1, unroutable };
+        self.operations.push(Operation::Publish(run));
+    }
+
+    /// Adds the publish of a large message that is complete.
+    pub fn publish_large(
+        &mut self,
+        channel: ChannelId,
+        unroutable: Unroutable,
+        message: LargeMessage,
+    ) {
+        debug_assert_eq!(message.missing_bytes, 0, "only whole messages are published");
+        let mut builder = message.builder;
+        builder.end();
+        let chunk = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
+        self.chunks.push(Some(builder.finish()));
+        let run = PublishRun { channel, chunk, first: 0, count: 1, unroutable };
+        self.operations.push(Operation::Publish(run));
+    }
+
+    /// Whether it ends its session.
+    pub(crate) fn ends(&self) -> bool {
+        self.operations.iter().any(|operation| matches!(operation, Operation::End))
+    }
+
+    /// Takes everything out, ready to be applied; the builder is empty afterwards.
+    pub(crate) fn seal(&mut self) -> Sealed {
+        for open in [&mut self.persistent, &mut self.transient] {
+            let Open { builder, number } = std::mem::take(open);
+            if let Some(number) = number {
+                self.chunks[number as usize] = Some(builder.finish());
+            }
+        }
+        let chunks = std::mem::take(&mut self.chunks).into_iter().flatten().collect();
+        Sealed { operations: std::mem::take(&mut self.operations), chunks }
+    }
+}
+
+/// A batch on its way to the owner.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) chunks: Vec<Chunk>,
+}

@@ -1,0 +1,22 @@
+//! Every bound of the broker in one place, each with its reason.
+
+/// Deliveries handed to one session and not yet written to its socket, in bytes. Enough to keep a
+/// fast socket busy between two wake-ups; a slow one holds no more than this.
+pub const OUTBOX_BYTES_MAX: usize = 1 << 20;
+
+/// Publishes of one session that are not yet safe, in bytes. Above it the session's socket is not
+/// read. Large enough for what a fast disk takes during one sync; one message may go beyond it.
+pub const INFLIGHT_BYTES_MAX: usize = 8 << 20;
+
+/// Batches one tenure of the door applies before it hands the rest to somebody else.
+pub const TENURE_BATCHES_MAX: usize = 64;
+
+/// Messages one queue hands out in one turn before the next queue has its turn.
+pub const TURN_MESSAGES_MAX: u32 = 4096;
+
+/// Bytes of journal after which a new checkpoint lets old files go.
+pub const CHECKPOINT_BYTES: u64 = 64 << 20;
+
+/// How far ahead of the deliveries the journaled watermark runs when they are many, as a multiple
+/// of one turn's deliveries.
+pub const WATERMARK_STEPS_AHEAD: u64 = 1;

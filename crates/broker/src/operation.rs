@@ -1,0 +1,323 @@
+//! What a session asks of its virtual host, in the broker's words. Operations of one batch are
+//! applied in order; each is answered by an [`Event`](crate::event::Event), unless nobody wants one.
+
+use domain::binding::BindingArguments;
+use domain::exchange::ExchangeSettings;
+use domain::name::Name;
+use domain::queue::QueueDeclaration;
+
+/// A channel of a session. Deliveries, confirms and settlements are counted per channel.
+pub type ChannelId = u16;
+
+/// Whether the asker waits for an answer. Refusals are always told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Answer with the matching [`Reply`](crate::event::Reply).
+    Wanted,
+    /// Say nothing when it worked (AMQP's `no-wait`).
+    Unwanted,
+}
+
+/// What becomes of a message that no queue takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unroutable {
+    /// It is dropped.
+    Dropped,
+    /// It is returned to its publisher (AMQP's `mandatory`), before its confirm.
+    Returned,
+}
+
+/// How a delivery ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done: the message leaves the queue.
+    Acknowledged,
+    /// Back to its place in the queue (nack or reject with requeue).
+    Requeued,
+    /// The consumer will never take it (nack or reject without requeue).
+    Rejected,
+}
+
+/// Which unsettled deliveries of the channel are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tags {
+    /// This one.
+    One(u64),
+    /// All up to and including this one; 0 means all.
+    UpTo(u64),
+}
+
+/// Whether an entity is only asked about or made if absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Declare {
+    /// Fails if it does not exist; changes and compares nothing.
+    Passive,
+    /// Makes it, or compares it with the one that exists.
+    Active,
+}
+
+/// Which limit a prefetch sets (RabbitMQ's reading of `basic.qos`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrefetchScope {
+    /// For each consumer started on the channel from now on.
+    Consumer,
+    /// Shared by all consumers of the channel.
+    Channel,
+}
+
+/// Whether deliveries are settled by the consumer or by being sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledgement {
+    /// The consumer settles each delivery.
+    Manual,
+    /// Sending settles it (AMQP's `no-ack`).
+    Automatic,
+}
+
+/// Whether a consumer shares its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Others may consume as well.
+    Shared,
+    /// Nobody else may consume.
+    Exclusive,
+}
+
+/// A run of publishes that one read brought: same channel, exchange, routing key and flags, side
+/// by side in one of the batch's chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublishRun {
+    /// Where they came from.
+    pub channel: ChannelId,
+    /// Index of the chunk within the batch.
+    pub chunk: u32,
+    /// Index of the first message within the chunk.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+    /// For messages that no queue takes.
+    pub unroutable: Unroutable,
+}
+
+/// One request to a virtual host.
+#[derive(Clone, Debug)]
+pub enum Operation {
+    /// Messages to route.
+    Publish(PublishRun),
+    /// Ends deliveries.
+    Settle {
+        /// The channel that got them.
+        channel: ChannelId,
+        /// Which deliveries.
+        tags: Tags,
+        /// How they end.
+        outcome: Outcome,
+        /// The name of the request, for a refusal.
+        verb: Verb,
+    },
+    /// Opens a channel; answered by `ChannelOpened`.
+    OpenChannel {
+        /// Free until now.
+        channel: ChannelId,
+    },
+    /// Ends a channel, whether open or failed: its consumers go, its unsettled deliveries return.
+    /// Answered by `ChannelClosed`.
+    CloseChannel {
+        /// The channel.
+        channel: ChannelId,
+        /// Unwanted when the peer has just agreed to a close of ours.
+        answer: Answer,
+    },
+    /// Confirms publishes from now on.
+    SelectConfirms {
+        /// The channel.
+        channel: ChannelId,
+        /// Whether to answer.
+        answer: Answer,
+    },
+    /// Limits unsettled deliveries.
+    SetPrefetch {
+        /// The channel.
+        channel: ChannelId,
+        /// At most this many unsettled deliveries; 0 means no limit.
+        count: u16,
+        /// Of what.
+        scope: PrefetchScope,
+    },
+    /// Starts a consumer.
+    Consume {
+        /// The channel.
+        channel: ChannelId,
+        /// The rest.
+        consume: Box<Consume>,
+        /// Whether to answer.
+        answer: Answer,
+    },
+    /// Stops a consumer; its unsettled deliveries stay with the channel.
+    Cancel {
+        /// The channel.
+        channel: ChannelId,
+        /// The consumer's tag.
+        consumer_tag: Name,
+        /// Whether to answer.
+        answer: Answer,
+    },
+    /// Takes one message; answered by `Got` or `GotNothing`.
+    Get {
+        /// The channel.
+        channel: ChannelId,
+        /// Empty: the queue declared last on this channel.
+        queue: Name,
+        /// How it is settled.
+        acknowledgement: Acknowledgement,
+    },
+    /// Returns all unsettled deliveries of the channel to their queues.
+    Recover {
+        /// The channel.
+        channel: ChannelId,
+        /// Unwanted for AMQP's `basic.recover-async`.
+        answer: Answer,
+    },
+    /// Makes or compares an exchange.
+    DeclareExchange {
+        /// The channel.
+        channel: ChannelId,
+        /// Its name.
+        exchange: Name,
+        /// Passive or active.
+        declare: Declare,
+        /// What it shall be; ignored when passive.
+        settings: Box<ExchangeSettings>,
+        /// Whether to answer.
+        answer: Answer,
+    },
+    /// Deletes an exchange.
+    DeleteExchange {
+        /// The channel.
+        channel: ChannelId,
+        /// Its name.
+        exchange: Name,
+        /// Refuse if it has bindings or exchanges depend on it.
+        only_if_unused: bool,
+        /// Whether to answer.
+        answer: Answer,
+    },
+    /// Makes or compares a queue.
+    DeclareQueue {
+        /// The channel.
+        channel: ChannelId,
+        /// Empty: the broker makes a name (or, when passive, the queue declared last).
+        queue: Name,
+        /// Passive or active.
+        declare: Declare,
+        /// What it shall be; ignored when passive.
+        declaration: Box<QueueDeclaration>,
+        /// Whether to answer.
+        answer: Answer,
+    },
+    /// Deletes a queue with its messages.
+    DeleteQueue {
+        /// The channel.
+        channel: ChannelId,
+        /// Empty: the queue declared last on this channel.
+        queue: Name,
+        /// Refuse if it has consumers.
+        only_if_unused: bool,
+        /// Refuse if it has ready messages.
+        only_if_empty: bool,
+        /// Whether to answer.
+        answer: Answer,
+    },
+    /// Drops the ready messages of a queue.
+    PurgeQueue {
+        /// The channel.
+        channel: ChannelId,
+        /// Empty: the queue declared last on this channel.
+        queue: Name,
+        /// Whether to answer.
+        answer: Answer,
+    },
+    /// Adds or removes a binding.
+    Bind {
+        /// The channel.
+        channel: ChannelId,
+        /// Add or remove.
+        change: BindingChange,
+        /// The exchange that messages come from.
+        source: Name,
+        /// Where they go.
+        destination: Destination,
+        /// The binding key.
+        routing_key: Box<[u8]>,
+        /// The binding's arguments.
+        arguments: BindingArguments,
+        /// Whether to answer.
+        answer: Answer,
+    },
+    /// The session has written enough of what it was handed: deliver more.
+    ResumeDeliveries,
+    /// The session is over: its channels close, its exclusive queues go. Answered by `Ended`,
+    /// after which no event comes.
+    End,
+}
+
+/// Whether a binding comes or goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BindingChange {
+    /// Make it; nothing happens if it is there.
+    Add,
+    /// Remove it; nothing happens if it is not there.
+    Remove,
+}
+
+/// What a binding leads to, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// A queue; empty: the queue declared last on this channel.
+    Queue(Name),
+    /// Another exchange.
+    Exchange(Name),
+}
+
+/// A consumer to be started.
+#[derive(Clone, Debug)]
+pub struct Consume {
+    /// Empty: the queue declared last on this channel.
+    pub queue: Name,
+    /// Empty: the broker makes one.
+    pub consumer_tag: Name,
+    /// How deliveries are settled.
+    pub acknowledgement: Acknowledgement,
+    /// Whether others may consume.
+    pub sharing: Sharing,
+    /// The consumer's arguments, kept as they came.
+    pub arguments: domain::table::Table,
+}
+
+/// The kind of a request, for whoever must say which one was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names are the requests' own")]
+pub enum Verb {
+    OpenChannel,
+    CloseChannel,
+    SelectConfirms,
+    SetPrefetch,
+    Publish,
+    Ack,
+    Nack,
+    Reject,
+    Recover,
+    RecoverAsync,
+    Consume,
+    Cancel,
+    Get,
+    DeclareExchange,
+    DeleteExchange,
+    DeclareQueue,
+    DeleteQueue,
+    PurgeQueue,
+    BindQueue,
+    UnbindQueue,
+    BindExchange,
+    UnbindExchange,
+}

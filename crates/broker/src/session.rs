@@ -1,0 +1,71 @@
+//! A session: one client's connection to one virtual host, as a protocol sees it.
+
+use std::sync::Arc;
+
+use crate::batch::Batch;
+use crate::event::Event;
+use crate::hub::Hub;
+use crate::operation::Operation;
+use crate::outbox::Outbox;
+
+/// The number of a session in its virtual host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub(crate) u64);
+
+/// One client's way into a virtual host. When it is dropped, its channels close and what it had
+/// not settled returns to the queues.
+#[derive(Debug)]
+pub struct Session {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) id: SessionId,
+    pub(crate) outbox: Arc<Outbox>,
+    /// `End` was submitted.
+    pub(crate) over: bool,
+}
+
+impl Session {
+    /// Hands the batch to the virtual host and empties it. Never waits; look at
+    /// [`Session::has_room`] before reading more from the client.
+    pub fn submit(&mut self, batch: &mut Batch) {
+        if batch.is_empty() {
+            return;
+        }
+        let bytes = batch.len_bytes();
+        if bytes > 0 {
+            self.outbox.taken(bytes);
+        }
+        self.over |= batch.ends();
+        self.hub.submit(self.id, &self.outbox, batch.seal(), bytes);
+    }
+
+    /// Moves waiting events to the end of `events`, in order. After this the next event wakes again.
+    pub fn take(&self, events: &mut Vec<Event>) {
+        self.outbox.take(events);
+    }
+
+    /// Says that events worth `cost_bytes` (the sum of their [`Event::cost_bytes`]) have been
+    /// written to the client, so that more may be delivered.
+    pub fn written(&mut self, cost_bytes: usize) {
+        if self.outbox.written(cost_bytes) {
+            let mut batch = Batch::default();
+            batch.push(Operation::ResumeDeliveries);
+            self.submit(&mut batch);
+        }
+    }
+
+    /// Whether the client may be read: false while too much of what it published is not yet safe.
+    /// The session is woken when there is room again.
+    pub fn has_room(&self) -> bool {
+        !self.outbox.is_full()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if !self.over {
+            let mut batch = Batch::default();
+            batch.push(Operation::End);
+            self.submit(&mut batch);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! A queue's arguments: which are known, what values they may have, and how two declarations
+//! compare. Unknown ones are kept and change nothing, as RabbitMQ does it.
+
+use crate::name::Name;
+use crate::refusal::{ArgumentProblem, Kind, Refusal};
+use crate::table::{Table, Value};
+use crate::topology::equivalent;
+
+/// What a known argument's value may be.
+#[derive(Clone, Copy, Debug)]
+enum Allowed {
+    /// An integer from 0 on.
+    NonNegative,
+    /// An integer from 1 on.
+    Positive,
+    /// An integer from 1 to 255.
+    Priority,
+    /// A string.
+    Text,
+    /// `true` or `false`.
+    Flag,
+    /// One of these words.
+    Word(&'static [&'static str]),
+}
+
+/// Whether an argument acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    /// Ignoring it loses nothing: a hint, or what we do anyway.
+    Harmless,
+    /// It would be a lie to accept it; refused until it is built.
+    NotBuilt,
+}
+
+/// The known arguments: name, values, effect, and whether redeclarations compare it.
+const KNOWN: &[(&str, Allowed, Effect)] = &[
+    ("x-message-ttl", Allowed::NonNegative, Effect::NotBuilt),
+    ("x-expires", Allowed::Positive, Effect::NotBuilt),
+    ("x-max-length", Allowed::NonNegative, Effect::NotBuilt),
+    ("x-max-length-bytes", Allowed::NonNegative, Effect::NotBuilt),
+    (
+        "x-overflow",
+        Allowed::Word(&["drop-head", "reject-publish", "reject-publish-dlx"]),
+        Effect::Harmless,
+    ),
+    ("x-dead-letter-exchange", Allowed::Text, Effect::NotBuilt),
+    ("x-dead-letter-routing-key", Allowed::Text, Effect::NotBuilt),
+    ("x-dead-letter-strategy", Allowed::Word(&["at-most-once", "at-least-once"]), Effect::Harmless),
+    ("x-max-priority", Allowed::Priority, Effect::NotBuilt),
+    ("x-single-active-consumer", Allowed::Flag, Effect::NotBuilt),
+    ("x-delivery-limit", Allowed::NonNegative, Effect::NotBuilt),
+    ("x-consumer-timeout", Allowed::Positive, Effect::NotBuilt),
+    ("x-queue-type", Allowed::Word(&["classic", "quorum", "stream"]), Effect::Harmless),
+    ("x-queue-mode", Allowed::Word(&["default", "lazy"]), Effect::Harmless),
+    ("x-queue-version", Allowed::Positive, Effect::Harmless),
+    ("x-queue-leader-locator", Allowed::Text, Effect::Harmless),
+    ("x-queue-master-locator", Allowed::Text, Effect::Harmless),
+];
+
+/// Queue types that are known and not built.
+const TYPES_NOT_BUILT: [(&str, &str); 2] =
+    [("quorum", "x-queue-type=quorum"), ("stream", "x-queue-type=stream")];
+
+/// Checks the arguments of a queue that is to be made.
+pub fn check(queue: &Name, arguments: &Table) -> Result<(), Refusal> {
+    let invalid = |argument: &str, problem| Refusal::InvalidArgument {
+        kind: Kind::Queue,
+        name: queue.clone(),
+        argument: argument.into(),
+        problem,
+    };
+    // Values first: a wrong value is the better news even where the argument is not built.
+    for (argument, allowed, _) in KNOWN {
+        if let Some(value) = arguments.get(argument) {
+            check_value(value, *allowed).map_err(|problem| invalid(argument, problem))?;
+        }
+    }
+    if arguments.get("x-dead-letter-routing-key").is_some()
+        && arguments.get("x-dead-letter-exchange").is_none()
+    {
+        let problem = ArgumentProblem::Needs("x-dead-letter-exchange");
+        return Err(invalid("x-dead-letter-routing-key", problem));
+    }
+    for (argument, _, effect) in KNOWN {
+        if *effect == Effect::NotBuilt && arguments.get(argument).is_some() {
+            return Err(Refusal::NotBuilt(argument));
+        }
+    }
+    let asked = arguments.get("x-queue-type").and_then(Value::as_text);
+    match TYPES_NOT_BUILT.iter().find(|(name, _)| Some(*name) == asked) {
+        Some((_, what)) => Err(Refusal::NotBuilt(what)),
+        None => Ok(()),
+    }
+}
+
+fn check_value(value: &Value, allowed: Allowed) -> Result<(), ArgumentProblem> {
+    let unacceptable = ArgumentProblem::UnacceptableType(value.type_name());
+    match allowed {
+        Allowed::Text => value.as_text().map(|_text| ()).ok_or(unacceptable),
+        Allowed::Flag => matches!(value, Value::Bool(_)).then_some(()).ok_or(unacceptable),
+        Allowed::Word(words) => {
+            let text = value.as_text().ok_or(unacceptable)?;
+            if words.contains(&text) {
+                Ok(())
+            } else {
+                Err(ArgumentProblem::UnknownWord(text.into()))
+            }
+        }
+        Allowed::NonNegative => match value.as_integer().ok_or(unacceptable)? {
+            negative if negative < 0 => Err(ArgumentProblem::Negative(negative)),
+            _number => Ok(()),
+        },
+        Allowed::Positive => match value.as_integer().ok_or(unacceptable)? {
+            negative if negative < 0 => Err(ArgumentProblem::Negative(negative)),
+            0 => Err(ArgumentProblem::NotPositive(0)),
+            _number => Ok(()),
+        },
+        Allowed::Priority => match value.as_integer().ok_or(unacceptable)? {
+            negative if negative < 0 => Err(ArgumentProblem::Negative(negative)),
+            0 => Err(ArgumentProblem::NotPositive(0)),
+            value if value > 255 => Err(ArgumentProblem::TooLarge { value, limit: 255 }),
+            _number => Ok(()),
+        },
+    }
+}
+
+/// Compares the known arguments of two declarations; unknown ones may differ.
+pub fn compare(queue: &Name, received: &Table, current: &Table) -> Result<(), Refusal> {
+    for (setting, _, _) in KNOWN {
+        let (received, current) = (received.get(setting), current.get(setting));
+        // A queue of no declared type is a classic one.
+        let classic = Value::text("classic");
+        let of_type = |value| {
+            if *setting == "x-queue-type" { Some(value) } else { None }
+        };
+        if !equivalent(received.or(of_type(&classic)), current.or(of_type(&classic))) {
+            return Err(Refusal::Inequivalent {
+                kind: Kind::Queue,
+                name: queue.clone(),
+                setting,
+                received: received.cloned(),
+                current: current.cloned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(argument: &str, value: Value) -> String {
+        let mut arguments = Table::default();
+        arguments.push(argument, value);
+        match check(&Name::new("q").unwrap(), &arguments) {
+            Ok(()) => "ok".to_owned(),
+            Err(Refusal::InvalidArgument { problem, .. }) => format!("{problem:?}"),
+            Err(other) => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_known_argument_takes_its_values_and_no_others() {
+        for (argument, value, expected) in [
+            ("x-message-ttl", Value::I32(-1), "Negative(-1)"),
+            ("x-message-ttl", Value::text("1000"), "UnacceptableType(\"longstr\")"),
+            ("x-message-ttl", Value::I64(1_000), "NotBuilt(\"x-message-ttl\")"),
+            ("x-expires", Value::U8(0), "NotPositive(0)"),
+            ("x-max-priority", Value::I32(256), "TooLarge { value: 256, limit: 255 }"),
+            ("x-overflow", Value::text("spill"), "UnknownWord(\"spill\")"),
+            ("x-overflow", Value::text("drop-head"), "ok"),
+            ("x-single-active-consumer", Value::I8(1), "UnacceptableType(\"byte\")"),
+            ("x-dead-letter-routing-key", Value::text("k"), "Needs(\"x-dead-letter-exchange\")"),
+            ("x-queue-type", Value::text("classic"), "ok"),
+            ("x-queue-type", Value::text("stream"), "NotBuilt(\"x-queue-type=stream\")"),
+            ("x-queue-type", Value::text("odd"), "UnknownWord(\"odd\")"),
+            ("x-unknown", Value::Void, "ok"),
+            ("app-owner", Value::text("me"), "ok"),
+        ] {
+            assert_eq!(refused(argument, value.clone()), expected, "{argument}={value:?}");
+        }
+    }
+
+    #[test]
+    fn known_arguments_are_compared_and_unknown_ones_are_not() {
+        let name = Name::new("q").unwrap();
+        let one = |argument: &str, value| {
+            let mut table = Table::default();
+            table.push(argument, value);
+            table
+        };
+        let none = Table::default();
+        assert_eq!(compare(&name, &one("x-unknown", Value::Void), &none), Ok(()));
+        assert_eq!(compare(&name, &one("x-queue-type", Value::text("classic")), &none), Ok(()));
+        let (wide, narrow) = (Value::I64(5), Value::U8(5));
+        assert_eq!(compare(&name, &one("x-expires", wide), &one("x-expires", narrow)), Ok(()));
+        assert!(compare(&name, &one("x-expires", Value::I64(5)), &none).is_err());
+        assert!(compare(&name, &none, &one("x-queue-mode", Value::text("lazy"))).is_err());
+    }
+}

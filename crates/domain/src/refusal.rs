@@ -1,0 +1,105 @@
+//! Why a request was refused. One reason, one variant; protocols choose codes and words.
+
+use crate::name::Name;
+use crate::table::Value;
+
+/// What kind of thing a refusal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// An exchange.
+    Exchange,
+    /// A queue.
+    Queue,
+}
+
+/// The reason of a refusal.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Refusal {
+    /// There is no such exchange or queue.
+    NotFound(Kind, Name),
+    /// No queue was named and none was declared on this channel before.
+    NoQueueDeclaredYet,
+    /// The name begins with `amq.`, which belongs to the broker.
+    ReservedName(Kind, Name),
+    /// The default exchange can't be declared, deleted or bound.
+    DefaultExchange,
+    /// It exists with another setting; values as RabbitMQ prints them.
+    Inequivalent {
+        /// What kind of thing.
+        kind: Kind,
+        /// Its name.
+        name: Name,
+        /// The setting.
+        setting: &'static str,
+        /// What was asked for; `None`: nothing.
+        received: Option<Value>,
+        /// What it has; `None`: nothing.
+        current: Option<Value>,
+    },
+    /// The queue belongs to another connection.
+    Locked(Name),
+    /// An argument has a value it can't have.
+    InvalidArgument {
+        /// What was to be declared.
+        kind: Kind,
+        /// Its name.
+        name: Name,
+        /// The argument.
+        argument: Box<str>,
+        /// What is wrong with it, in a few words.
+        problem: ArgumentProblem,
+    },
+    /// Something that is known but not built.
+    NotBuilt(&'static str),
+    /// It has bindings, dependants or consumers, and should go only without.
+    InUse(Kind, Name),
+    /// The queue has messages, and should go only without.
+    NotEmpty(Name),
+    /// The exchange takes messages only from other exchanges.
+    InternalExchange(Name),
+    /// A headers exchange knows no such `x-match`.
+    UnknownMatch(Value),
+    /// A delivery tag that is not outstanding on the channel.
+    UnknownDeliveryTag(u64),
+    /// The consumer tag is taken on this channel.
+    ConsumerTagTaken(Name),
+    /// Somebody consumes exclusively, or others consume where one wants to alone.
+    ExclusiveUse(Name),
+    /// The channel is already open.
+    ChannelOpen,
+    /// The channel is not open.
+    ChannelNotOpen,
+    /// The channel takes no more consumers, the vhost no more queues, and so on.
+    LimitReached {
+        /// What there is too much of.
+        what: &'static str,
+        /// How many there may be.
+        limit: u64,
+    },
+    /// The virtual host can't write; the text says why and where.
+    Poisoned(std::sync::Arc<str>),
+}
+
+/// What is wrong with an argument.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ArgumentProblem {
+    /// It has a type it can't have, by RabbitMQ's name.
+    UnacceptableType(&'static str),
+    /// A number that must not be negative.
+    Negative(i128),
+    /// A number that must be positive.
+    NotPositive(i128),
+    /// A number over its limit.
+    TooLarge {
+        /// The number.
+        value: i128,
+        /// Its limit.
+        limit: i128,
+    },
+    /// A word that is not among those it may be.
+    UnknownWord(Box<str>),
+    /// It needs another argument beside it.
+    Needs(&'static str),
+    /// It can't stand with that other argument or setting.
+    Contradicts(&'static str),
+}

@@ -1,0 +1,246 @@
+//! A run: messages of one queue side by side, both in the queue and where they are kept. A long
+//! queue is a few runs, not many entries; runs split when their messages part ways.
+
+use std::collections::BTreeMap;
+
+/// A message's place in its queue: given at enqueue, growing, never given twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Sequence(pub u64);
+
+impl Sequence {
+    /// The sequence `count` places on.
+    #[must_use]
+    pub fn plus(self, count: u32) -> Sequence {
+        Sequence(self.0 + u64::from(count))
+    }
+
+    /// How many places `earlier` is before this one.
+    fn since(self, earlier: Sequence) -> u32 {
+        u32::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(u32::MAX)
+    }
+}
+
+/// Where a message is kept. What the numbers mean is the keeper's business; neighbours have
+/// neighbouring indices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Which chunk.
+    pub chunk: u32,
+    /// Which message of the chunk.
+    pub index: u32,
+}
+
+/// Whether losing the message at a crash is forbidden.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// It is journaled, and so must its settlement be.
+    Journaled,
+    /// It goes with the process.
+    InMemory,
+}
+
+/// Whether a message may have been delivered before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redelivery {
+    /// Never.
+    First,
+    /// Perhaps.
+    Repeated,
+}
+
+/// Messages with consecutive sequences and consecutive places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The first message's sequence.
+    pub first: Sequence,
+    /// How many; at least 1.
+    pub count: u32,
+    /// The first message's place.
+    pub place: Place,
+    /// Of all of them.
+    pub durability: Durability,
+    /// Of all of them.
+    pub redelivery: Redelivery,
+}
+
+impl Run {
+    /// The sequence after the last message.
+    pub fn end(&self) -> Sequence {
+        self.first.plus(self.count)
+    }
+
+    /// Cuts off the first `count` messages (at most all but none: `1..=self.count`), leaving the rest.
+    ///
+    /// Returns the front and what is left, if anything.
+    #[must_use]
+    pub fn split(self, count: u32) -> (Run, Option<Run>) {
+        if count >= self.count {
+            return (self, None);
+        }
+        let rest = Run {
+            first: self.first.plus(count),
+            count: self.count - count,
+            place: Place { index: self.place.index + count, ..self.place },
+            ..self
+        };
+        (Run { count, ..self }, Some(rest))
+    }
+
+    /// Whether `next` continues this run in every respect.
+    pub fn continues_with(&self, next: &Run) -> bool {
+        next.first == self.end()
+            && next.place.chunk == self.place.chunk
+            && next.place.index == self.place.index + self.count
+            && next.durability == self.durability
+            && next.redelivery == self.redelivery
+    }
+}
+
+/// Runs in order of sequence, without overlap, from whose middle messages can be taken.
+#[derive(Clone, Debug, Default)]
+pub struct Runs {
+    by_first: BTreeMap<Sequence, Run>,
+    messages: u64,
+}
+
+impl Runs {
+    /// How many messages.
+    pub fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_first.is_empty()
+    }
+
+    /// The run in front.
+    pub fn first(&self) -> Option<&Run> {
+        self.by_first.values().next()
+    }
+
+    /// All runs in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Run> {
+        self.by_first.values()
+    }
+
+    /// Adds a run whose sequences are not there yet; joins it to a neighbour that it continues.
+    pub fn insert(&mut self, run: Run) {
+        self.messages += u64::from(run.count);
+        if let Some((_, before)) = self.by_first.range_mut(..run.first).next_back()
+            && before.continues_with(&run)
+        {
+            before.count += run.count;
+            return;
+        }
+        self.by_first.insert(run.first, run);
+    }
+
+    /// Takes up to `count` messages off the front, out of one run.
+    pub fn pop(&mut self, count: u32) -> Option<Run> {
+        let entry = self.by_first.first_entry()?;
+        if entry.get().count > count {
+            let (front, rest) = entry.get().split(count);
+            // The key moves with the front; a map can't rename a key.
+            entry.remove();
+            self.by_first.extend(rest.map(|rest| (rest.first, rest)));
+            self.messages -= u64::from(front.count);
+            return Some(front);
+        }
+        let run = entry.remove();
+        self.messages -= u64::from(run.count);
+        Some(run)
+    }
+
+    /// Takes out what there is of the `count` sequences from `first` on; the pieces go to `taken`
+    /// in order.
+    pub fn remove(&mut self, first: Sequence, count: u32, taken: &mut Vec<Run>) {
+        let end = first.plus(count);
+        if let Some((_, before)) = self.by_first.range_mut(..first).next_back()
+            && before.end() > first
+        {
+            let (front, rest) = before.split(first.since(before.first));
+            *before = front;
+            self.by_first.extend(rest.map(|rest| (rest.first, rest)));
+        }
+        while let Some((&at, &run)) = self.by_first.range(first..end).next() {
+            self.by_first.remove(&at);
+            let (inside, outside) = run.split(end.since(at).max(1));
+            self.by_first.extend(outside.map(|rest| (rest.first, rest)));
+            self.messages -= u64::from(inside.count);
+            taken.push(inside);
+        }
+    }
+
+    /// Takes everything out, in order.
+    pub fn drain(&mut self) -> impl Iterator<Item = Run> + use<> {
+        self.messages = 0;
+        std::mem::take(&mut self.by_first).into_values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn run(first: u64, count: u32) -> Run {
+        Run {
+            first: Sequence(first),
+            count,
+            place: Place { chunk: 1, index: u32::try_from(first).unwrap() },
+            durability: Durability::Journaled,
+            redelivery: Redelivery::First,
+        }
+    }
+
+    fn sequences(runs: &Runs) -> BTreeSet<u64> {
+        runs.iter().flat_map(|run| run.first.0..run.end().0).collect()
+    }
+
+    #[test]
+    fn agrees_with_a_plain_set() {
+        let mut seed = 1u64;
+        let mut random = |below: u64| {
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % below
+        };
+        for _ in 0..300 {
+            let (mut runs, mut model) = (Runs::default(), BTreeSet::new());
+            for _ in 0..60 {
+                let (first, count) = (random(40), 1 + random(8));
+                match random(3) {
+                    0 if (first..first + count).all(|at| !model.contains(&at)) => {
+                        runs.insert(run(first, u32::try_from(count).unwrap()));
+                        model.extend(first..first + count);
+                    }
+                    1 => {
+                        let mut taken = Vec::new();
+                        runs.remove(Sequence(first), u32::try_from(count).unwrap(), &mut taken);
+                        let gone: Vec<u64> =
+                            taken.iter().flat_map(|run| run.first.0..run.end().0).collect();
+                        let expected: Vec<u64> =
+                            model.range(first..first + count).copied().collect();
+                        assert_eq!(gone, expected);
+                        for run in &taken {
+                            assert_eq!(u64::from(run.place.index), run.first.0);
+                        }
+                        model.retain(|at| !(first..first + count).contains(at));
+                    }
+                    _ => {
+                        let popped = runs.pop(u32::try_from(count).unwrap());
+                        let front = popped.map_or(0, |run| run.count);
+                        for _ in 0..front {
+                            model.pop_first();
+                        }
+                        assert_eq!(front > 0, popped.is_some());
+                    }
+                }
+                assert_eq!(sequences(&runs), model);
+                assert_eq!(runs.messages(), model.len() as u64);
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Where a message goes: from its exchange along bindings, through other exchanges, to queues; each
+//! queue once, however many ways lead to it. What no queue takes goes on to the alternate exchange.
+
+use super::bindings::Index;
+use super::{Exchange, Topology};
+use crate::binding::{ExchangeId, QueueId, Target};
+use crate::name::Name;
+use crate::properties::Properties;
+use crate::refusal::{Kind, Refusal};
+use crate::table::Table;
+
+/// What routing looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Routed<'a> {
+    /// The exchange it was published to; empty: the default exchange.
+    pub exchange: &'a str,
+    /// Its routing key.
+    pub routing_key: &'a [u8],
+    /// Its properties.
+    pub properties: Properties<'a>,
+}
+
+/// Whether messages alike in exchange and routing key go the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sameness {
+    /// Yes.
+    ByKey,
+    /// No: headers were looked at.
+    ByHeaders,
+}
+
+/// One routing decision in the making; kept between messages for its buffers.
+#[derive(Debug, Default)]
+pub struct Route {
+    /// The queues found.
+    pub queues: Vec<QueueId>,
+    targets: Vec<Target>,
+    visited: Vec<ExchangeId>,
+    /// Read when the first headers exchange asks.
+    headers: Option<Table>,
+}
+
+impl Topology {
+    /// Finds the queues for a message; `route.queues` has them afterwards, each once.
+    ///
+    /// Refuses what can't be published to: an exchange that does not exist or is internal.
+    pub fn route(&self, message: &Routed<'_>, route: &mut Route) -> Result<Sameness, Refusal> {
+        route.queues.clear();
+        if message.exchange.is_empty() {
+            // The default exchange: every queue is bound by its name (AMQP 0-9-1 §3.1.3.1).
+            let queue =
+                std::str::from_utf8(message.routing_key).ok().and_then(|name| self.queue(name));
+            route.queues.extend(queue);
+            return Ok(Sameness::ByKey);
+        }
+        let found = self.exchange_ids.get(message.exchange).copied();
+        let Some((id, exchange)) = found.and_then(|id| Some((id, self.exchanges.get(&id)?))) else {
+            return Err(named(message.exchange, |name| Refusal::NotFound(Kind::Exchange, name)));
+        };
+        if exchange.settings.internal {
+            return Err(Refusal::InternalExchange(exchange.name.clone()));
+        }
+        route.headers = None;
+        route.visited.clear();
+        self.follow(id, message, route);
+        let mut alternate = exchange.alternate.as_ref();
+        while route.queues.is_empty() {
+            let Some(next) = alternate else { break };
+            let next_id =
+                (!next.is_empty()).then(|| self.exchange_ids.get(next).copied()).flatten();
+            let Some(next_id) = next_id.filter(|id| !route.visited.contains(id)) else {
+                break;
+            };
+            self.follow(next_id, message, route);
+            alternate =
+                self.exchanges.get(&next_id).and_then(|exchange| exchange.alternate.as_ref());
+        }
+        if route.queues.len() > 1 {
+            route.queues.sort_unstable();
+            route.queues.dedup();
+        }
+        let by_headers = route.headers.take().is_some();
+        Ok(if by_headers { Sameness::ByHeaders } else { Sameness::ByKey })
+    }
+
+    /// Follows bindings from one exchange until only queues are left.
+    fn follow(&self, from: ExchangeId, message: &Routed<'_>, route: &mut Route) {
+        let mut waiting = vec![from];
+        while let Some(id) = waiting.pop() {
+            if route.visited.contains(&id) {
+                continue;
+            }
+            route.visited.push(id);
+            let Some(exchange) = self.exchanges.get(&id) else {
+                continue;
+            };
+            exchange.find(message, route);
+            for target in route.targets.drain(..) {
+                match target {
+                    Target::Queue(queue) => route.queues.push(queue),
+                    Target::Exchange(next) => waiting.push(next),
+                }
+            }
+        }
+    }
+}
+
+impl Exchange {
+    fn find(&self, message: &Routed<'_>, route: &mut Route) {
+        match self.bindings.index() {
+            Index::Direct(direct) => direct.route(message.routing_key, &mut route.targets),
+            Index::Fanout(fanout) => fanout.route(&mut route.targets),
+            Index::Topic(topic) => topic.route(message.routing_key, &mut route.targets),
+            Index::Headers(headers) => {
+                // Properties were checked when they came in; damaged ones match nothing.
+                let read = || message.properties.headers().unwrap_or_default();
+                headers.route(route.headers.get_or_insert_with(read), &mut route.targets);
+            }
+        }
+    }
+}
+
+fn named(name: &str, refusal: impl FnOnce(Name) -> Refusal) -> Refusal {
+    match Name::new(name) {
+        Ok(name) => refusal(name),
+        Err(_too_long) => Refusal::DefaultExchange,
+    }
+}
