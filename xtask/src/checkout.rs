@@ -46,17 +46,13 @@ impl TextFile {
 
     /// The lines before the first test module.
     pub(crate) fn production(&self) -> &str {
-        self.text
-            .find("#[cfg(test)]")
-            .map_or(self.text.as_str(), |end| &self.text[..end])
+        self.text.find("#[cfg(test)]").map_or(self.text.as_str(), |end| &self.text[..end])
     }
 }
 
 /// Whether the file at `path` is of the kind that `ending` names.
 pub(crate) fn has_ending(path: &str, ending: &str) -> bool {
-    Path::new(path)
-        .extension()
-        .is_some_and(|found| found == ending)
+    Path::new(path).extension().is_some_and(|found| found == ending)
 }
 
 /// The top of the checkout.

@@ -5,6 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::checkout;
+use crate::failure::Failure;
 
 /// Licences that may be linked into an Apache-2.0 program without further duties than naming them.
 const ACCEPTED: [&str; 14] = [
@@ -26,7 +27,7 @@ const ACCEPTED: [&str; 14] = [
 
 /// Asks cargo for every crate of the workspace, and of the fuzz targets, and looks at its licence;
 /// the same for what the lock files of npm name.
-pub(crate) fn run() -> Result<(), String> {
+pub(crate) fn run() -> Result<(), Failure> {
     let mut seen = 0;
     let mut complaints = Vec::new();
     let mut look = |package: &str, licence: Option<&str>| {
@@ -46,7 +47,9 @@ pub(crate) fn run() -> Result<(), String> {
     }
     for file in checkout::text_files() {
         if file.path.ends_with("package-lock.json") {
-            for package in npm_packages(&file.text).map_err(|e| format!("{}: {e}", file.path))? {
+            for package in npm_packages(&file.text)
+                .map_err(|error| Failure::new(format!("{}: {error}", file.path)))?
+            {
                 look(&package.0, package.1.as_deref());
             }
         }
@@ -55,43 +58,34 @@ pub(crate) fn run() -> Result<(), String> {
         println!("licences: {seen} packages, every licence is on the list");
         return Ok(());
     }
-    Err(format!(
+    Err(Failure::new(format!(
         "{}\nlicences: not on the list in xtask/src/licences.rs\n    remedy: use another package, \
          or add the licence there if an Apache-2.0 program may carry it",
         complaints.join("\n")
-    ))
+    )))
 }
 
 type Package = (String, Option<String>);
 
-fn crates(manifest: &str) -> Result<Vec<Package>, String> {
+fn crates(manifest: &str) -> Result<Vec<Package>, Failure> {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--manifest-path",
-            manifest,
-        ])
+        .args(["metadata", "--format-version", "1", "--manifest-path", manifest])
         .current_dir(checkout::root())
         .output()
-        .map_err(|error| format!("cargo metadata: {error}"))?;
+        .map_err(unreadable)?;
     if !output.status.success() {
-        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        return Err(Failure::new(String::from_utf8_lossy(&output.stderr)));
     }
-    let metadata: Value = serde_json::from_slice(&output.stdout).map_err(|e| e.to_string())?;
-    let packages = metadata["packages"]
-        .as_array()
-        .ok_or("cargo metadata names no packages")?;
+    let metadata: Value = serde_json::from_slice(&output.stdout).map_err(unreadable)?;
+    let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
     Ok(packages
         .iter()
-        .map(|package| {
-            (
-                text(&package["name"]),
-                package["license"].as_str().map(str::to_owned),
-            )
-        })
+        .map(|package| (text(&package["name"]), package["license"].as_str().map(str::to_owned)))
         .collect())
+}
+
+fn unreadable(error: impl std::fmt::Display) -> Failure {
+    Failure::new(format!("cargo metadata: {error}"))
 }
 
 fn npm_packages(lock: &str) -> Result<Vec<Package>, serde_json::Error> {
@@ -109,10 +103,7 @@ fn text(value: &Value) -> String {
 
 /// Whether an SPDX expression leaves us a choice we accept. `A/B` is an old spelling of `A OR B`.
 fn accepted(expression: &str) -> bool {
-    let expression = expression
-        .replace('/', " OR ")
-        .replace('(', " ( ")
-        .replace(')', " ) ");
+    let expression = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     let words: Vec<&str> = expression.split_whitespace().collect();
     any_of(&words)
 }

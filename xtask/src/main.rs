@@ -1,10 +1,16 @@
 //! The project's own checks and chores: `cargo xtask <command>`.
 #![expect(clippy::print_stdout, reason = "a tool for the terminal")]
 
+mod test;
+
+mod faults;
 mod licences;
 mod tidy;
 
+mod command;
+
 mod checkout;
+mod failure;
 
 use std::process::ExitCode;
 
@@ -21,6 +27,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
+        ["test"] => test::run(test::Form::Short),
+        ["test", "--long"] => test::run(test::Form::Long),
+        ["faults"] => faults::run(),
         ["tidy"] => tidy::run(),
         ["licences"] => licences::run(),
         [] | ["help" | "--help" | "-h"] => {
@@ -34,8 +43,8 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(report) => {
-            eprintln!("{report}");
+        Err(failure) => {
+            eprintln!("{failure}");
             ExitCode::FAILURE
         }
     }

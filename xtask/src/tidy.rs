@@ -10,6 +10,7 @@ mod names;
 mod rust_code;
 
 use crate::checkout::{self, TextFile};
+use crate::failure::Failure;
 
 /// One broken rule.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,11 +23,7 @@ pub(crate) struct Complaint {
 
 impl std::fmt::Display for Complaint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{}: {}\n    remedy: {}",
-            self.place, self.what, self.remedy
-        )
+        write!(f, "{}: {}\n    remedy: {}", self.place, self.what, self.remedy)
     }
 }
 
@@ -43,22 +40,16 @@ const RULES: [Rule; 6] = [
 ];
 
 /// Checks the whole checkout.
-pub(crate) fn run() -> Result<(), String> {
+pub(crate) fn run() -> Result<(), Failure> {
     let files = checkout::text_files();
-    let complaints: Vec<String> = RULES
-        .iter()
-        .flat_map(|rule| rule(&files))
-        .map(|complaint| complaint.to_string())
-        .collect();
+    let complaints: Vec<String> =
+        RULES.iter().flat_map(|rule| rule(&files)).map(|complaint| complaint.to_string()).collect();
     if complaints.is_empty() {
         println!("tidy: {} files, nothing to complain about", files.len());
         return Ok(());
     }
-    Err(format!(
-        "{}\ntidy: {} complaints",
-        complaints.join("\n"),
-        complaints.len()
-    ))
+    let count = complaints.len();
+    Err(Failure::new(format!("{}\ntidy: {count} complaints", complaints.join("\n"))))
 }
 
 /// The number of the line that holds the byte at `offset`.
@@ -68,19 +59,13 @@ fn line_number(text: &str, offset: usize) -> usize {
 
 #[cfg(test)]
 fn file(path: &str, text: &str) -> TextFile {
-    TextFile {
-        path: path.to_owned(),
-        text: text.to_owned(),
-    }
+    TextFile { path: path.to_owned(), text: text.to_owned() }
 }
 
 /// What a rule says about `files`, as `place: what` lines.
 #[cfg(test)]
 fn said(rule: Rule, files: &[TextFile]) -> Vec<String> {
-    rule(files)
-        .into_iter()
-        .map(|c| format!("{}: {}", c.place, c.what))
-        .collect()
+    rule(files).into_iter().map(|c| format!("{}: {}", c.place, c.what)).collect()
 }
 
 #[cfg(test)]

@@ -11,19 +11,12 @@ const PRIVATE_FOLDERS: [&str; 6] = ["home", "root", "Users", "mnt", "work", "wor
 
 pub(super) fn check(files: &[TextFile]) -> Vec<Complaint> {
     let paths: HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
-    let names: HashSet<&str> = paths
-        .iter()
-        .filter_map(|path| path.rsplit('/').next())
-        .collect();
+    let names: HashSet<&str> = paths.iter().filter_map(|path| path.rsplit('/').next()).collect();
     let mut complaints = Vec::new();
     for file in files.iter().filter(|file| !is_lock_file(file)) {
         let mut complain = |offset, what, remedy| {
             let place = format!("{}:{}", file.path, line_number(&file.text, offset));
-            complaints.push(Complaint {
-                place,
-                what,
-                remedy,
-            });
+            complaints.push(Complaint { place, what, remedy });
         };
         for (offset, word) in words(&file.text) {
             if let Some(folder) = private_folder(word) {
@@ -78,15 +71,9 @@ fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 fn private_folder(word: &str) -> Option<&'static str> {
-    let first = word
-        .strip_prefix("file://")
-        .unwrap_or(word)
-        .strip_prefix('/')?;
+    let first = word.strip_prefix("file://").unwrap_or(word).strip_prefix('/')?;
     let (folder, _) = first.split_once('/')?;
-    PRIVATE_FOLDERS
-        .iter()
-        .find(|private| **private == folder)
-        .copied()
+    PRIVATE_FOLDERS.iter().find(|private| **private == folder).copied()
 }
 
 /// The name of a Markdown file, if that is what the word names.
@@ -103,10 +90,8 @@ fn tracker_numbers(text: &str) -> Vec<(usize, &str)> {
     text.match_indices("issue ")
         .filter_map(|(offset, found)| {
             let number = text[offset + found.len()..].trim_start_matches('#');
-            let digits = number.len()
-                - number
-                    .trim_start_matches(|c: char| c.is_ascii_digit())
-                    .len();
+            let digits =
+                number.len() - number.trim_start_matches(|c: char| c.is_ascii_digit()).len();
             (digits > 0).then(|| (offset, &number[..digits]))
         })
         .collect()
@@ -135,10 +120,7 @@ fn exists(paths: &HashSet<&str>, from: &str, link: &str) -> bool {
     }
     let target = folders.join("/");
     paths.contains(target.as_str())
-        || paths.iter().any(|path| {
-            path.strip_prefix(&target)
-                .is_some_and(|r| r.starts_with('/'))
-        })
+        || paths.iter().any(|path| path.strip_prefix(&target).is_some_and(|r| r.starts_with('/')))
 }
 
 #[cfg(test)]
@@ -148,31 +130,18 @@ mod tests {
     #[test]
     fn what_is_not_here() {
         let check = |text: &str| {
-            let files = [
-                file("docs/a.md", text),
-                file("docs/b/C.md", ""),
-                file("README.md", ""),
-            ];
+            let files = [file("docs/a.md", text), file("docs/b/C.md", ""), file("README.md", "")];
             said(super::check, &files)
         };
         let fine = "see [b](b/C.md), [up](../README.md#x), [web](https://x.y/z.md), b/C.md, \
                     an issue. /var/lib/postroom target/work/x";
         assert_eq!(check(fine), Vec::<String>::new());
         let table = [
-            (
-                concat!("x\n\"/ho", "me/me/x\""),
-                "2: a path outside the repository, under `/home`",
-            ),
-            (
-                concat!("(/wo", "rk/main)"),
-                "1: a path outside the repository, under `/work`",
-            ),
+            (concat!("x\n\"/ho", "me/me/x\""), "2: a path outside the repository, under `/home`"),
+            (concat!("(/wo", "rk/main)"), "1: a path outside the repository, under `/work`"),
             ("[b](b/D.rs)", "1: the link `b/D.rs` leads nowhere"),
             ("[b](../../x.rs)", "1: the link `../../x.rs` leads nowhere"),
-            (
-                "as NOTES.md says",
-                "1: the document `NOTES.md` is not in the repository",
-            ),
+            ("as NOTES.md says", "1: the document `NOTES.md` is not in the repository"),
             (concat!("see iss", "ue #12"), concat!("1: `iss", "ue 12`")),
         ];
         for (text, expected) in table {

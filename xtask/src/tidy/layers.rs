@@ -20,18 +20,12 @@ const REMEDY: &str = "move the code to the layer that may know both; ARCHITECTUR
 pub(super) fn check(files: &[TextFile]) -> Vec<Complaint> {
     let mut complaints = Vec::new();
     for file in files {
-        let Some(name) = file
-            .path
-            .strip_prefix("crates/")
-            .and_then(|rest| rest.strip_suffix("/Cargo.toml"))
+        let Some(name) =
+            file.path.strip_prefix("crates/").and_then(|rest| rest.strip_suffix("/Cargo.toml"))
         else {
             continue;
         };
-        let complain = |what: String| Complaint {
-            place: file.path.clone(),
-            what,
-            remedy: REMEDY,
-        };
+        let complain = |what: String| Complaint { place: file.path.clone(), what, remedy: REMEDY };
         let Some((_, allowed)) = ARROWS.iter().find(|(known, _)| *known == name) else {
             complaints.push(complain(format!("the crate `{name}` is in no layer")));
             continue;
@@ -68,16 +62,10 @@ mod tests {
     #[test]
     fn arrows() {
         let manifest = |name: &str, needs: &str| {
-            file(
-                &format!("crates/{name}/Cargo.toml"),
-                &format!("[dependencies]\n{needs}"),
-            )
+            file(&format!("crates/{name}/Cargo.toml"), &format!("[dependencies]\n{needs}"))
         };
         let check = |name, needs| said(super::check, &[manifest(name, needs)]);
-        assert_eq!(
-            check("amqp", "broker.workspace = true\nbytes = \"1\""),
-            Vec::<String>::new()
-        );
+        assert_eq!(check("amqp", "broker.workspace = true\nbytes = \"1\""), Vec::<String>::new());
         assert_eq!(
             check("amqp", "storage.workspace = true"),
             ["crates/amqp/Cargo.toml: `amqp` must not know `storage`"]

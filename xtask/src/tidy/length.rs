@@ -28,10 +28,7 @@ mod tests {
     fn tests_do_not_count() {
         let check = |text: &str| said(super::check, &[file("crates/a/src/b.rs", text)]);
         let tests = format!("#[cfg(test)]\n{}", "\n".repeat(900));
-        assert_eq!(
-            check(&format!("{}{tests}", "\n".repeat(600))),
-            Vec::<String>::new()
-        );
+        assert_eq!(check(&format!("{}{tests}", "\n".repeat(600))), Vec::<String>::new());
         assert_eq!(
             check(&"\n".repeat(601)),
             ["crates/a/src/b.rs: 601 production lines, 600 at most"]

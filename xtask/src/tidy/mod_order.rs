@@ -24,10 +24,7 @@ pub(super) fn check(files: &[TextFile]) -> Vec<Complaint> {
         .collect();
     let mut children = Children::new();
     for (_, module, code) in &sources {
-        children
-            .entry(module.clone())
-            .or_default()
-            .extend(mod_lines(code));
+        children.entry(module.clone()).or_default().extend(mod_lines(code));
     }
     let mut complaints = Vec::new();
     for (file, module, code) in &sources {
@@ -62,10 +59,8 @@ fn module_path(path: &str) -> Option<ModulePath> {
 fn mod_lines(code: &str) -> Vec<String> {
     code.lines()
         .filter_map(|line| {
-            let line = line
-                .strip_prefix("pub ")
-                .or(line.strip_prefix("pub(crate) "))
-                .unwrap_or(line);
+            let line =
+                line.strip_prefix("pub ").or(line.strip_prefix("pub(crate) ")).unwrap_or(line);
             Some(line.strip_prefix("mod ")?.strip_suffix(';')?.to_owned())
         })
         .collect()
@@ -84,9 +79,7 @@ fn use_statements(code: &str) -> Vec<(usize, &str)> {
         };
         if let Some(tree) = statement.strip_prefix("use ") {
             let start = line_start + line.len() - tree.len();
-            let end = code[start..]
-                .find(';')
-                .map_or(code.len(), |end| start + end);
+            let end = code[start..].find(';').map_or(code.len(), |end| start + end);
             found.push((line_start + indent, &code[start..end]));
         }
         line_start += line.len();
@@ -154,10 +147,7 @@ fn points_up(
     target: &[String],
     children: &Children,
 ) -> Option<(String, String)> {
-    let fork = module
-        .iter()
-        .zip(target)
-        .position(|(own, other)| own != other)?;
+    let fork = module.iter().zip(target).position(|(own, other)| own != other)?;
     let order = children.get(&module[..fork])?;
     let own = order.iter().position(|name| *name == module[fork])?;
     let other = order.iter().position(|name| *name == target[fork])?;
@@ -173,10 +163,7 @@ mod tests {
 
     fn with(path: &str, text: &str) -> [TextFile; 3] {
         [
-            file(
-                "crates/c/src/lib.rs",
-                "mod a;\npub mod b;\npub(crate) mod d;\n",
-            ),
+            file("crates/c/src/lib.rs", "mod a;\npub mod b;\npub(crate) mod d;\n"),
             file("crates/c/src/b.rs", "mod x;\nmod y;\n"),
             file(path, text),
         ]
@@ -185,55 +172,25 @@ mod tests {
     #[test]
     fn up_and_down() {
         let table: [(&str, &str, &[&str]); 9] = [
-            (
-                "a.rs",
-                "use crate::b::T;\nuse std::a;\nuse crate::{b, d::T};",
-                &NONE,
-            ),
-            (
-                "d.rs",
-                "use crate::a::T;",
-                &["1: `d` uses `a`, which stands above it"],
-            ),
+            ("a.rs", "use crate::b::T;\nuse std::a;\nuse crate::{b, d::T};", &NONE),
+            ("d.rs", "use crate::a::T;", &["1: `d` uses `a`, which stands above it"]),
             (
                 "d.rs",
                 "\npub(crate) use crate::{\n  b::{T, U}};",
                 &["2: `d` uses `b`, which stands above it"],
             ),
             ("b/x.rs", "use crate::b::T;\nuse super::y::T;", &NONE),
-            (
-                "b/y.rs",
-                "use super::x::T;",
-                &["1: `y` uses `x`, which stands above it"],
-            ),
-            (
-                "b/y.rs",
-                "use crate::a;",
-                &["1: `b` uses `a`, which stands above it"],
-            ),
-            (
-                "b/y.rs",
-                "use super::super::a;",
-                &["1: `b` uses `a`, which stands above it"],
-            ),
-            (
-                "d.rs",
-                "// use crate::a;\n#[cfg(test)]\nuse crate::a;",
-                &NONE,
-            ),
+            ("b/y.rs", "use super::x::T;", &["1: `y` uses `x`, which stands above it"]),
+            ("b/y.rs", "use crate::a;", &["1: `b` uses `a`, which stands above it"]),
+            ("b/y.rs", "use super::super::a;", &["1: `b` uses `a`, which stands above it"]),
+            ("d.rs", "// use crate::a;\n#[cfg(test)]\nuse crate::a;", &NONE),
             ("d.rs", "use crate::T as a;", &NONE),
         ];
         for (path, text, expected) in table {
             let path = format!("crates/c/src/{path}");
-            let expected: Vec<String> = expected
-                .iter()
-                .map(|what| format!("{path}:{what}"))
-                .collect();
-            assert_eq!(
-                said(super::check, &with(&path, text)),
-                expected,
-                "{path} {text}"
-            );
+            let expected: Vec<String> =
+                expected.iter().map(|what| format!("{path}:{what}")).collect();
+            assert_eq!(said(super::check, &with(&path, text)), expected, "{path} {text}");
         }
     }
 }

@@ -32,10 +32,7 @@ mod tests {
     fn docs_and_names() {
         let check = |path, text| said(super::check, &[file(path, text)]);
         assert_eq!(check("a/b.rs", "//! Why.\n"), Vec::<String>::new());
-        assert_eq!(
-            check("a/b.rs", "use x;"),
-            ["a/b.rs:1: the file does not open with `//!`"]
-        );
+        assert_eq!(check("a/b.rs", "use x;"), ["a/b.rs:1: the file does not open with `//!`"]);
         assert_eq!(check("a/mod.rs", "//! Why.\n"), ["a/mod.rs: a `mod.rs`"]);
     }
 }

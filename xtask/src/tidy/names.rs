@@ -5,9 +5,8 @@ use super::{Complaint, line_number};
 use crate::checkout::TextFile;
 
 /// In lower case, as they stand between the humps and underscores of a name.
-const EMPTY_WORDS: [&str; 8] = [
-    "manager", "managers", "helper", "helpers", "util", "utils", "common", "misc",
-];
+const EMPTY_WORDS: [&str; 8] =
+    ["manager", "managers", "helper", "helpers", "util", "utils", "common", "misc"];
 
 const REMEDY: &str = "name the thing after what it is in the manual, or what it does";
 
@@ -37,10 +36,7 @@ pub(super) fn check(files: &[TextFile]) -> Vec<Complaint> {
 
 fn empty_word(name: &str) -> Option<&'static str> {
     let words = words(name);
-    EMPTY_WORDS
-        .iter()
-        .find(|empty| words.iter().any(|word| word == *empty))
-        .copied()
+    EMPTY_WORDS.iter().find(|empty| words.iter().any(|word| word == *empty)).copied()
 }
 
 /// `DiskManager`, `disk_manager` and `DISK_MANAGER` are all `disk`, `manager`.
@@ -78,16 +74,10 @@ mod tests {
             check("a/queue.rs", "// a helper\nlet utility = commonly;"),
             Vec::<String>::new()
         );
-        assert_eq!(
-            check("a/utils.rs", ""),
-            ["a/utils.rs: a file called `utils`"]
-        );
+        assert_eq!(check("a/utils.rs", ""), ["a/utils.rs: a file called `utils`"]);
         assert_eq!(
             check("a/b.rs", "\nstruct DiskManager;\nfn my_helper() {}"),
-            [
-                "a/b.rs:2: the name `DiskManager`",
-                "a/b.rs:3: the name `my_helper`"
-            ]
+            ["a/b.rs:2: the name `DiskManager`", "a/b.rs:3: the name `my_helper`"]
         );
     }
 }

@@ -1,0 +1,44 @@
+//! Runs other programs at the top of the checkout, with their output going straight to the terminal.
+
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+
+use crate::checkout;
+use crate::failure::Failure;
+
+/// The same cargo that runs this tool.
+pub(crate) fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
+    program(env!("CARGO"), arguments)
+}
+
+/// `program` with `arguments`, to be run at the top of the checkout.
+pub(crate) fn program<const N: usize>(program: impl AsRef<Path>, arguments: [&str; N]) -> Command {
+    let mut command = Command::new(program.as_ref());
+    command.args(arguments).current_dir(checkout::root());
+    command
+}
+
+/// Runs it; anything but success is a failure that quotes the command.
+pub(crate) fn succeed(command: &mut Command) -> Result<(), Failure> {
+    let status = status(command)?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{} ended with {status}", quote(command))))
+}
+
+/// Runs it and says how it ended.
+pub(crate) fn status(command: &mut Command) -> Result<ExitStatus, Failure> {
+    println!("$ {}", quote(command));
+    command.status().map_err(|error| Failure::new(format!("{}: {error}", quote(command))))
+}
+
+fn quote(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let name = program.file_name().unwrap_or(program.as_os_str());
+    std::iter::once(name)
+        .chain(command.get_args())
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
+}

@@ -1,0 +1,75 @@
+//! The whole test run, as steps in the order that fails soonest. The first failure ends it.
+
+mod fuzz;
+mod house;
+mod node;
+mod python;
+mod reality;
+
+use std::time::Instant;
+
+use crate::failure::Failure;
+
+/// How long the proofs that can be of any length are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// For every change: some minutes.
+    Short,
+    /// For a release: hours.
+    Long,
+}
+
+/// How a step ended, unless it failed.
+enum Outcome {
+    Passed,
+    /// Something it needs is not on this machine.
+    Skipped(&'static str),
+}
+
+struct Step {
+    heading: &'static str,
+    run: fn(Form) -> Result<Outcome, Failure>,
+}
+
+const STEPS: [Step; 14] = [
+    Step { heading: "formatting", run: house::formatting },
+    Step { heading: "lints", run: house::lints },
+    Step { heading: "rules of the house", run: house::tidy },
+    Step { heading: "licences of what we build on", run: house::licences },
+    Step { heading: "unit and integration tests", run: house::tests },
+    Step { heading: "release build", run: house::release_build },
+    Step { heading: "simulation", run: reality::simulation },
+    Step { heading: "conformance: Python clients", run: python::conformance },
+    Step { heading: "conformance: Node clients", run: node::conformance },
+    Step { heading: "examples: Python", run: python::examples },
+    Step { heading: "examples: Node", run: node::examples },
+    Step { heading: "crash loop", run: reality::crash_loop },
+    Step { heading: "planted faults", run: reality::planted_faults },
+    Step { heading: "fuzzing", run: fuzz::targets },
+];
+
+pub(crate) fn run(form: Form) -> Result<(), Failure> {
+    let start = Instant::now();
+    let mut skipped = Vec::new();
+    for (at, step) in STEPS.iter().enumerate() {
+        println!("\n=== {}/{} {}", at + 1, STEPS.len(), step.heading);
+        let step_start = Instant::now();
+        let outcome = (step.run)(form)
+            .map_err(|failure| Failure::new(format!("\nFAILED: {}: {failure}", step.heading)))?;
+        match outcome {
+            Outcome::Passed => println!("--- passed in {} s", step_start.elapsed().as_secs()),
+            Outcome::Skipped(why) => {
+                println!("--- skipped: {why}");
+                skipped.push(step.heading);
+            }
+        }
+    }
+    let seconds = start.elapsed().as_secs();
+    if skipped.is_empty() {
+        println!("\nPASSED: {} steps in {seconds} s", STEPS.len());
+    } else {
+        let passed = STEPS.len() - skipped.len();
+        println!("\nPASSED: {passed} steps in {seconds} s; skipped: {}", skipped.join(", "));
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! The steps that cargo knows: formatting, lints, tests, the build.
+
+use super::{Form, Outcome};
+use crate::command::{cargo, succeed};
+use crate::failure::Failure;
+use crate::{licences, tidy};
+
+pub(super) fn formatting(_form: Form) -> Result<Outcome, Failure> {
+    succeed(&mut cargo(["fmt", "--all", "--check"]))?;
+    Ok(Outcome::Passed)
+}
+
+pub(super) fn lints(_form: Form) -> Result<Outcome, Failure> {
+    succeed(&mut cargo([
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    Ok(Outcome::Passed)
+}
+
+pub(super) fn tidy(_form: Form) -> Result<Outcome, Failure> {
+    tidy::run()?;
+    Ok(Outcome::Passed)
+}
+
+pub(super) fn licences(_form: Form) -> Result<Outcome, Failure> {
+    licences::run()?;
+    Ok(Outcome::Passed)
+}
+
+pub(super) fn tests(_form: Form) -> Result<Outcome, Failure> {
+    succeed(&mut cargo(["test", "--quiet", "--workspace"]))?;
+    Ok(Outcome::Passed)
+}
+
+/// What the steps after it run: `target/release/postroom`.
+pub(super) fn release_build(_form: Form) -> Result<Outcome, Failure> {
+    succeed(&mut cargo(["build", "--quiet", "--release", "--package", "server"]))?;
+    Ok(Outcome::Passed)
+}

@@ -1,0 +1,47 @@
+//! The steps that break things on purpose: simulated crashes, real crashes, planted faults.
+
+use super::{Form, Outcome};
+use crate::command::{cargo, succeed};
+use crate::failure::Failure;
+use crate::faults;
+
+pub(super) fn simulation(form: Form) -> Result<Outcome, Failure> {
+    let seeds = match form {
+        Form::Short => "100",
+        Form::Long => "1000",
+    };
+    succeed(&mut cargo([
+        "run",
+        "--quiet",
+        "--release",
+        "--package",
+        "sim",
+        "--",
+        "--seeds",
+        seeds,
+    ]))?;
+    Ok(Outcome::Passed)
+}
+
+pub(super) fn crash_loop(form: Form) -> Result<Outcome, Failure> {
+    let rounds = match form {
+        Form::Short => "3",
+        Form::Long => "20",
+    };
+    succeed(&mut cargo([
+        "run",
+        "--quiet",
+        "--release",
+        "--package",
+        "crashloop",
+        "--",
+        "--rounds",
+        rounds,
+    ]))?;
+    Ok(Outcome::Passed)
+}
+
+pub(super) fn planted_faults(_form: Form) -> Result<Outcome, Failure> {
+    faults::run()?;
+    Ok(Outcome::Passed)
+}
