@@ -1,0 +1,144 @@
+//! Every setting of `postroom serve`, one struct per section.
+//!
+//! A setting is one field here and nothing else: its flag, its environment variable and its key in
+//! the TOML file follow from the field's name (`data_dir`: `--data-dir`, `POSTROOM_DATA_DIR`,
+//! `data-dir`), and all three are parsed and checked by the same parser. The first one that is
+//! given wins, in this order: flag, environment, file, default.
+
+pub(crate) mod layers;
+
+mod nearest;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+/// What the whole of `postroom serve` can be told.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Settings {
+    /// TOML file with settings; its keys are the names of the flags without the dashes.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) listen: Listen,
+
+    #[command(flatten)]
+    pub(crate) storage: Storage,
+
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+
+    /// The least important log lines to show.
+    #[arg(long, value_name = "LEVEL", default_value = "info", help_heading = "Sight")]
+    pub(crate) log: LogLevel,
+}
+
+/// Where clients find the broker.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Listening")]
+pub(crate) struct Listen {
+    /// Address to listen on, more than once or separated by commas
+    /// [default: both loopbacks, 127.0.0.1 and ::1]
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    pub(crate) bind: Vec<IpAddr>,
+
+    /// Port for AMQP 0-9-1; 0 takes a free one.
+    #[arg(long, value_name = "PORT", default_value_t = 5672)]
+    pub(crate) amqp_port: u16,
+
+    /// Port for HTTP. Nothing listens on it yet.
+    #[arg(long, value_name = "PORT", default_value_t = 15672)]
+    pub(crate) http_port: u16,
+}
+
+/// An address to listen on, and what it means if the machine doesn't have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// It was asked for, or every machine has it.
+    Wanted(IpAddr),
+    /// It is tried; a machine without it is none the worse.
+    IfThere(IpAddr),
+}
+
+impl Listen {
+    pub(crate) fn addresses(&self) -> Vec<Address> {
+        if self.bind.is_empty() {
+            return vec![
+                Address::Wanted(Ipv4Addr::LOCALHOST.into()),
+                Address::IfThere(Ipv6Addr::LOCALHOST.into()),
+            ];
+        }
+        self.bind.iter().copied().map(Address::Wanted).collect()
+    }
+}
+
+/// What is kept, where and how safely.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Storage")]
+pub(crate) struct Storage {
+    /// Folder for everything that survives a restart.
+    #[arg(long, value_name = "FOLDER", default_value = "./postroom-data")]
+    pub(crate) data_dir: PathBuf,
+
+    /// When bytes are forced to disk: before their confirm, every interval, or when the operating
+    /// system likes. Only `always` keeps confirmed messages through a power loss.
+    #[arg(long, value_name = "WHEN", default_value = "always")]
+    pub(crate) sync: Sync,
+
+    /// The interval of `--sync interval`, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 1_000,
+          value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    pub(crate) sync_interval_ms: u64,
+}
+
+/// When bytes are forced to disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Sync {
+    /// Before anything they hold is confirmed
+    Always,
+    /// Every `--sync-interval-ms`
+    Interval,
+    /// When the operating system likes
+    Never,
+}
+
+/// What one client may take.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct Limits {
+    /// Largest message body accepted, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 16 << 20,
+          value_parser = clap::value_parser!(u64).range(1..=512 << 20))]
+    pub(crate) max_message_bytes: u64,
+
+    /// Largest AMQP frame offered to clients, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 128 << 10,
+          value_parser = clap::value_parser!(u32).range(4_096..=16 << 20))]
+    pub(crate) frame_max_bytes: u32,
+
+    /// Most channels on one connection.
+    #[arg(long, value_name = "CHANNELS", default_value_t = 2_047,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) channel_max: u16,
+
+    /// Heartbeat interval offered to clients, in seconds; 0 leaves it to the client.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) heartbeat_seconds: u16,
+}
+
+/// How much the log says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogLevel {
+    /// Nothing
+    Off,
+    /// What needs somebody's attention now
+    Error,
+    /// What may need it soon
+    Warn,
+    /// Starting, stopping, connections
+    Info,
+    /// What explains a bug
+    Debug,
+    /// Everything
+    Trace,
+}
