@@ -134,11 +134,7 @@ fn write_difference(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let there = fs::read(path)?;
     let file = fs::OpenOptions::new().write(true).open(path)?;
     file.set_len(bytes.len() as u64)?;
-    let first = there
-        .iter()
-        .zip(bytes)
-        .take_while(|(there, wanted)| there == wanted)
-        .count();
+    let first = there.iter().zip(bytes).take_while(|(there, wanted)| there == wanted).count();
     file.write_all_at(&bytes[first..], first as u64)
 }
 

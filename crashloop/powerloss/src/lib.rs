@@ -7,10 +7,14 @@
 //! fdatasync of that file, a name after fsync of its directory.
 
 mod audit;
-mod image;
+
 mod loss;
-mod random;
+
+mod image;
+
 mod record;
+
+mod random;
 
 pub use audit::{Snapshot, audit};
 pub use loss::{Loss, LossError, LossReport, lose_power};

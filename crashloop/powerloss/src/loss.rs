@@ -86,11 +86,7 @@ struct Kept<'log> {
 
 impl<'log> Kept<'log> {
     fn of(records: &'log [Record]) -> Self {
-        let mut kept = Self {
-            all: 0,
-            bytes: HashMap::new(),
-            names: HashMap::new(),
-        };
+        let mut kept = Self { all: 0, bytes: HashMap::new(), names: HashMap::new() };
         for record in records {
             match &record.step {
                 Step::SyncedAll { up_to } => kept.all = kept.all.max(*up_to),
@@ -129,34 +125,16 @@ impl<'log> Kept<'log> {
 
 /// A step that was taken back, with what it had made.
 enum TakenBack {
-    Bytes {
-        inode: u64,
-        offset: usize,
-        made: Vec<u8>,
-        length_before: usize,
-        length_after: usize,
-    },
+    Bytes { inode: u64, offset: usize, made: Vec<u8>, length_before: usize, length_after: usize },
     Names(Vec<(PathBuf, Option<Node>)>),
-    MovedDirectory {
-        from: PathBuf,
-        to: PathBuf,
-    },
+    MovedDirectory { from: PathBuf, to: PathBuf },
 }
 
 /// Takes one step back. Steps must come from the newest to the oldest.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "whole files are held in memory here"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "whole files are held in memory here")]
 fn take_back(image: &mut Image, step: &Step) -> io::Result<Option<TakenBack>> {
     match step {
-        Step::Bytes {
-            inode,
-            offset,
-            span,
-            length_before,
-            old,
-        } => {
+        Step::Bytes { inode, offset, span, length_before, old } => {
             let Some(bytes) = image.bytes_mut(*inode)? else {
                 return Ok(None);
             };
@@ -169,13 +147,7 @@ fn take_back(image: &mut Image, step: &Step) -> io::Result<Option<TakenBack>> {
                 place.copy_from_slice(old);
             }
             let inode = *inode;
-            Ok(Some(TakenBack::Bytes {
-                inode,
-                offset,
-                made,
-                length_before,
-                length_after,
-            }))
+            Ok(Some(TakenBack::Bytes { inode, offset, made, length_before, length_after }))
         }
         Step::Names(changes) => {
             // Backwards, should one step name the same place twice.
@@ -193,10 +165,7 @@ fn take_back(image: &mut Image, step: &Step) -> io::Result<Option<TakenBack>> {
         }
         Step::MovedDirectory { from, to } => {
             move_directory(image, to, from);
-            Ok(Some(TakenBack::MovedDirectory {
-                from: from.clone(),
-                to: to.clone(),
-            }))
+            Ok(Some(TakenBack::MovedDirectory { from: from.clone(), to: to.clone() }))
         }
         Step::SyncedBytes { .. } | Step::SyncedNames { .. } | Step::SyncedAll { .. } => Ok(None),
     }
@@ -233,13 +202,9 @@ fn do_again(
                     set_name(image, &path, node);
                 }
             }
-            TakenBack::Bytes {
-                inode,
-                offset,
-                made,
-                length_before,
-                length_after,
-            } if random.chance(kept_per_cent) => {
+            TakenBack::Bytes { inode, offset, made, length_before, length_after }
+                if random.chance(kept_per_cent) =>
+            {
                 let Some(bytes) = image.bytes_mut(inode)? else {
                     continue;
                 };
@@ -296,20 +261,12 @@ fn set_name(image: &mut Image, path: &Path, node: Option<Node>) {
 }
 
 fn move_directory(image: &mut Image, from: &Path, to: &Path) {
-    let moved: Vec<PathBuf> = image
-        .names
-        .keys()
-        .filter(|name| name.starts_with(from))
-        .cloned()
-        .collect();
+    let moved: Vec<PathBuf> =
+        image.names.keys().filter(|name| name.starts_with(from)).cloned().collect();
     for name in moved {
         let node = image.names.remove(&name);
         if let (Some(node), Ok(below)) = (node, name.strip_prefix(from)) {
-            let name = if below.as_os_str().is_empty() {
-                to.to_owned()
-            } else {
-                to.join(below)
-            };
+            let name = if below.as_os_str().is_empty() { to.to_owned() } else { to.join(below) };
             image.names.insert(name, node);
         }
     }

@@ -22,10 +22,7 @@ impl Random {
     }
 
     /// The next number.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "an endless stream needs no Option"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "an endless stream needs no Option")]
     pub fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
@@ -41,10 +38,7 @@ impl Random {
     }
 
     /// A place in a list of `length` entries; 0 for an empty one.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "less than length, which is a usize"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "less than length, which is a usize")]
     pub fn index(&mut self, length: usize) -> usize {
         self.below(length as u64) as usize
     }

@@ -113,13 +113,7 @@ impl Step {
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![0; HEADER_BYTES];
         match self {
-            Self::Bytes {
-                inode,
-                offset,
-                span,
-                length_before,
-                old,
-            } => {
+            Self::Bytes { inode, offset, span, length_before, old } => {
                 bytes.push(1);
                 for number in [inode, offset, span, length_before] {
                     bytes.extend_from_slice(&number.to_le_bytes());
@@ -209,21 +203,10 @@ fn decode(payload: &[u8]) -> Option<Step> {
             let count = fields.byte()?;
             Step::Names((0..count).map(|_| fields.change()).collect::<Option<_>>()?)
         }
-        3 => Step::SyncedBytes {
-            inode: fields.number()?,
-            up_to: fields.number()?,
-        },
-        4 => Step::SyncedNames {
-            directory: fields.path()?,
-            up_to: fields.number()?,
-        },
-        5 => Step::SyncedAll {
-            up_to: fields.number()?,
-        },
-        6 => Step::MovedDirectory {
-            from: fields.path()?,
-            to: fields.path()?,
-        },
+        3 => Step::SyncedBytes { inode: fields.number()?, up_to: fields.number()? },
+        4 => Step::SyncedNames { directory: fields.path()?, up_to: fields.number()? },
+        5 => Step::SyncedAll { up_to: fields.number()? },
+        6 => Step::MovedDirectory { from: fields.path()?, to: fields.path()? },
         _ => return None,
     };
     fields.0.is_empty().then_some(step)
@@ -271,40 +254,16 @@ mod tests {
 
     fn one_of_each() -> Vec<Step> {
         vec![
-            Step::Bytes {
-                inode: 7,
-                offset: 3,
-                span: 5,
-                length_before: 6,
-                old: b"old".to_vec(),
-            },
+            Step::Bytes { inode: 7, offset: 3, span: 5, length_before: 6, old: b"old".to_vec() },
             Step::Names(vec![
-                Change {
-                    path: "a/b".into(),
-                    before: Before::Nothing,
-                },
-                Change {
-                    path: "a/c".into(),
-                    before: Before::File(9),
-                },
-                Change {
-                    path: "d".into(),
-                    before: Before::Directory,
-                },
+                Change { path: "a/b".into(), before: Before::Nothing },
+                Change { path: "a/c".into(), before: Before::File(9) },
+                Change { path: "d".into(), before: Before::Directory },
             ]),
-            Step::SyncedBytes {
-                inode: 7,
-                up_to: 12,
-            },
-            Step::SyncedNames {
-                directory: "a".into(),
-                up_to: 13,
-            },
+            Step::SyncedBytes { inode: 7, up_to: 12 },
+            Step::SyncedNames { directory: "a".into(), up_to: 13 },
             Step::SyncedAll { up_to: 14 },
-            Step::MovedDirectory {
-                from: "a".into(),
-                to: "z".into(),
-            },
+            Step::MovedDirectory { from: "a".into(), to: "z".into() },
         ]
     }
 
@@ -318,11 +277,8 @@ mod tests {
         }
         for cut in 0..=log.len() {
             let whole = ends.iter().filter(|end| **end <= cut).count() - 1;
-            let steps: Vec<Step> = read_log(&log[..cut])
-                .unwrap()
-                .into_iter()
-                .map(|record| record.step)
-                .collect();
+            let steps: Vec<Step> =
+                read_log(&log[..cut]).unwrap().into_iter().map(|record| record.step).collect();
             assert_eq!(steps, one_of_each()[..whole], "cut at byte {cut}");
         }
     }

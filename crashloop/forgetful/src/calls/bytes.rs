@@ -1,12 +1,11 @@
 //! Writes, and whatever else changes a file's bytes or length.
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_int, c_void};
 use std::sync::MutexGuard;
 
 use libc::{iovec, off_t, size_t, ssize_t};
 use powerloss::Step;
 
-use super::names::openat;
 use crate::place::Status;
 use crate::real::{self, Errno};
 use crate::watch::{Watch, watch};
@@ -194,27 +193,6 @@ pub(super) unsafe extern "C" fn ftruncate(fd: c_int, length: off_t) -> c_int {
 unsafe extern "C" fn ftruncate64(fd: c_int, length: off_t) -> c_int {
     // SAFETY: passed on as it came.
     unsafe { ftruncate(fd, length) }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn truncate(path: *const c_char, length: off_t) -> c_int {
-    // SAFETY: the path is passed on as it came; the descriptor is ours and closed once.
-    unsafe {
-        let fd = openat(libc::AT_FDCWD, path, libc::O_WRONLY | libc::O_CLOEXEC, 0);
-        if fd < 0 {
-            return -1;
-        }
-        let result = ftruncate(fd, length);
-        let _errno = Errno::keep();
-        real::close(fd);
-        result
-    }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn truncate64(path: *const c_char, length: off_t) -> c_int {
-    // SAFETY: passed on as it came.
-    unsafe { truncate(path, length) }
 }
 
 #[unsafe(no_mangle)]

@@ -1,8 +1,8 @@
-//! Creating, renaming, linking and removing: whatever changes names.
+//! Creating, renaming, linking and removing: whatever changes names or finds a file by its name.
 
 use std::ffi::{c_char, c_int, c_uint};
 
-use libc::{AT_FDCWD, mode_t};
+use libc::{AT_FDCWD, mode_t, off_t};
 use powerloss::Step;
 
 use super::bytes::ftruncate;
@@ -11,7 +11,7 @@ use crate::real::{self, Errno};
 use crate::watch::{c_path, watch};
 
 #[unsafe(no_mangle)]
-pub(super) unsafe extern "C" fn openat(
+unsafe extern "C" fn openat(
     dirfd: c_int,
     path: *const c_char,
     flags: c_int,
@@ -102,6 +102,27 @@ unsafe extern "C" fn creat(path: *const c_char, mode: mode_t) -> c_int {
 unsafe extern "C" fn creat64(path: *const c_char, mode: mode_t) -> c_int {
     // SAFETY: passed on as it came.
     unsafe { creat(path, mode) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn truncate(path: *const c_char, length: off_t) -> c_int {
+    // SAFETY: the path is passed on as it came; the descriptor is ours and closed once.
+    unsafe {
+        let fd = openat(libc::AT_FDCWD, path, libc::O_WRONLY | libc::O_CLOEXEC, 0);
+        if fd < 0 {
+            return -1;
+        }
+        let result = ftruncate(fd, length);
+        let _errno = Errno::keep();
+        real::close(fd);
+        result
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn truncate64(path: *const c_char, length: off_t) -> c_int {
+    // SAFETY: passed on as it came.
+    unsafe { truncate(path, length) }
 }
 
 #[unsafe(no_mangle)]
