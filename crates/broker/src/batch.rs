@@ -61,6 +61,11 @@ impl Batch {
         sealed + self.persistent.builder.len_bytes() + self.transient.builder.len_bytes()
     }
 
+    /// What it takes of its session's room until it is applied and safe.
+    pub(crate) fn cost_bytes(&self) -> usize {
+        self.len_bytes() + self.operations.len() * std::mem::size_of::<Operation>()
+    }
+
     /// Adds any operation but a publish.
     pub fn push(&mut self, operation: Operation) {
         self.operations.push(operation);

@@ -1,1 +1,38 @@
-//! broker
+//! Owns virtual hosts at run time: applies what sessions ask for, makes changes durable, hands out
+//! deliveries. The only place where a decision of `domain` becomes a record of `storage`.
+//!
+//! Protocols see [`Broker`], [`Session`], [`Batch`] and [`Event`]; everything else is inside.
+
+mod broker;
+mod users;
+
+mod session;
+
+mod writers;
+
+mod recover;
+
+mod hub;
+mod vhost;
+
+mod journaled;
+
+mod confirms;
+mod outbox;
+
+pub mod event;
+
+mod batch;
+pub mod operation;
+
+mod chunk;
+pub mod limits;
+
+pub use batch::{Batch, LargeMessage};
+pub use broker::{Background, Broker, BrokerSettings, ConnectRefusal, OpenError, Recovered, VhostDisk, WriterDrive};
+pub use chunk::{Chunk, ChunkBuilder, Message, MessageHead, NotMessages, Persistence};
+pub use event::{Closing, DeliveryRun, Event, Reply};
+pub use outbox::{Outbox, Wake};
+pub use session::{Session, SessionId};
+pub use users::{LoginRefusal, User};
+pub use vhost::stats::Stats;

@@ -17,6 +17,6 @@ pub const TURN_MESSAGES_MAX: u32 = 4096;
 /// Bytes of journal after which a new checkpoint lets old files go.
 pub const CHECKPOINT_BYTES: u64 = 64 << 20;
 
-/// How far ahead of the deliveries the journaled watermark runs when they are many, as a multiple
-/// of one turn's deliveries.
-pub const WATERMARK_STEPS_AHEAD: u64 = 1;
+/// Deliveries in one turn from which on the journaled watermark runs ahead of them, by as many again.
+/// Fewer are marked exactly, so that a crash marks no message as redelivered that never went out.
+pub const WATERMARK_STEP_MIN: u64 = 64;

@@ -261,6 +261,49 @@ pub enum Operation {
     End,
 }
 
+impl Operation {
+    /// For a request that an open channel makes and that is answered or refused as a whole: who
+    /// asks, what for, and whether an answer is wanted.
+    pub(crate) fn asker(&self) -> Option<(ChannelId, Verb, Answer)> {
+        use Operation as O;
+        Some(match self {
+            O::SelectConfirms { channel, answer } => (*channel, Verb::SelectConfirms, *answer),
+            O::SetPrefetch { channel, .. } => (*channel, Verb::SetPrefetch, Answer::Wanted),
+            O::Consume { channel, answer, .. } => (*channel, Verb::Consume, *answer),
+            O::Cancel { channel, answer, .. } => (*channel, Verb::Cancel, *answer),
+            O::Get { channel, .. } => (*channel, Verb::Get, Answer::Unwanted),
+            O::Recover { channel, answer: Answer::Wanted } => {
+                (*channel, Verb::Recover, Answer::Wanted)
+            }
+            O::Recover { channel, answer: Answer::Unwanted } => {
+                (*channel, Verb::RecoverAsync, Answer::Unwanted)
+            }
+            O::DeclareExchange { channel, answer, .. } => {
+                (*channel, Verb::DeclareExchange, *answer)
+            }
+            O::DeleteExchange { channel, answer, .. } => (*channel, Verb::DeleteExchange, *answer),
+            O::DeclareQueue { channel, answer, .. } => (*channel, Verb::DeclareQueue, *answer),
+            O::DeleteQueue { channel, answer, .. } => (*channel, Verb::DeleteQueue, *answer),
+            O::PurgeQueue { channel, answer, .. } => (*channel, Verb::PurgeQueue, *answer),
+            O::Bind { channel, change, destination, answer, .. } => {
+                let verb = match (destination, change) {
+                    (Destination::Queue(_), BindingChange::Add) => Verb::BindQueue,
+                    (Destination::Queue(_), BindingChange::Remove) => Verb::UnbindQueue,
+                    (Destination::Exchange(_), BindingChange::Add) => Verb::BindExchange,
+                    (Destination::Exchange(_), BindingChange::Remove) => Verb::UnbindExchange,
+                };
+                (*channel, verb, *answer)
+            }
+            O::Publish(_)
+            | O::Settle { .. }
+            | O::OpenChannel { .. }
+            | O::CloseChannel { .. }
+            | O::ResumeDeliveries
+            | O::End => return None,
+        })
+    }
+}
+
 /// Whether a binding comes or goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BindingChange {

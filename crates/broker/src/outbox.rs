@@ -3,7 +3,8 @@
 //! so that whoever stops reading stops filling it.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::event::Event;
 use crate::limits;
@@ -18,7 +19,7 @@ pub trait Wake: Send + Sync + std::fmt::Debug {
 /// Events on their way to one session.
 #[derive(Debug)]
 pub struct Outbox {
-    events: Mutex<Vec<Event>>,
+    events: Mutex<Events>,
     /// Set when the session has been woken and has not looked yet, so that it is woken once.
     woken: AtomicBool,
     wake: Arc<dyn Wake>,
@@ -30,6 +31,15 @@ pub struct Outbox {
     inflight_bytes: AtomicUsize,
     /// The session stopped reading for want of room.
     paused: AtomicBool,
+}
+
+/// Events that may go, and behind them those that wait for the journal.
+#[derive(Debug, Default)]
+struct Events {
+    ready: Vec<Event>,
+    /// Groups in order; each may go when its ticket, and all before it, are opened.
+    held: VecDeque<(u64, Vec<Event>)>,
+    last_ticket: u64,
 }
 
 impl Outbox {
@@ -45,30 +55,61 @@ impl Outbox {
         }
     }
 
-    fn events(&self) -> std::sync::MutexGuard<'_, Vec<Event>> {
+    fn events(&self) -> MutexGuard<'_, Events> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds events in order; the session is woken by [`Outbox::nudge`].
-    pub(crate) fn append(&self, events: &mut Vec<Event>) {
+    fn count(&self, events: &[Event]) {
         let bytes: usize = events.iter().map(Event::cost_bytes).sum();
         if bytes > 0 {
             self.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
         }
-        self.events().append(events);
     }
 
-    /// Adds a confirm; neighbours of the same channel become one range.
-    pub(crate) fn confirm(&self, channel: ChannelId, first: u64, last: u64) {
-        let mut events = self.events();
-        if let Some(Event::Confirmed { channel: same, last: before, .. }) = events.last_mut()
-            && *same == channel
-            && *before + 1 == first
-        {
-            *before = last;
-            return;
+    /// Adds events in order; the session is woken by [`Outbox::nudge`].
+    pub(crate) fn append(&self, events: &mut Vec<Event>) {
+        self.count(events);
+        let mut inner = self.events();
+        match inner.held.back_mut() {
+            Some((_, behind)) => behind.append(events),
+            None => inner.ready.append(events),
         }
-        events.push(Event::Confirmed { channel, first, last });
+    }
+
+    /// Adds events that must not be told before the journal has what they tell of. They, and
+    /// whatever is appended later, wait for [`Outbox::open`] with the ticket returned.
+    pub(crate) fn hold(&self, events: &mut Vec<Event>) -> u64 {
+        self.count(events);
+        let mut inner = self.events();
+        inner.last_ticket += 1;
+        let ticket = inner.last_ticket;
+        inner.held.push_back((ticket, std::mem::take(events)));
+        ticket
+    }
+
+    /// What was held under tickets up to this one may go.
+    pub(crate) fn open(&self, ticket: u64) {
+        let mut inner = self.events();
+        while let Some((held, _)) = inner.held.front()
+            && *held <= ticket
+            && let Some((_, mut events)) = inner.held.pop_front()
+        {
+            inner.ready.append(&mut events);
+        }
+    }
+
+    /// Adds a confirm of something that is durable, before everything held; neighbours of the same
+    /// channel become one range. Whatever had to go before it was attached to the journal before it.
+    pub(crate) fn confirm(&self, channel: ChannelId, first: u64, last: u64) {
+        push_confirm(&mut self.events().ready, channel, first, last);
+    }
+
+    /// Adds a confirm of something that needs no journal, behind everything held.
+    pub(crate) fn confirm_at_once(&self, channel: ChannelId, first: u64, last: u64) {
+        let mut inner = self.events();
+        let inner = &mut *inner;
+        let behind = inner.held.back_mut().map_or(&mut inner.ready, |(_, events)| events);
+        push_confirm(behind, channel, first, last);
     }
 
     /// Wakes the session unless it has been woken and has not looked since.
@@ -92,11 +133,11 @@ impl Outbox {
     /// Moves all events to the end of `into`. Clears the wake first, so that nothing is missed.
     pub(crate) fn take(&self, into: &mut Vec<Event>) {
         self.woken.store(false, Ordering::Release);
-        let mut events = self.events();
+        let mut inner = self.events();
         if into.is_empty() {
-            std::mem::swap(&mut *events, into);
+            std::mem::swap(&mut inner.ready, into);
         } else {
-            into.append(&mut events);
+            into.append(&mut inner.ready);
         }
     }
 
@@ -108,6 +149,13 @@ impl Outbox {
         let before = self.waiting_bytes.fetch_sub(bytes, Ordering::AcqRel);
         before.saturating_sub(bytes) <= limits::OUTBOX_BYTES_MAX / 2
             && self.starved.load(Ordering::Acquire)
+            && self.starved.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether the owner, having held deliveries back, should try again at once: everything may
+    /// have been written before the session could know that it starved.
+    pub(crate) fn may_resume(&self) -> bool {
+        self.waiting_bytes.load(Ordering::Acquire) <= limits::OUTBOX_BYTES_MAX / 2
             && self.starved.swap(false, Ordering::AcqRel)
     }
 
@@ -133,4 +181,15 @@ impl Outbox {
             && self.paused.load(Ordering::SeqCst)
             && self.paused.swap(false, Ordering::SeqCst)
     }
+}
+
+fn push_confirm(events: &mut Vec<Event>, channel: ChannelId, first: u64, last: u64) {
+    if let Some(Event::Confirmed { channel: same, last: before, .. }) = events.last_mut()
+        && *same == channel
+        && *before + 1 == first
+    {
+        *before = last;
+        return;
+    }
+    events.push(Event::Confirmed { channel, first, last });
 }

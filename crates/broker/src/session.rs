@@ -12,6 +12,12 @@ use crate::outbox::Outbox;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub(crate) u64);
 
+impl SessionId {
+    pub(crate) fn index(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
 /// One client's way into a virtual host. When it is dropped, its channels close and what it had
 /// not settled returns to the queues.
 #[derive(Debug)]
@@ -30,12 +36,10 @@ impl Session {
         if batch.is_empty() {
             return;
         }
-        let bytes = batch.len_bytes();
-        if bytes > 0 {
-            self.outbox.taken(bytes);
-        }
+        let bytes = batch.cost_bytes();
+        self.outbox.taken(bytes);
         self.over |= batch.ends();
-        self.hub.submit(self.id, &self.outbox, batch.seal(), bytes);
+        self.hub.submit(self.id, batch.seal(), bytes);
     }
 
     /// Moves waiting events to the end of `events`, in order. After this the next event wakes again.

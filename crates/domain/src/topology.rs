@@ -238,6 +238,36 @@ impl Topology {
         Ok((change, self.delete_if_orphaned(id)))
     }
 
+    /// Makes a binding that was decided before: nothing is checked.
+    pub fn restore_binding(
+        &mut self,
+        source: &Name,
+        target: Target,
+        key: &[u8],
+        arguments: &BindingArguments,
+    ) {
+        let Ok(id) = self.source(source) else { return };
+        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
+        exchange.bindings.add(key, target, arguments);
+        self.sources.entry(target).or_default().insert(id);
+    }
+
+    /// Removes a binding whose removal was decided before: nothing else goes with it.
+    pub fn forget_binding(
+        &mut self,
+        source: &Name,
+        target: Target,
+        key: &[u8],
+        arguments: &BindingArguments,
+    ) {
+        let Ok(id) = self.source(source) else { return };
+        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
+        exchange.bindings.remove(key, target, arguments);
+        if !exchange.bindings.leads_to(target) {
+            self.forget_source(target, id);
+        }
+    }
+
     /// The target that a destination's name stands for.
     pub fn exchange_target(&self, name: &Name) -> Result<Target, Refusal> {
         self.source(name).map(Target::Exchange)

@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 
 /// The number of a consumer while the process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConsumerId(pub u32);
+pub struct ConsumerId(pub u64);
 
 /// The consumers of one queue.
 #[derive(Debug, Default)]

@@ -1,0 +1,56 @@
+//! What waits for the journal: a confirm is a position. Whatever was attached to a commit comes
+//! back here, in order, when the disk has it.
+
+use std::sync::Arc;
+
+use stdx::fault::{Fault, planted};
+
+use crate::outbox::Outbox;
+use crate::operation::ChannelId;
+
+/// Something that happens once a commit is durable.
+#[derive(Debug)]
+pub(crate) enum Waiter {
+    /// A publisher learns that its messages are safe.
+    Confirm {
+        outbox: Arc<Outbox>,
+        channel: ChannelId,
+        /// Publishes `first..=last` of the channel.
+        first: u64,
+        last: u64,
+    },
+    /// Events held back until now may go: they told of a change that was not yet safe.
+    Gate { outbox: Arc<Outbox>, ticket: u64 },
+    /// Publishes worth so many bytes need no memory on their way to the disk any more.
+    Room { outbox: Arc<Outbox>, bytes: usize },
+}
+
+/// Does what was waited for, in order, then wakes every session once.
+pub(crate) fn release(mut waiters: Vec<Waiter>) {
+    if planted(Fault::ConfirmOutOfOrder) {
+        waiters.reverse();
+    }
+    let mut wake: Vec<Arc<Outbox>> = Vec::new();
+    for waiter in waiters {
+        let (outbox, news) = match waiter {
+            Waiter::Confirm { outbox, channel, first, last } => {
+                outbox.confirm(channel, first, last);
+                (outbox, true)
+            }
+            Waiter::Gate { outbox, ticket } => {
+                outbox.open(ticket);
+                (outbox, true)
+            }
+            Waiter::Room { outbox, bytes } => {
+                let news = outbox.settled(bytes);
+                (outbox, news)
+            }
+        };
+        if news && !wake.iter().rev().take(8).any(|known| Arc::ptr_eq(known, &outbox)) {
+            wake.push(outbox);
+        }
+    }
+    for outbox in wake {
+        outbox.nudge();
+    }
+}

@@ -1,0 +1,167 @@
+//! The door of a virtual host. The owner is a role, not a thread: whoever submits and finds the
+//! vhost free applies what is waiting, its own and others', for a bounded tenure; what is left
+//! then goes to a background task.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use domain::name::Name;
+use stdx::clock::Clock;
+
+use crate::batch::Sealed;
+use crate::event::Closing;
+use crate::limits;
+use crate::outbox::Outbox;
+use crate::session::SessionId;
+use crate::vhost::stats::Stats;
+use crate::vhost::{Submitted, Vhost};
+
+/// Runs a task some time soon on another thread (or later, in a simulation).
+pub trait Background: Send + Sync + std::fmt::Debug {
+    /// Must not run the task before it returns.
+    fn run(&self, task: Box<dyn FnOnce() + Send>);
+}
+
+/// Tells the journal's writer that there is something to do.
+pub(crate) trait Bell: Send + Sync + std::fmt::Debug {
+    fn ring(&self);
+}
+
+/// A virtual host and the way into it.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    pub(crate) name: Name,
+    inbox: Mutex<VecDeque<Submitted>>,
+    owner: Mutex<Vhost>,
+    clock: Arc<dyn Clock>,
+    bell: Arc<dyn Bell>,
+    background: Arc<dyn Background>,
+}
+
+/// Whether the door was found open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tenure {
+    /// Somebody else is inside, and will look at the inbox before leaving for good.
+    Refused,
+    /// Everything is done.
+    Done,
+    /// There is more to do than one tenure may.
+    Exhausted,
+}
+
+impl Hub {
+    pub(crate) fn new(
+        name: Name,
+        vhost: Vhost,
+        clock: Arc<dyn Clock>,
+        bell: Arc<dyn Bell>,
+        background: Arc<dyn Background>,
+    ) -> Hub {
+        Hub { name, inbox: Mutex::default(), owner: Mutex::new(vhost), clock, bell, background }
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, VecDeque<Submitted>> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The owner, waited for: for what is rare.
+    fn owner(&self) -> MutexGuard<'_, Vhost> {
+        self.owner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a batch in, and applies what waits if nobody else does.
+    pub(crate) fn submit(self: &Arc<Hub>, session: SessionId, batch: Sealed, cost_bytes: usize) {
+        self.inbox().push_back(Submitted { session, batch, cost_bytes });
+        self.work();
+    }
+
+    fn work(self: &Arc<Hub>) {
+        if self.tenure() == Tenure::Exhausted {
+            let hub = Arc::clone(self);
+            self.background.run(Box::new(move || hub.work()));
+        }
+    }
+
+    fn tenure(&self) -> Tenure {
+        let mut left = limits::TENURE_BATCHES_MAX;
+        loop {
+            let mut vhost = match self.owner.try_lock() {
+                Ok(vhost) => vhost,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return Tenure::Refused,
+            };
+            let more = self.turn(&mut vhost, &mut left);
+            drop(vhost);
+            // Whoever came meanwhile found the door locked and left: look again after unlocking.
+            if !more && self.inbox().is_empty() {
+                return Tenure::Done;
+            }
+            if left == 0 {
+                return Tenure::Exhausted;
+            }
+        }
+    }
+
+    /// Applies what waits, up to `left` batches; returns whether queues have more to deliver.
+    fn turn(&self, vhost: &mut Vhost, left: &mut usize) -> bool {
+        let waiting = {
+            let mut inbox = self.inbox();
+            let count = inbox.len().min(*left);
+            if count == inbox.len() {
+                std::mem::take(&mut *inbox)
+            } else {
+                inbox.drain(..count).collect()
+            }
+        };
+        // A turn that only delivers counts as one batch, or it would not be bounded.
+        *left = left.saturating_sub(waiting.len().max(1));
+        for submitted in waiting {
+            vhost.apply(submitted);
+        }
+        let finished = vhost.finish_turn(self.clock.monotonic());
+        if finished.nudge_writer {
+            self.bell.ring();
+        }
+        finished.more
+    }
+
+    /// Lets a client in.
+    pub(crate) fn connect(self: &Arc<Hub>, outbox: &Arc<Outbox>) -> Result<SessionId, Closing> {
+        self.enter(|vhost| vhost.add_session(Arc::clone(outbox)))
+    }
+
+    /// Does something with the owner, and then what gathered before the door meanwhile.
+    fn enter<T>(self: &Arc<Hub>, act: impl FnOnce(&mut Vhost) -> T) -> T {
+        let done = act(&mut self.owner());
+        self.work();
+        done
+    }
+
+    /// Tells every session that it has to go, and lets no one in any more.
+    pub(crate) fn close(self: &Arc<Hub>, why: &Closing) {
+        self.enter(|vhost| vhost.close_sessions(why));
+    }
+
+    /// The journal failed.
+    pub(crate) fn poison(self: &Arc<Hub>, why: &Closing) {
+        self.enter(|vhost| vhost.poisoned(why));
+    }
+
+    /// Journals what a clean stop knows better than a crash.
+    pub(crate) fn seal(self: &Arc<Hub>) {
+        self.enter(Vhost::write_exact_watermarks);
+    }
+
+    /// Journals the whole topology, so that files from before may go.
+    pub(crate) fn checkpoint(self: &Arc<Hub>) {
+        self.enter(Vhost::write_checkpoint);
+    }
+
+    pub(crate) fn session_count(self: &Arc<Hub>) -> usize {
+        self.enter(|vhost| vhost.session_count())
+    }
+
+    pub(crate) fn stats(self: &Arc<Hub>) -> Stats {
+        self.enter(|vhost| vhost.stats())
+    }
+}

@@ -1,0 +1,93 @@
+//! The journal's records: each kind of decision in a file of its own, with an explicit tag. The
+//! formats are append-only: a changed shape takes a new tag, and the old one stays readable.
+//!
+//! ```text
+//! tag  record             payload
+//!  1   chunk              chunk, then the messages as in crate::chunk
+//!  2   enqueued           queue, first sequence, chunk, first index, count
+//!  3   settled            queue, then pairs until the end: first sequence, count
+//!  4   watermark          queue, sequence: everything before it may have been delivered
+//!  5   queue declared     queue, flags u8, name, arguments table
+//!  6   queue deleted      queue
+//!  7   exchange declared  type u8, flags u8, name, arguments table
+//!  8   exchange deleted   name
+//!  9   binding made       kind u8 (0 queue, 1 exchange), source, destination, key, arguments table
+//! 10   binding removed    as 9
+//! 11   checkpoint         next queue, next chunk: forget the topology, what follows restates it
+//! 12   queue state        queue, next sequence, watermark
+//! ```
+//!
+//! Numbers are varints unless a width is given; names and keys are a length u8 and that many
+//! bytes; tables are as in [`domain::table`]. Queue and chunk numbers are given once and never again.
+
+pub(crate) mod binding_records;
+pub(crate) mod checkpoint_records;
+pub(crate) mod exchange_records;
+pub(crate) mod message_records;
+pub(crate) mod queue_records;
+
+use domain::name::Name;
+use domain::table::Table;
+use stdx::reader::{Reader, Truncated};
+
+/// The tags, in the order of the module's table.
+#[expect(missing_docs, reason = "the module's table tells what each one holds")]
+pub(crate) mod tag {
+    pub(crate) const CHUNK: u8 = 1;
+    pub(crate) const ENQUEUED: u8 = 2;
+    pub(crate) const SETTLED: u8 = 3;
+    pub(crate) const WATERMARK: u8 = 4;
+    pub(crate) const QUEUE_DECLARED: u8 = 5;
+    pub(crate) const QUEUE_DELETED: u8 = 6;
+    pub(crate) const EXCHANGE_DECLARED: u8 = 7;
+    pub(crate) const EXCHANGE_DELETED: u8 = 8;
+    pub(crate) const BINDING_MADE: u8 = 9;
+    pub(crate) const BINDING_REMOVED: u8 = 10;
+    pub(crate) const CHECKPOINT: u8 = 11;
+    pub(crate) const QUEUE_STATE: u8 = 12;
+}
+
+/// A record's payload is not what its tag promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the payload of a journal record is malformed")]
+pub struct Malformed;
+
+impl From<Truncated> for Malformed {
+    fn from(Truncated: Truncated) -> Malformed {
+        Malformed
+    }
+}
+
+/// The number of a chunk in the journal; given once, never again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ChunkId(pub(crate) u64);
+
+pub(crate) fn put_short(out: &mut Vec<u8>, bytes: &[u8]) {
+    let len = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
+    out.push(len);
+    out.extend_from_slice(&bytes[..len.into()]);
+}
+
+pub(crate) fn take_short<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
+    let len = reader.u8()?;
+    Ok(reader.bytes(len.into())?)
+}
+
+pub(crate) fn take_name(reader: &mut Reader<'_>) -> Result<Name, Malformed> {
+    let text = std::str::from_utf8(take_short(reader)?).map_err(|_not_utf8| Malformed)?;
+    Name::new(text).map_err(|_too_long| Malformed)
+}
+
+pub(crate) fn take_table(reader: &mut Reader<'_>) -> Result<Table, Malformed> {
+    Table::read(reader).map_err(|_malformed| Malformed)
+}
+
+pub(crate) fn take_flags(reader: &mut Reader<'_>, known: u8) -> Result<u8, Malformed> {
+    let flags = reader.u8()?;
+    if flags & !known == 0 { Ok(flags) } else { Err(Malformed) }
+}
+
+/// The payload must be used up.
+pub(crate) fn finished(reader: &Reader<'_>) -> Result<(), Malformed> {
+    if reader.is_empty() { Ok(()) } else { Err(Malformed) }
+}

@@ -1,0 +1,208 @@
+//! A virtual host: everything in it is one plain struct with one owner. Batches are applied one
+//! after the other; [`Vhost::apply`] never waits. What a turn changed becomes one commit of the
+//! journal, what it has to tell goes to the sessions' outboxes, when the turn is finished.
+
+mod channel;
+mod consume;
+mod declare;
+mod delete;
+mod deliver;
+mod publish;
+mod settle;
+mod turn;
+
+mod chunks;
+pub(crate) mod queues;
+mod sessions;
+pub(crate) mod stats;
+mod tags;
+
+use std::sync::Arc;
+
+use domain::binding::QueueId;
+use domain::name::Name;
+use domain::run::Run;
+use domain::topology::Topology;
+use domain::topology::routing::Route;
+use hashbrown::HashMap;
+use storage::{Journal, Position};
+
+use crate::batch::Sealed;
+use crate::confirms::Waiter;
+use crate::event::{Closing, Event};
+use crate::operation::Operation;
+use crate::outbox::Outbox;
+use crate::session::SessionId;
+use chunks::{BatchChunk, Chunks};
+use queues::{ConsumerSlot, QueueSlot};
+use sessions::SessionState;
+use stats::Stats;
+use turn::{Journaled, Turn};
+
+type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
+
+/// A source of random numbers, handed in so that a simulated run repeats exactly.
+pub(crate) type Entropy = Box<dyn FnMut() -> u64 + Send>;
+
+/// The owner's state.
+pub(crate) struct Vhost {
+    topology: Topology,
+    queues: Map<QueueId, QueueSlot>,
+    next_queue: u64,
+    consumers: Map<domain::queue::consumers::ConsumerId, ConsumerSlot>,
+    next_consumer: u64,
+    sessions: slab::Slab<SessionState>,
+    chunks: Chunks,
+    journal: Arc<Journal<Waiter>>,
+    turn: Turn,
+    /// Where the last checkpoint stands; nothing before it is needed for topology.
+    checkpoint: Position,
+    checkpoint_staged: bool,
+    /// Where the next one stands, until it is durable.
+    checkpoint_pending: Option<Position>,
+    entropy: Entropy,
+    stats: Stats,
+    /// Why the sessions are being closed; new ones are not let in.
+    closing: Option<Closing>,
+    // Buffers kept between operations.
+    route: Route,
+    gone: Vec<Run>,
+}
+
+impl std::fmt::Debug for Vhost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vhost")
+            .field("queues", &self.queues.len())
+            .field("sessions", &self.sessions.len())
+            .field("stats", &self.stats)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a virtual host starts with: what recovery found.
+#[derive(Debug, Default)]
+pub(crate) struct Restored {
+    pub(crate) topology: Topology,
+    pub(crate) queues: Vec<(QueueId, QueueSlot)>,
+    pub(crate) next_queue: u64,
+    pub(crate) chunks: Chunks,
+}
+
+/// A batch that waits for the owner.
+#[derive(Debug)]
+pub(crate) struct Submitted {
+    pub(crate) session: SessionId,
+    pub(crate) batch: Sealed,
+    /// What it takes of the session's room.
+    pub(crate) cost_bytes: usize,
+}
+
+impl Vhost {
+    pub(crate) fn new(
+        restored: Restored,
+        journal: Arc<Journal<Waiter>>,
+        entropy: Entropy,
+    ) -> Vhost {
+        Vhost {
+            topology: restored.topology,
+            queues: restored.queues.into_iter().collect(),
+            next_queue: restored.next_queue,
+            consumers: Map::default(),
+            next_consumer: 0,
+            sessions: slab::Slab::new(),
+            chunks: restored.chunks,
+            journal,
+            turn: Turn::default(),
+            checkpoint: Position::default(),
+            checkpoint_staged: false,
+            checkpoint_pending: None,
+            entropy,
+            stats: Stats::default(),
+            closing: None,
+            route: Route::default(),
+            gone: Vec::new(),
+        }
+    }
+
+    /// A client came. Refused, with the reason, while the vhost closes.
+    pub(crate) fn add_session(&mut self, outbox: Arc<Outbox>) -> Result<SessionId, Closing> {
+        match &self.closing {
+            Some(closing) => Err(closing.clone()),
+            None => Ok(SessionId(self.sessions.insert(SessionState::new(outbox)) as u64)),
+        }
+    }
+
+    /// How many clients there are.
+    pub(crate) fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// What has been counted.
+    pub(crate) fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Applies one batch. What it changed is not yet durable and what it says not yet told:
+    /// [`Vhost::finish_turn`] sees to both.
+    pub(crate) fn apply(&mut self, submitted: Submitted) {
+        let Submitted { session, batch, cost_bytes } = submitted;
+        let index = session.index();
+        let Some(state) = self.sessions.get(index) else { return };
+        let outbox = Arc::clone(&state.outbox);
+        let mut chunks: Vec<BatchChunk> = batch.chunks.into_iter().map(BatchChunk::new).collect();
+        for operation in batch.operations {
+            self.operate(session, operation, &mut chunks);
+        }
+        let journaled = match chunks.iter().any(|chunk| self.chunks.is_journaled(chunk)) {
+            true => Journaled::Yes,
+            false => Journaled::No,
+        };
+        for chunk in &mut chunks {
+            self.chunks.leave(chunk);
+        }
+        self.turn.batch_applied(outbox, cost_bytes, journaled);
+    }
+
+    fn operate(&mut self, session: SessionId, operation: Operation, chunks: &mut [BatchChunk]) {
+        match operation {
+            Operation::Publish(run) => self.publish(session, run, chunks),
+            Operation::Settle { channel, tags, outcome, verb } => {
+                self.settle(session, channel, tags, outcome, verb);
+            }
+            Operation::OpenChannel { channel } => self.open_channel(session, channel),
+            Operation::CloseChannel { channel, answer } => {
+                self.close_channel(session, channel, answer);
+            }
+            Operation::ResumeDeliveries => self.resume_deliveries(session),
+            Operation::End => self.end(session),
+            request => self.request(session, request),
+        }
+    }
+
+    /// The operations that ask something of an open channel and are answered.
+    fn request(&mut self, session: SessionId, operation: Operation) {
+        let Some((channel, verb, answer)) = operation.asker() else { return };
+        if !self.is_open(session, channel) {
+            return;
+        }
+        let done = self.request_reply(session, operation);
+        match done {
+            Ok(reply) => self.reply(session, channel, answer, reply),
+            Err(refusal) => self.refuse(session, channel, verb, refusal),
+        }
+    }
+
+    /// Tells every session that it has to go.
+    pub(crate) fn close_sessions(&mut self, why: &Closing) {
+        self.closing = Some(why.clone());
+        let all: Vec<SessionId> =
+            self.sessions.iter().map(|(index, _)| SessionId(index as u64)).collect();
+        for session in all {
+            self.tell(session, Event::Closing(why.clone()));
+        }
+    }
+
+    fn queue_name(&self, queue: QueueId) -> Option<&Name> {
+        self.queues.get(&queue).map(|slot| &slot.name)
+    }
+}

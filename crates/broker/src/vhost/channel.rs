@@ -1,0 +1,201 @@
+//! Channels and sessions: opening, closing, answering, refusing.
+
+use domain::credit::Credit;
+use domain::refusal::Refusal;
+
+use super::Vhost;
+use super::sessions::{Channel, Confirms, SessionState};
+use crate::event::{Event, Reply};
+use crate::operation::{Answer, ChannelId, Operation, PrefetchScope, Verb};
+use crate::session::SessionId;
+
+impl Vhost {
+    pub(crate) fn tell(&mut self, session: SessionId, event: Event) {
+        let Some(state) = self.sessions.get_mut(session.index()) else { return };
+        state.events_bytes += event.cost_bytes();
+        state.events.push(event);
+        if !state.touched {
+            state.touched = true;
+            self.turn.touched.push(session);
+        }
+    }
+
+    pub(crate) fn reply(
+        &mut self,
+        session: SessionId,
+        channel: ChannelId,
+        answer: Answer,
+        reply: Option<Reply>,
+    ) {
+        if let (Answer::Wanted, Some(reply)) = (answer, reply) {
+            self.tell(session, Event::Reply { channel, reply });
+        }
+    }
+
+    /// Refuses a request: the channel ends here and now, as in RabbitMQ; its number stays taken
+    /// until it is closed.
+    pub(crate) fn refuse(
+        &mut self,
+        session: SessionId,
+        channel: ChannelId,
+        verb: Verb,
+        refusal: Refusal,
+    ) {
+        self.clear_channel(session, channel);
+        if let Some(state) = self.channel_mut(session, channel) {
+            state.failed = true;
+            self.tell(session, Event::Refused { channel, verb, refusal });
+        }
+    }
+
+    pub(crate) fn session_mut(&mut self, session: SessionId) -> Option<&mut SessionState> {
+        self.sessions.get_mut(session.index())
+    }
+
+    pub(crate) fn channel_mut(
+        &mut self,
+        session: SessionId,
+        channel: ChannelId,
+    ) -> Option<&mut Channel> {
+        self.session_mut(session)?.channels.get_mut(&channel)
+    }
+
+    pub(crate) fn is_open(&self, session: SessionId, channel: ChannelId) -> bool {
+        let state = self.sessions.get(session.index());
+        let channel = state.and_then(|state| state.channels.get(&channel));
+        channel.is_some_and(|channel| !channel.failed)
+    }
+
+    pub(crate) fn open_channel(&mut self, session: SessionId, channel: ChannelId) {
+        let Some(state) = self.session_mut(session) else { return };
+        if state.channels.contains_key(&channel) {
+            self.refuse(session, channel, Verb::OpenChannel, Refusal::ChannelOpen);
+            return;
+        }
+        state.channels.insert(channel, Channel::default());
+        self.reply(session, channel, Answer::Wanted, Some(Reply::ChannelOpened));
+    }
+
+    pub(crate) fn close_channel(&mut self, session: SessionId, channel: ChannelId, answer: Answer) {
+        self.clear_channel(session, channel);
+        // What was published before is confirmed before the answer, if it can be.
+        if let Some(state) = self.session_mut(session) {
+            state.channels.remove(&channel);
+        }
+        self.reply(session, channel, answer, Some(Reply::ChannelClosed));
+    }
+
+    /// Stops a channel's consumers and returns what it had not settled.
+    fn clear_channel(&mut self, session: SessionId, channel: ChannelId) {
+        let Some(state) = self.channel_mut(session, channel) else { return };
+        let consumers = std::mem::take(&mut state.consumers);
+        let unsettled = std::mem::take(&mut state.unsettled);
+        state.credit = Credit::default();
+        let mut queues: Vec<_> =
+            consumers.values().filter_map(|consumer| self.remove_consumer(*consumer)).collect();
+        for delivery in unsettled.values() {
+            self.requeue(delivery);
+        }
+        queues.sort_unstable();
+        queues.dedup();
+        for queue in queues {
+            self.delete_if_abandoned(queue);
+        }
+    }
+
+    /// The session is over.
+    pub(crate) fn end(&mut self, session: SessionId) {
+        let Some(state) = self.session_mut(session) else { return };
+        let mut channels: Vec<ChannelId> = state.channels.keys().copied().collect();
+        // In a fixed order, so that what returns to queues does so alike in every run.
+        channels.sort_unstable();
+        let queues = std::mem::take(&mut state.exclusive_queues);
+        for channel in channels {
+            self.clear_channel(session, channel);
+        }
+        for queue in queues {
+            self.remove_queue(queue);
+        }
+        self.tell(session, Event::Ended);
+        self.turn.ended.push(session);
+    }
+
+    /// What a request of an open channel does; `None`: it answers by other means.
+    pub(crate) fn request_reply(
+        &mut self,
+        session: SessionId,
+        operation: Operation,
+    ) -> Result<Option<Reply>, Refusal> {
+        use Operation as O;
+        match operation {
+            O::SelectConfirms { channel, .. } => {
+                if let Some(state) = self.channel_mut(session, channel) {
+                    state.confirms.get_or_insert_with(Confirms::default);
+                }
+                Ok(Some(Reply::ConfirmsSelected))
+            }
+            O::SetPrefetch { channel, count, scope } => {
+                self.set_prefetch(session, channel, count, scope);
+                Ok(Some(Reply::PrefetchSet))
+            }
+            O::Consume { channel, consume, .. } => self.consume(session, channel, *consume).map(Some),
+            O::Cancel { channel, consumer_tag, .. } => {
+                Ok(Some(self.cancel(session, channel, consumer_tag)))
+            }
+            O::Get { channel, queue, acknowledgement } => {
+                self.get(session, channel, &queue, acknowledgement).map(|()| None)
+            }
+            O::Recover { channel, .. } => {
+                self.recover(session, channel);
+                Ok(Some(Reply::Recovered))
+            }
+            O::DeclareExchange { exchange, declare, settings, .. } => {
+                self.declare_exchange(session, &exchange, declare, &settings).map(Some)
+            }
+            O::DeleteExchange { exchange, only_if_unused, .. } => {
+                self.delete_exchange(session, &exchange, only_if_unused).map(Some)
+            }
+            O::DeclareQueue { channel, queue, declare, declaration, .. } => {
+                self.declare_queue(session, channel, queue, declare, *declaration).map(Some)
+            }
+            O::DeleteQueue { channel, queue, only_if_unused, only_if_empty, .. } => self
+                .delete_queue(session, channel, &queue, only_if_unused, only_if_empty)
+                .map(Some),
+            O::PurgeQueue { channel, queue, .. } => {
+                self.purge_queue(session, channel, &queue).map(Some)
+            }
+            O::Bind { channel, change, source, destination, routing_key, arguments, .. } => {
+                let record = crate::journaled::binding_records::BindingRecord {
+                    source,
+                    destination,
+                    key: routing_key,
+                    arguments,
+                };
+                self.change_binding(session, channel, change, record).map(Some)
+            }
+            O::Publish(_)
+            | O::Settle { .. }
+            | O::OpenChannel { .. }
+            | O::CloseChannel { .. }
+            | O::ResumeDeliveries
+            | O::End => Ok(None),
+        }
+    }
+
+    fn set_prefetch(
+        &mut self,
+        session: SessionId,
+        channel: ChannelId,
+        count: u16,
+        scope: PrefetchScope,
+    ) {
+        let Some(state) = self.channel_mut(session, channel) else { return };
+        match scope {
+            PrefetchScope::Consumer => state.prefetch = count,
+            PrefetchScope::Channel => {
+                state.credit = state.credit.with_limit(count);
+                self.resume_channel(session, channel);
+            }
+        }
+    }
+}

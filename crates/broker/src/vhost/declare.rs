@@ -1,0 +1,224 @@
+//! Declaring exchanges, queues and bindings. What is to survive a restart is journaled, and its
+//! answer waits for the disk.
+
+use domain::binding::{QueueId, Target};
+use domain::exchange::ExchangeSettings;
+use domain::name::Name;
+use domain::queue::{QueueDeclaration, arguments, compare};
+use domain::refusal::{Kind, Refusal};
+use domain::topology::Change;
+
+use super::queues::QueueSlot;
+use super::{Vhost, tags};
+use crate::event::Reply;
+use crate::journaled::binding_records::BindingRecord;
+use crate::journaled::{exchange_records, queue_records, tag};
+use crate::operation::{BindingChange, ChannelId, Declare, Destination};
+use crate::session::SessionId;
+
+impl Vhost {
+    pub(crate) fn declare_exchange(
+        &mut self,
+        session: SessionId,
+        exchange: &Name,
+        declare: Declare,
+        settings: &ExchangeSettings,
+    ) -> Result<Reply, Refusal> {
+        match declare {
+            Declare::Passive => self.topology.find_exchange(exchange)?,
+            Declare::Active => {
+                let change = self.topology.declare_exchange(exchange, settings)?;
+                if change == Change::Made && settings.durable {
+                    self.turn.staged.record(tag::EXCHANGE_DECLARED, |out| {
+                        exchange_records::put_declared(out, exchange, settings);
+                    });
+                    self.gate(session);
+                }
+            }
+        }
+        Ok(Reply::ExchangeDeclared)
+    }
+
+    pub(crate) fn declare_queue(
+        &mut self,
+        session: SessionId,
+        channel: ChannelId,
+        name: Name,
+        declare: Declare,
+        declaration: QueueDeclaration,
+    ) -> Result<Reply, Refusal> {
+        let name = match (name.is_empty(), declare) {
+            (true, Declare::Active) => tags::make("amq.gen-", &mut self.entropy),
+            (true, Declare::Passive) => self.last_queue(session, channel)?,
+            (false, _) => name,
+        };
+        let found = self.topology.queue(name.as_str());
+        let existing = found.and_then(|id| self.queues.get(&id));
+        match (existing, declare) {
+            (Some(slot), Declare::Passive) => slot.check_owner(session)?,
+            (Some(slot), Declare::Active) => slot.check_declaration(session, &declaration)?,
+            (None, Declare::Passive) => return Err(Refusal::NotFound(Kind::Queue, name)),
+            (None, Declare::Active) => {
+                // Names that the broker made may be declared again by clients that recover.
+                let made_up = name.as_str().starts_with("amq.gen-");
+                if name.is_reserved() && !made_up {
+                    return Err(Refusal::ReservedName(Kind::Queue, name));
+                }
+                arguments::check(&name, &declaration.arguments)?;
+                self.make_queue(session, &name, declaration);
+            }
+        }
+        if let Some(state) = self.channel_mut(session, channel) {
+            state.last_queue = Some(name.clone());
+        }
+        let slot = self.topology.queue(name.as_str()).and_then(|id| self.queues.get(&id));
+        let (messages, consumers) = slot.map_or((0, 0), |slot| {
+            (slot.queue.ready_messages(), slot.queue.consumers.count())
+        });
+        Ok(Reply::QueueDeclared { queue: name, messages, consumers })
+    }
+
+    fn make_queue(&mut self, session: SessionId, name: &Name, declaration: QueueDeclaration) {
+        let id = QueueId(self.next_queue);
+        self.next_queue += 1;
+        let owner = declaration.exclusive.then_some(session);
+        if let (Some(_), Some(state)) = (owner, self.session_mut(session)) {
+            state.exclusive_queues.push(id);
+        }
+        let slot = QueueSlot::new(name.clone(), declaration, owner);
+        if slot.is_journaled() {
+            self.turn.staged.record(tag::QUEUE_DECLARED, |out| {
+                queue_records::put_declared(out, id, name, &slot.declaration);
+            });
+            self.gate(session);
+        }
+        self.topology.add_queue(name.clone(), id);
+        self.queues.insert(id, slot);
+    }
+
+    pub(crate) fn change_binding(
+        &mut self,
+        session: SessionId,
+        channel: ChannelId,
+        change: BindingChange,
+        mut binding: BindingRecord,
+    ) -> Result<Reply, Refusal> {
+        let target = self.binding_target(session, channel, &mut binding)?;
+        let (made, orphans) = match change {
+            BindingChange::Add => {
+                let BindingRecord { source, key, arguments, .. } = &binding;
+                (self.topology.bind(source, target, key, arguments)?, Vec::new())
+            }
+            BindingChange::Remove => {
+                self.topology.unbind(&binding.source, target, &binding.key, &binding.arguments)?
+            }
+        };
+        if made == Change::Made {
+            // A removal is journaled in doubt: the source may just have gone with it.
+            let journaled = !orphans.is_empty() || self.is_binding_journaled(&binding.source, target);
+            if journaled {
+                let tag = match change {
+                    BindingChange::Add => tag::BINDING_MADE,
+                    BindingChange::Remove => tag::BINDING_REMOVED,
+                };
+                self.turn.staged.record(tag, |out| binding.put(out));
+                self.gate(session);
+            }
+            self.journal_orphans(orphans);
+        }
+        Ok(match (change, &binding.destination) {
+            (BindingChange::Add, Destination::Queue(_)) => Reply::QueueBound,
+            (BindingChange::Remove, Destination::Queue(_)) => Reply::QueueUnbound,
+            (BindingChange::Add, Destination::Exchange(_)) => Reply::ExchangeBound,
+            (BindingChange::Remove, Destination::Exchange(_)) => Reply::ExchangeUnbound,
+        })
+    }
+
+    /// Finds what the binding leads to; the empty queue name becomes that of the queue declared
+    /// last, and then an empty key becomes that name too (AMQP 0-9-1 `queue.bind`).
+    fn binding_target(
+        &mut self,
+        session: SessionId,
+        channel: ChannelId,
+        binding: &mut BindingRecord,
+    ) -> Result<Target, Refusal> {
+        if binding.source.is_empty() {
+            return Err(Refusal::DefaultExchange);
+        }
+        match &mut binding.destination {
+            Destination::Exchange(name) => self.topology.exchange_target(name),
+            Destination::Queue(name) => {
+                let unnamed = name.is_empty();
+                let (id, found) = self.usable_queue(session, channel, name)?;
+                if unnamed && binding.key.is_empty() {
+                    binding.key = found.as_str().as_bytes().into();
+                }
+                *name = found;
+                Ok(Target::Queue(id))
+            }
+        }
+    }
+
+    /// A binding survives a restart if both its ends do.
+    pub(crate) fn is_binding_journaled(&self, source: &Name, target: Target) -> bool {
+        let durable = |name: &Name| {
+            self.topology.exchange(name.as_str()).is_some_and(|exchange| exchange.settings.durable)
+        };
+        durable(source)
+            && match target {
+                Target::Queue(id) => self.queues.get(&id).is_some_and(QueueSlot::is_journaled),
+                Target::Exchange(id) => self.topology.exchange_name(id).is_some_and(durable),
+            }
+    }
+
+    /// The queue of that name, or the one declared last, if this session may use it.
+    pub(crate) fn usable_queue(
+        &self,
+        session: SessionId,
+        channel: ChannelId,
+        name: &Name,
+    ) -> Result<(QueueId, Name), Refusal> {
+        let name = if name.is_empty() { self.last_queue(session, channel)? } else { name.clone() };
+        let found = self.topology.queue(name.as_str());
+        let Some((id, slot)) = found.and_then(|id| Some((id, self.queues.get(&id)?))) else {
+            return Err(Refusal::NotFound(Kind::Queue, name));
+        };
+        slot.check_owner(session)?;
+        Ok((id, name))
+    }
+
+    fn last_queue(&self, session: SessionId, channel: ChannelId) -> Result<Name, Refusal> {
+        let state = self.sessions.get(session.index());
+        let channel = state.and_then(|state| state.channels.get(&channel));
+        channel.and_then(|channel| channel.last_queue.clone()).ok_or(Refusal::NoQueueDeclaredYet)
+    }
+
+    /// The session's next answer waits for the journal.
+    pub(crate) fn gate(&mut self, session: SessionId) {
+        self.turn.staged.urge();
+        if let Some(state) = self.session_mut(session) {
+            state.gated = true;
+        }
+    }
+}
+
+impl QueueSlot {
+    fn check_owner(&self, session: SessionId) -> Result<(), Refusal> {
+        match self.owner {
+            Some(owner) if owner != session => Err(Refusal::Locked(self.name.clone())),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn check_declaration(
+        &self,
+        session: SessionId,
+        declaration: &QueueDeclaration,
+    ) -> Result<(), Refusal> {
+        self.check_owner(session)?;
+        if self.declaration.exclusive != declaration.exclusive {
+            return Err(Refusal::Locked(self.name.clone()));
+        }
+        compare(&self.name, declaration, &self.declaration)
+    }
+}

@@ -1,0 +1,126 @@
+//! Deleting and purging: what goes takes its messages, bindings and consumers along.
+
+use domain::binding::QueueId;
+use domain::name::Name;
+use domain::refusal::{Kind, Refusal};
+use domain::run::Durability;
+use domain::topology::{Change, Orphans};
+
+use super::Vhost;
+use crate::event::{Event, Reply};
+use crate::journaled::{exchange_records, queue_records, tag};
+use crate::operation::ChannelId;
+use crate::session::SessionId;
+
+impl Vhost {
+    pub(crate) fn delete_exchange(
+        &mut self,
+        session: SessionId,
+        exchange: &Name,
+        only_if_unused: bool,
+    ) -> Result<Reply, Refusal> {
+        let change = self.topology.may_delete_exchange(exchange, only_if_unused)?;
+        if change == Change::Made {
+            let mut gone = self.topology.remove_exchange(exchange.as_str());
+            gone.insert(0, exchange.clone());
+            self.journal_orphans(gone);
+            self.gate(session);
+        }
+        Ok(Reply::ExchangeDeleted)
+    }
+
+    /// Deleting a queue that is not there works, as in RabbitMQ.
+    pub(crate) fn delete_queue(
+        &mut self,
+        session: SessionId,
+        channel: ChannelId,
+        queue: &Name,
+        only_if_unused: bool,
+        only_if_empty: bool,
+    ) -> Result<Reply, Refusal> {
+        let (id, name) = match self.usable_queue(session, channel, queue) {
+            Ok(found) => found,
+            Err(Refusal::NotFound(..)) => return Ok(Reply::QueueDeleted { messages: 0 }),
+            Err(refusal) => return Err(refusal),
+        };
+        let Some(slot) = self.queues.get(&id) else {
+            return Ok(Reply::QueueDeleted { messages: 0 });
+        };
+        let messages = slot.queue.ready_messages();
+        if only_if_unused && slot.queue.consumers.count() > 0 {
+            return Err(Refusal::InUse(Kind::Queue, name));
+        }
+        if only_if_empty && messages > 0 {
+            return Err(Refusal::NotEmpty(name));
+        }
+        if slot.is_journaled() {
+            self.gate(session);
+        }
+        self.remove_queue(id);
+        Ok(Reply::QueueDeleted { messages })
+    }
+
+    pub(crate) fn purge_queue(
+        &mut self,
+        session: SessionId,
+        channel: ChannelId,
+        queue: &Name,
+    ) -> Result<Reply, Refusal> {
+        let (id, name) = self.usable_queue(session, channel, queue)?;
+        let mut gone = std::mem::take(&mut self.gone);
+        let Some(slot) = self.queues.get_mut(&id) else {
+            return Err(Refusal::NotFound(Kind::Queue, name));
+        };
+        slot.queue.purge(&mut gone);
+        let mut messages = 0;
+        for run in gone.drain(..) {
+            messages += u64::from(run.count);
+            if run.durability == Durability::Journaled {
+                self.gate(session);
+            }
+            self.left(id, &run);
+        }
+        self.gone = gone;
+        self.stats.purged += messages;
+        Ok(Reply::QueuePurged { messages })
+    }
+
+    /// A queue goes: its consumers are told, its messages dropped, its bindings removed.
+    pub(crate) fn remove_queue(&mut self, id: QueueId) {
+        let Some(mut slot) = self.queues.remove(&id) else { return };
+        for consumer in slot.queue.consumers.iter() {
+            let Some(consumer) = self.consumers.remove(&consumer) else { continue };
+            let (session, channel) = (consumer.session, consumer.channel);
+            if let Some(state) = self.channel_mut(session, channel) {
+                state.consumers.remove(&consumer.tag);
+            }
+            self.tell(session, Event::ConsumerCancelled { channel, consumer_tag: consumer.tag });
+        }
+        let mut gone = std::mem::take(&mut self.gone);
+        slot.queue.clear(&mut gone);
+        for run in gone.drain(..) {
+            self.stats.purged += u64::from(run.count);
+            self.chunks.release(&run);
+        }
+        self.gone = gone;
+        if let Some(owner) = slot.owner.and_then(|owner| self.session_mut(owner)) {
+            owner.exclusive_queues.retain(|known| *known != id);
+        }
+        if slot.is_journaled() {
+            self.turn.staged.record(tag::QUEUE_DELETED, |out| queue_records::put_deleted(out, id));
+            self.turn.staged.urge();
+        }
+        let orphans = self.topology.remove_queue(slot.name.as_str());
+        self.journal_orphans(orphans);
+    }
+
+    /// Exchanges went. Those that were not durable are journaled too: unknown names do no harm.
+    pub(crate) fn journal_orphans(&mut self, orphans: Orphans) {
+        for exchange in orphans {
+            self.turn
+                .staged
+                .record(tag::EXCHANGE_DELETED, |out| exchange_records::put_deleted(out, &exchange));
+            self.turn.staged.urge();
+        }
+    }
+}

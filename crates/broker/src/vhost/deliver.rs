@@ -1,0 +1,246 @@
+//! Delivering: a ready message is leased to the consumer whose turn it is, as long as it has
+//! credit and its session room.
+
+use domain::binding::QueueId;
+use domain::queue::consumers::ConsumerId;
+use domain::run::{Durability, Redelivery, Run, Sequence};
+
+use super::Vhost;
+use super::queues::ConsumerSlot;
+use super::sessions::Unsettled;
+use crate::event::{DeliveryRun, Event};
+use crate::journaled::message_records::put_watermark;
+use crate::journaled::tag;
+use crate::limits;
+use crate::operation::{Acknowledgement, ChannelId};
+use crate::session::SessionId;
+
+/// What the consumer in front can take.
+enum Offer {
+    /// Up to so many messages.
+    Messages(u32),
+    /// Nothing before it settles something.
+    NoCredit,
+    /// Nothing before its session has written something.
+    NoRoom,
+}
+
+impl Vhost {
+    /// The queue may be able to deliver.
+    pub(crate) fn mark_dirty(&mut self, queue: QueueId) {
+        if let Some(slot) = self.queues.get_mut(&queue)
+            && !slot.dirty
+        {
+            slot.dirty = true;
+            self.turn.dirty.push(queue);
+        }
+    }
+
+    /// Hands out what the queue has to whoever can take it. Returns whether there is more that
+    /// could go: it had its turn.
+    pub(crate) fn deliver(&mut self, queue: QueueId) -> bool {
+        let mut left = limits::TURN_MESSAGES_MAX;
+        while left > 0 {
+            let Some(slot) = self.queues.get_mut(&queue) else { return false };
+            if slot.queue.ready_messages() == 0 {
+                return false;
+            }
+            let Some(front) = slot.queue.consumers.front() else { return false };
+            let alone = slot.queue.consumers.front_is_alone();
+            match self.offer(front) {
+                Offer::Messages(count) => {
+                    // One each while several take turns; all it can take if it is alone.
+                    let count = if alone { count.min(left) } else { 1 };
+                    left -= self.deliver_run(queue, front, count);
+                }
+                Offer::NoCredit => self.wait(queue),
+                Offer::NoRoom => {
+                    self.starve(front);
+                    self.wait(queue);
+                }
+            }
+        }
+        true
+    }
+
+    fn wait(&mut self, queue: QueueId) {
+        if let Some(slot) = self.queues.get_mut(&queue) {
+            slot.queue.consumers.wait();
+        }
+    }
+
+    fn starve(&mut self, consumer: ConsumerId) {
+        let Some(consumer) = self.consumers.get(&consumer) else { return };
+        if let Some(session) = self.sessions.get(consumer.session.index()) {
+            session.outbox.starve();
+            self.turn.starved.push(consumer.session);
+        }
+    }
+
+    fn offer(&self, consumer: ConsumerId) -> Offer {
+        let Some(consumer) = self.consumers.get(&consumer) else { return Offer::NoCredit };
+        let Some(session) = self.sessions.get(consumer.session.index()) else {
+            return Offer::NoCredit;
+        };
+        if session.outbox.room_bytes() <= session.events_bytes {
+            return Offer::NoRoom;
+        }
+        let Some(channel) = session.channels.get(&consumer.channel) else { return Offer::NoCredit };
+        let credit = match consumer.acknowledgement {
+            Acknowledgement::Automatic => u32::MAX,
+            Acknowledgement::Manual => {
+                consumer.credit.available().min(channel.credit.available())
+            }
+        };
+        if credit == 0 { Offer::NoCredit } else { Offer::Messages(credit) }
+    }
+
+    /// Delivers up to `count` messages; returns how many went.
+    fn deliver_run(&mut self, queue: QueueId, consumer: ConsumerId, count: u32) -> u32 {
+        let Some(slot) = self.queues.get_mut(&queue) else { return 0 };
+        let Some(state) = self.consumers.get_mut(&consumer) else { return 0 };
+        let taken = match state.acknowledgement {
+            Acknowledgement::Manual => slot.queue.lease(count),
+            Acknowledgement::Automatic => slot.queue.take(count),
+        };
+        let Some(run) = taken else { return 0 };
+        slot.queue.consumers.turn();
+        slot.delivered = slot.delivered.max(run.end());
+        let (session, channel, tag) = (state.session, state.channel, state.tag.clone());
+        if state.acknowledgement == Acknowledgement::Manual {
+            state.credit.take(run.count);
+        }
+        let acknowledgement = state.acknowledgement;
+        let Some(chunk) = self.chunks.get(run.place.chunk).cloned() else { return run.count };
+        let unsettled = Unsettled { count: run.count, queue, first: run.first, consumer: Some(consumer) };
+        let Some(first_tag) = self.number(session, channel, acknowledgement, unsettled) else {
+            return run.count;
+        };
+        self.stats.delivered += u64::from(run.count);
+        self.tell(
+            session,
+            Event::Delivered(DeliveryRun {
+                channel,
+                consumer_tag: tag,
+                first_tag,
+                redelivered: run.redelivery == Redelivery::Repeated,
+                chunk,
+                first: run.place.index,
+                count: run.count,
+            }),
+        );
+        self.after_delivery(queue, &run, acknowledgement);
+        run.count
+    }
+
+    /// Gives deliveries their tags, and books them if they are to be settled.
+    pub(crate) fn number(
+        &mut self,
+        session: SessionId,
+        channel: ChannelId,
+        acknowledgement: Acknowledgement,
+        unsettled: Unsettled,
+    ) -> Option<u64> {
+        let channel = self.channel_mut(session, channel)?;
+        let first_tag = channel.last_tag + 1;
+        channel.last_tag += u64::from(unsettled.count);
+        if acknowledgement == Acknowledgement::Manual {
+            if unsettled.consumer.is_some() {
+                channel.credit.take(unsettled.count);
+            }
+            // A consumer that is served in small pieces still makes one entry.
+            if let Some((tag, last)) = channel.unsettled.iter_mut().next_back()
+                && tag + u64::from(last.count) == first_tag
+                && last.queue == unsettled.queue
+                && last.consumer == unsettled.consumer
+                && last.first.plus(last.count) == unsettled.first
+            {
+                last.count += unsettled.count;
+            } else {
+                channel.unsettled.insert(first_tag, unsettled);
+            }
+        }
+        Some(first_tag)
+    }
+
+    /// What a delivery means for the journal: one that settles itself leaves its queue.
+    pub(crate) fn after_delivery(
+        &mut self,
+        queue: QueueId,
+        run: &Run,
+        acknowledgement: Acknowledgement,
+    ) {
+        match acknowledgement {
+            Acknowledgement::Manual => {
+                if run.durability == Durability::Journaled {
+                    self.turn.delivered.push(queue);
+                }
+            }
+            Acknowledgement::Automatic => {
+                self.stats.acknowledged += u64::from(run.count);
+                self.left(queue, run);
+            }
+        }
+    }
+
+    /// Journals how far queues have delivered. When many go at once the mark runs ahead of them,
+    /// so that it is on disk before they are; when few go it is exact.
+    pub(crate) fn write_watermarks(&mut self) {
+        let mut delivered = std::mem::take(&mut self.turn.delivered);
+        delivered.sort_unstable();
+        delivered.dedup();
+        for queue in delivered.drain(..) {
+            let Some(slot) = self.queues.get_mut(&queue) else { continue };
+            if slot.delivered <= slot.watermark || !slot.is_journaled() {
+                continue;
+            }
+            let went = slot.delivered.0 - slot.watermark.0;
+            let ahead = if went < limits::WATERMARK_STEP_MIN { 0 } else { went };
+            slot.watermark = Sequence(slot.delivered.0 + ahead);
+            let watermark = slot.watermark;
+            self.turn.staged.record(tag::WATERMARK, |out| put_watermark(out, queue, watermark));
+        }
+        self.turn.delivered = delivered;
+    }
+
+    /// Journals exactly how far every queue has delivered: the process stops cleanly.
+    pub(crate) fn write_exact_watermarks(&mut self) {
+        for (queue, slot) in &mut self.queues {
+            if slot.is_journaled() && slot.watermark != slot.delivered {
+                slot.watermark = slot.delivered;
+                let watermark = slot.watermark;
+                self.turn.staged.record(tag::WATERMARK, |out| put_watermark(out, *queue, watermark));
+            }
+        }
+    }
+
+    /// The session has room again.
+    pub(crate) fn resume_deliveries(&mut self, session: SessionId) {
+        let Some(state) = self.sessions.get(session.index()) else { return };
+        let channels: Vec<ChannelId> = state.channels.keys().copied().collect();
+        for channel in channels {
+            self.resume_channel(session, channel);
+        }
+    }
+
+    /// The consumers of the channel may be able to take something again.
+    pub(crate) fn resume_channel(&mut self, session: SessionId, channel: ChannelId) {
+        let Some(state) = self.channel_mut(session, channel) else { return };
+        let mut consumers: Vec<ConsumerId> = state.consumers.values().copied().collect();
+        consumers.sort_unstable();
+        for consumer in consumers {
+            self.resume(consumer);
+        }
+    }
+
+    /// The consumer may be able to take something again.
+    pub(crate) fn resume(&mut self, consumer: ConsumerId) {
+        let Some(ConsumerSlot { queue, .. }) = self.consumers.get(&consumer) else { return };
+        let queue = *queue;
+        if let Some(slot) = self.queues.get_mut(&queue)
+            && slot.queue.consumers.resume(consumer)
+        {
+            self.mark_dirty(queue);
+        }
+    }
+}

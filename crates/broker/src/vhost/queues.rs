@@ -1,0 +1,69 @@
+//! A queue in its virtual host: the rules' queue, and what the owner keeps beside it.
+
+use domain::binding::QueueId;
+use domain::credit::Credit;
+use domain::name::Name;
+use domain::queue::{Queue, QueueDeclaration};
+use domain::run::{Durability, Sequence};
+
+use crate::chunk::Persistence;
+use crate::journaled::message_records::Span;
+use crate::operation::{Acknowledgement, ChannelId};
+use crate::session::SessionId;
+
+/// A queue and its bookkeeping.
+#[derive(Debug)]
+pub(crate) struct QueueSlot {
+    pub(crate) name: Name,
+    pub(crate) declaration: QueueDeclaration,
+    /// The session it belongs to, if it is exclusive.
+    pub(crate) owner: Option<SessionId>,
+    pub(crate) queue: Queue,
+    /// Everything before it may have been delivered, says the journal.
+    pub(crate) watermark: Sequence,
+    /// Everything before it may have been delivered, in truth.
+    pub(crate) delivered: Sequence,
+    /// It may be able to deliver, and stands in the turn's list.
+    pub(crate) dirty: bool,
+    /// Journaled messages that left it in this turn.
+    pub(crate) settled: Vec<Span>,
+}
+
+impl QueueSlot {
+    pub(crate) fn new(name: Name, declaration: QueueDeclaration, owner: Option<SessionId>) -> QueueSlot {
+        QueueSlot {
+            name,
+            declaration,
+            owner,
+            queue: Queue::default(),
+            watermark: Sequence(0),
+            delivered: Sequence(0),
+            dirty: false,
+            settled: Vec::new(),
+        }
+    }
+
+    /// Whether the queue itself survives a restart.
+    pub(crate) fn is_journaled(&self) -> bool {
+        self.declaration.durable && !self.declaration.exclusive
+    }
+
+    /// What a message in this queue may count on.
+    pub(crate) fn durability(&self, persistence: Persistence) -> Durability {
+        match persistence {
+            Persistence::Persistent if self.is_journaled() => Durability::Journaled,
+            Persistence::Persistent | Persistence::Transient => Durability::InMemory,
+        }
+    }
+}
+
+/// A consumer of a queue.
+#[derive(Debug)]
+pub(crate) struct ConsumerSlot {
+    pub(crate) session: SessionId,
+    pub(crate) channel: ChannelId,
+    pub(crate) tag: Name,
+    pub(crate) queue: QueueId,
+    pub(crate) acknowledgement: Acknowledgement,
+    pub(crate) credit: Credit,
+}

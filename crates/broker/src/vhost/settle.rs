@@ -1,0 +1,224 @@
+//! Settling: a delivery ends, by its consumer's word or because its channel is gone.
+
+use domain::binding::QueueId;
+use domain::refusal::Refusal;
+use domain::run::{Durability, Run};
+
+use super::Vhost;
+use super::sessions::{Channel, Unsettled};
+use crate::operation::{ChannelId, Outcome, Tags, Verb};
+use crate::session::SessionId;
+
+impl Vhost {
+    pub(crate) fn settle(
+        &mut self,
+        session: SessionId,
+        channel: ChannelId,
+        tags: Tags,
+        outcome: Outcome,
+        verb: Verb,
+    ) {
+        if !self.is_open(session, channel) {
+            return;
+        }
+        let Some(state) = self.channel_mut(session, channel) else { return };
+        match state.take_unsettled(tags) {
+            Ok(taken) => {
+                for delivery in taken {
+                    self.settle_delivery(session, channel, &delivery, outcome);
+                }
+            }
+            Err(unknown) => {
+                self.refuse(session, channel, verb, Refusal::UnknownDeliveryTag(unknown));
+            }
+        }
+    }
+
+    fn settle_delivery(
+        &mut self,
+        session: SessionId,
+        channel: ChannelId,
+        delivery: &Unsettled,
+        outcome: Outcome,
+    ) {
+        match outcome {
+            Outcome::Acknowledged => {
+                self.stats.acknowledged += self.drop_leased(delivery);
+            }
+            Outcome::Rejected => {
+                self.stats.rejected_dropped += self.drop_leased(delivery);
+            }
+            Outcome::Requeued => self.requeue(delivery),
+        }
+        self.give_credit(session, channel, delivery);
+    }
+
+    fn give_credit(&mut self, session: SessionId, channel: ChannelId, delivery: &Unsettled) {
+        let Some(consumer) = delivery.consumer else { return };
+        let was_full = match self.channel_mut(session, channel) {
+            Some(state) => {
+                let full = state.credit.available() == 0;
+                state.credit.give(delivery.count);
+                full
+            }
+            None => false,
+        };
+        if let Some(slot) = self.consumers.get_mut(&consumer) {
+            slot.credit.give(delivery.count);
+            self.resume(consumer);
+        }
+        if was_full {
+            self.resume_channel(session, channel);
+        }
+    }
+
+    /// Leased messages leave their queue; returns how many.
+    fn drop_leased(&mut self, delivery: &Unsettled) -> u64 {
+        let mut gone = std::mem::take(&mut self.gone);
+        if let Some(slot) = self.queues.get_mut(&delivery.queue) {
+            slot.queue.settle(delivery.first, delivery.count, &mut gone);
+        }
+        let mut count = 0;
+        for run in gone.drain(..) {
+            count += u64::from(run.count);
+            self.left(delivery.queue, &run);
+        }
+        self.gone = gone;
+        count
+    }
+
+    /// Messages have left their queue for good.
+    pub(crate) fn left(&mut self, queue: QueueId, run: &Run) {
+        self.chunks.release(run);
+        if run.durability == Durability::InMemory {
+            return;
+        }
+        let Some(slot) = self.queues.get_mut(&queue) else { return };
+        if slot.settled.is_empty() {
+            self.turn.settled.push(queue);
+        }
+        match slot.settled.last_mut() {
+            Some((first, count)) if first.plus(*count) == run.first => *count += run.count,
+            _apart => slot.settled.push((run.first, run.count)),
+        }
+    }
+
+    /// Leased messages return to their place.
+    pub(crate) fn requeue(&mut self, delivery: &Unsettled) {
+        if let Some(slot) = self.queues.get_mut(&delivery.queue) {
+            slot.queue.release(delivery.first, delivery.count);
+            self.stats.requeued += u64::from(delivery.count);
+            self.mark_dirty(delivery.queue);
+        }
+    }
+
+    /// Returns everything the channel has not settled (AMQP's `basic.recover`).
+    pub(crate) fn recover(&mut self, session: SessionId, channel: ChannelId) {
+        let Some(state) = self.channel_mut(session, channel) else { return };
+        for delivery in std::mem::take(&mut state.unsettled).into_values() {
+            self.requeue(&delivery);
+            self.give_credit(session, channel, &delivery);
+        }
+    }
+}
+
+impl Channel {
+    /// Takes out the deliveries meant, oldest first; `Err` is the tag that is not outstanding.
+    fn take_unsettled(&mut self, tags: Tags) -> Result<Vec<Unsettled>, u64> {
+        match tags {
+            Tags::One(tag) => self.take_one(tag).map(|one| vec![one]).ok_or(tag),
+            Tags::UpTo(0) => Ok(std::mem::take(&mut self.unsettled).into_values().collect()),
+            Tags::UpTo(tag) => {
+                let Some((&first, _)) = self.holding(tag) else { return Err(tag) };
+                // Everything before the entry that holds the tag, and the part of it up to the tag.
+                let rest = self.unsettled.split_off(&first);
+                let mut taken: Vec<Unsettled> =
+                    std::mem::replace(&mut self.unsettled, rest).into_values().collect();
+                if let Some(entry) = self.unsettled.remove(&first) {
+                    let (front, rest) = entry.split(offset(first, tag) + 1);
+                    self.unsettled.extend(rest.map(|rest| (tag + 1, rest)));
+                    taken.push(front);
+                }
+                Ok(taken)
+            }
+        }
+    }
+
+    fn take_one(&mut self, tag: u64) -> Option<Unsettled> {
+        let (&first, _) = self.holding(tag)?;
+        let entry = self.unsettled.remove(&first)?;
+        let before = offset(first, tag);
+        let (front, rest) = if before == 0 { (None, Some(entry)) } else {
+            let (front, rest) = entry.split(before);
+            (Some(front), rest)
+        };
+        self.unsettled.extend(front.map(|front| (first, front)));
+        let (one, rest) = rest?.split(1);
+        self.unsettled.extend(rest.map(|rest| (tag + 1, rest)));
+        Some(one)
+    }
+
+    /// The entry that holds this tag.
+    fn holding(&self, tag: u64) -> Option<(&u64, &Unsettled)> {
+        let found = self.unsettled.range(..=tag).next_back()?;
+        (tag - found.0 < u64::from(found.1.count)).then_some(found)
+    }
+}
+
+fn offset(first: u64, tag: u64) -> u32 {
+    u32::try_from(tag - first).unwrap_or(u32::MAX)
+}
+
+impl Unsettled {
+    /// The first `count` deliveries, at least one, and what is left, if anything.
+    fn split(self, count: u32) -> (Unsettled, Option<Unsettled>) {
+        if count >= self.count {
+            return (self, None);
+        }
+        let rest = Unsettled {
+            count: self.count - count,
+            first: self.first.plus(count),
+            ..self
+        };
+        (Unsettled { count, ..self }, Some(rest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::run::Sequence;
+
+    fn check(tags: &[Tags], expected: &str) {
+        let mut channel = Channel::default();
+        for (tag, count, queue) in [(1, 3, 1), (4, 1, 2), (7, 5, 1)] {
+            let unsettled =
+                Unsettled { count, queue: QueueId(queue), first: Sequence(tag * 10), consumer: None };
+            channel.unsettled.insert(tag, unsettled);
+        }
+        let mut said = Vec::new();
+        for tags in tags {
+            said.push(match channel.take_unsettled(*tags) {
+                Ok(taken) => {
+                    let runs = taken.iter().map(|run| format!("{}+{}", run.first.0, run.count));
+                    runs.collect::<Vec<_>>().join(" ")
+                }
+                Err(tag) => format!("unknown {tag}"),
+            });
+        }
+        let left: Vec<String> =
+            channel.unsettled.iter().map(|(tag, run)| format!("{tag}:{}+{}", run.first.0, run.count)).collect();
+        said.push(format!("left {}", left.join(" ")));
+        assert_eq!(said.join("; "), expected, "{tags:?}");
+    }
+
+    #[test]
+    fn tags_name_what_is_outstanding() {
+        use Tags::{One, UpTo};
+        check(&[One(2), One(2), One(5)], "11+1; unknown 2; unknown 5; left 1:10+1 3:12+1 4:40+1 7:70+5");
+        check(&[UpTo(2)], "10+2; left 3:12+1 4:40+1 7:70+5");
+        check(&[UpTo(8), UpTo(8)], "10+3 40+1 70+2; unknown 8; left 9:72+3");
+        check(&[UpTo(0), UpTo(0)], "10+3 40+1 70+5; ; left ");
+        check(&[UpTo(6), One(11), One(7), UpTo(10)], "unknown 6; 74+1; 70+1; 10+3 40+1 71+3; left ");
+    }
+}

@@ -1,0 +1,311 @@
+//! A turn: some batches applied, then everything they changed made one commit and everything they
+//! have to say handed to the outboxes. The order matters: what must wait for the journal is put
+//! behind its gate before the commit could open it.
+
+use std::sync::Arc;
+
+use domain::binding::{QueueId, Target};
+use stdx::clock::Monotonic;
+use storage::{Nudge, Position, Staged};
+
+use super::Vhost;
+use crate::confirms::Waiter;
+use crate::event::Closing;
+use crate::journaled::binding_records::BindingRecord;
+use crate::journaled::checkpoint_records::{Checkpoint, QueueState};
+use crate::journaled::message_records::put_settled;
+use crate::journaled::{exchange_records, queue_records, tag};
+use crate::limits;
+use crate::operation::{ChannelId, Destination};
+use crate::outbox::Outbox;
+use crate::session::SessionId;
+
+/// What has gathered since the last turn was finished.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    pub(crate) staged: Staged<Waiter>,
+    /// Queues that may be able to deliver.
+    pub(crate) dirty: Vec<QueueId>,
+    /// Queues from which journaled messages were delivered.
+    pub(crate) delivered: Vec<QueueId>,
+    /// Queues that journaled messages left.
+    pub(crate) settled: Vec<QueueId>,
+    /// Sessions that are to be told something.
+    pub(crate) touched: Vec<SessionId>,
+    /// Channels with publishes to confirm.
+    pub(crate) confirming: Vec<(SessionId, ChannelId)>,
+    /// Sessions whose deliveries were held back for want of room.
+    pub(crate) starved: Vec<SessionId>,
+    /// Sessions that are over.
+    pub(crate) ended: Vec<SessionId>,
+    /// Batches whose memory is free once they are applied.
+    settled_rooms: Vec<(Arc<Outbox>, usize)>,
+    wake: Vec<Arc<Outbox>>,
+}
+
+impl Turn {
+    pub(crate) fn batch_applied(&mut self, outbox: Arc<Outbox>, bytes: usize, journaled: Journaled) {
+        match journaled {
+            Journaled::Yes => self.staged.wait(Waiter::Room { outbox, bytes }),
+            Journaled::No => self.settled_rooms.push((outbox, bytes)),
+        }
+    }
+}
+
+/// Whether a batch's messages are on their way to the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Journaled {
+    Yes,
+    No,
+}
+
+/// What is left to do after a turn.
+#[derive(Debug, Default)]
+pub(crate) struct Finished {
+    /// The journal's writer slept and has something to do.
+    pub(crate) nudge_writer: bool,
+    /// Queues have more to deliver: another turn is due.
+    pub(crate) more: bool,
+}
+
+impl Vhost {
+    /// Ends the turn. Sessions are woken here; the caller nudges the writer.
+    pub(crate) fn finish_turn(&mut self, now: Monotonic) -> Finished {
+        let mut finished = Finished { more: self.deliver_dirty(), ..Finished::default() };
+        self.write_watermarks();
+        self.write_settled();
+        if self.is_checkpoint_due() {
+            self.write_checkpoint();
+        }
+        self.hand_over_events();
+        let waiting = self.confirm_journaled();
+        if !self.turn.staged.is_empty() {
+            match self.journal.commit(&mut self.turn.staged, now) {
+                Ok(committed) => {
+                    finished.nudge_writer = committed.nudge == Nudge::Writer;
+                    self.committed(committed.position, &waiting);
+                }
+                Err(poison) => {
+                    drop(self.turn.staged.abandon());
+                    self.poisoned(&Closing::Poisoned(poison));
+                    self.hand_over_events();
+                }
+            }
+        }
+        self.confirm_the_rest();
+        self.free_rooms();
+        self.remove_ended();
+        for outbox in self.turn.wake.drain(..) {
+            outbox.nudge();
+        }
+        finished.more |= !self.turn.dirty.is_empty();
+        finished
+    }
+
+    fn deliver_dirty(&mut self) -> bool {
+        let dirty = std::mem::take(&mut self.turn.dirty);
+        let mut more = Vec::new();
+        for queue in &dirty {
+            if let Some(slot) = self.queues.get_mut(queue) {
+                slot.dirty = false;
+            }
+            if self.deliver(*queue) {
+                more.push(*queue);
+            }
+        }
+        let left = !more.is_empty();
+        for queue in more {
+            self.mark_dirty(queue);
+        }
+        left
+    }
+
+    fn write_settled(&mut self) {
+        let mut settled = std::mem::take(&mut self.turn.settled);
+        for queue in settled.drain(..) {
+            let Some(slot) = self.queues.get_mut(&queue) else { continue };
+            let spans = &mut slot.settled;
+            self.turn.staged.record(tag::SETTLED, |out| put_settled(out, queue, spans));
+            spans.clear();
+        }
+        self.turn.settled = settled;
+    }
+
+    fn hand_over_events(&mut self) {
+        let mut touched = std::mem::take(&mut self.turn.touched);
+        for session in touched.drain(..) {
+            let Some(state) = self.sessions.get_mut(session.index()) else { continue };
+            state.touched = false;
+            state.events_bytes = 0;
+            if std::mem::take(&mut state.gated) {
+                let ticket = state.outbox.hold(&mut state.events);
+                let outbox = Arc::clone(&state.outbox);
+                self.turn.staged.wait(Waiter::Gate { outbox, ticket });
+            } else {
+                state.outbox.append(&mut state.events);
+                self.turn.wake.push(Arc::clone(&state.outbox));
+            }
+        }
+        self.turn.touched = touched;
+        // Only now do the outboxes know what they hold: whoever has written it all meanwhile would
+        // not ask for more.
+        let mut starved = std::mem::take(&mut self.turn.starved);
+        starved.sort_unstable();
+        starved.dedup();
+        for session in starved.drain(..) {
+            let outbox = self.sessions.get(session.index()).map(|state| Arc::clone(&state.outbox));
+            if outbox.is_some_and(|outbox| outbox.may_resume()) {
+                self.resume_deliveries(session);
+            }
+        }
+        self.turn.starved = starved;
+    }
+
+    /// Attaches the confirms of what was journaled to the commit; returns whose they are.
+    fn confirm_journaled(&mut self) -> Vec<(SessionId, ChannelId)> {
+        let mut journaled = Vec::new();
+        let mut rest = Vec::new();
+        for (session, channel) in std::mem::take(&mut self.turn.confirming) {
+            let Some(state) = self.sessions.get_mut(session.index()) else { continue };
+            let Some(confirms) = state.channels.get_mut(&channel).and_then(|it| it.confirms.as_mut())
+            else {
+                continue;
+            };
+            if std::mem::take(&mut confirms.journaled) {
+                let (first, last) = (confirms.told + 1, confirms.published);
+                confirms.told = confirms.published;
+                let outbox = Arc::clone(&state.outbox);
+                self.turn.staged.wait(Waiter::Confirm { outbox, channel, first, last });
+                journaled.push((session, channel));
+            } else {
+                rest.push((session, channel));
+            }
+        }
+        self.turn.confirming = rest;
+        journaled
+    }
+
+    fn committed(&mut self, position: Position, confirming: &[(SessionId, ChannelId)]) {
+        for (session, channel) in confirming {
+            let state = self.sessions.get_mut(session.index());
+            let channel = state.and_then(|state| state.channels.get_mut(channel));
+            if let Some(confirms) = channel.and_then(|channel| channel.confirms.as_mut()) {
+                confirms.position = position;
+            }
+        }
+        self.chunks.committed(position);
+        if std::mem::take(&mut self.checkpoint_staged) {
+            self.checkpoint_pending = Some(position);
+            self.journal.mark_checkpoint(position);
+        }
+        // Older files may go only once the checkpoint that replaces them is on disk.
+        if self.checkpoint_pending.is_some_and(|pending| pending <= self.journal.durable()) {
+            self.checkpoint = self.checkpoint_pending.take().unwrap_or(self.checkpoint);
+        }
+        // Everything before both is either gone or said again later.
+        let oldest = self.chunks.oldest().unwrap_or(position);
+        self.journal.release_before(oldest.min(self.checkpoint));
+    }
+
+    /// Confirms what needed no journal: at once, or behind what the channel still waits for.
+    fn confirm_the_rest(&mut self) {
+        for (session, channel) in std::mem::take(&mut self.turn.confirming) {
+            let Some(state) = self.sessions.get_mut(session.index()) else { continue };
+            let Some(confirms) = state.channels.get_mut(&channel).and_then(|it| it.confirms.as_mut())
+            else {
+                continue;
+            };
+            let (first, last) = (confirms.told + 1, confirms.published);
+            confirms.told = confirms.published;
+            let outbox = Arc::clone(&state.outbox);
+            let waiter =
+                Waiter::Confirm { outbox: Arc::clone(&outbox), channel, first, last };
+            if self.journal.when_durable(confirms.position, waiter).is_some() {
+                outbox.confirm_at_once(channel, first, last);
+                self.turn.wake.push(outbox);
+            }
+        }
+    }
+
+    fn free_rooms(&mut self) {
+        for (outbox, bytes) in self.turn.settled_rooms.drain(..) {
+            if outbox.settled(bytes) {
+                self.turn.wake.push(outbox);
+            }
+        }
+    }
+
+    fn remove_ended(&mut self) {
+        for session in std::mem::take(&mut self.turn.ended) {
+            self.sessions.try_remove(session.index());
+        }
+    }
+
+    /// The vhost can't write: every session is told why, and none is let in.
+    pub(crate) fn poisoned(&mut self, why: &Closing) {
+        if !matches!(self.closing, Some(Closing::Poisoned(_))) {
+            self.close_sessions(why);
+        }
+    }
+
+    fn is_checkpoint_due(&self) -> bool {
+        self.journal.bytes_since_checkpoint() >= limits::CHECKPOINT_BYTES
+            && !self.turn.staged.is_empty()
+    }
+
+    /// Says the whole topology and every queue's state again, so that older files can go.
+    pub(crate) fn write_checkpoint(&mut self) {
+        self.checkpoint_staged = true;
+        let staged = &mut self.turn.staged;
+        let checkpoint =
+            Checkpoint { next_queue: self.next_queue, next_chunk: self.chunks.next_id() };
+        staged.record(tag::CHECKPOINT, |out| checkpoint.put(out));
+        staged.urge();
+        let durable = |name: &str| !name.starts_with("amq.");
+        for exchange in self.topology.exchanges() {
+            if exchange.settings.durable && durable(exchange.name.as_str()) {
+                staged.record(tag::EXCHANGE_DECLARED, |out| {
+                    exchange_records::put_declared(out, &exchange.name, &exchange.settings);
+                });
+            }
+        }
+        for (id, slot) in self.queues.iter().filter(|(_, slot)| slot.is_journaled()) {
+            staged.record(tag::QUEUE_DECLARED, |out| {
+                queue_records::put_declared(out, *id, &slot.name, &slot.declaration);
+            });
+            let state = QueueState {
+                queue: *id,
+                next: slot.queue.next_sequence(),
+                watermark: slot.watermark,
+            };
+            staged.record(tag::QUEUE_STATE, |out| state.put(out));
+        }
+        for binding in self.journaled_bindings() {
+            self.turn.staged.record(tag::BINDING_MADE, |out| binding.put(out));
+        }
+    }
+
+    fn journaled_bindings(&self) -> Vec<BindingRecord> {
+        let mut found = Vec::new();
+        for exchange in self.topology.exchanges() {
+            for (target, key, arguments) in exchange.bindings.iter() {
+                if !self.is_binding_journaled(&exchange.name, target) {
+                    continue;
+                }
+                let destination = match target {
+                    Target::Queue(id) => self.queue_name(id).cloned().map(Destination::Queue),
+                    Target::Exchange(id) => {
+                        self.topology.exchange_name(id).cloned().map(Destination::Exchange)
+                    }
+                };
+                found.extend(destination.map(|destination| BindingRecord {
+                    source: exchange.name.clone(),
+                    destination,
+                    key: key.into(),
+                    arguments: arguments.clone(),
+                }));
+            }
+        }
+        found
+    }
+}
