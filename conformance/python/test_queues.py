@@ -124,6 +124,7 @@ def test_exclusive_is_locked_to_other_connections(raw, names, method, fields):
     other.channel(1)
     queue = names.stem
     owner.call("queue.declare", 1, queue=queue, exclusive=True)
+    owner.call("queue.bind", 1, queue=queue, exchange="amq.direct", routing_key="k")
     other.send(method, 1, queue=queue, **fields)
     close = other.expect_channel_close(1, 405, method)
     assert close.reply_text.startswith("RESOURCE_LOCKED - cannot obtain exclusive access to locked queue")
@@ -453,7 +454,7 @@ def test_max_priority_out_of_range(channel, names, value):
 
 def test_unknown_arguments_are_accepted(channel, names):
     queue = names.queue()
-    channel.queue_declare(queue, arguments={"x-odd": 1, "odd": [1, {"a": None}], "x-queue-mode": "lazy"})
+    channel.queue_declare(queue, arguments={"x-odd": 1, "odd": [1, {"a": None}]})
     channel.queue_declare(queue, arguments={"x-odd": 2})
     channel.queue_declare(queue)
 
