@@ -1,2 +1,8 @@
 //! x
+
+mod ledger;
+
+mod violation;
+
+mod message;
 fn main() {}
