@@ -1,1 +1,21 @@
-//! storage
+//! Bytes on disk, without rules: a journal of records that are durable when it says so.
+//!
+//! Storage has never heard of a queue. It keeps records (a tag and a payload) in order, tells when
+//! they are durable, and gives them back after a restart: all that was durable, in order, and
+//! nothing that was never written. It owns no thread, reads no clock and draws no random number.
+
+mod directory_lock;
+mod journal;
+mod staged;
+
+mod position;
+
+pub mod disk;
+
+pub use directory_lock::{DirectoryLock, LockError};
+pub use journal::{
+    Committed, Damage, Journal, JournalSettings, Nudge, OpenError, Opened, Operation, Poison,
+    Record, ReplaySummary, SyncMode, TornTail, Work, Writer, open,
+};
+pub use position::Position;
+pub use staged::Staged;

@@ -1,0 +1,174 @@
+//! A file of the simulated disk: what the process sees, what is durable, and the writes between.
+
+use std::io::{self, IoSlice};
+
+use super::random::SplitMix64;
+use super::{Fate, Power, SimulatedDisk, power_is_out};
+use crate::disk::DiskFile;
+
+/// What a disk writes as one.
+const SECTOR_BYTES: usize = 512;
+
+/// The contents of a file, whatever its name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Inode {
+    pub(super) seen: Vec<u8>,
+    durable: Vec<u8>,
+    /// Since the last sync, oldest first.
+    writes: Vec<Write>,
+}
+
+#[derive(Clone, Debug)]
+struct Write {
+    offset: usize,
+    bytes: Vec<u8>,
+}
+
+impl Inode {
+    pub(super) fn durable(bytes: Vec<u8>) -> Inode {
+        Inode { durable: bytes.clone(), seen: bytes, writes: Vec::new() }
+    }
+
+    fn write(&mut self, offset: usize, bytes: Vec<u8>) {
+        put(&mut self.seen, offset, &bytes);
+        self.writes.push(Write { offset, bytes });
+    }
+
+    fn sync(&mut self) {
+        for write in self.writes.drain(..) {
+            put(&mut self.durable, write.offset, &write.bytes);
+        }
+    }
+
+    /// What a failed sync leaves: the pages count as clean, and never reach the disk.
+    fn forget_writes(&mut self) {
+        self.writes.clear();
+    }
+
+    pub(super) fn flip_bit(&mut self, offset: usize, bit: u32) -> bool {
+        let mask = 1u8.rotate_left(bit);
+        let mut flipped = false;
+        for side in [&mut self.seen, &mut self.durable] {
+            if let Some(byte) = side.get_mut(offset) {
+                *byte ^= mask;
+                flipped = true;
+            }
+        }
+        flipped
+    }
+
+    /// What is found after the power failed.
+    pub(super) fn crash(&self, random: &mut SplitMix64) -> Vec<u8> {
+        let mut found = self.durable.clone();
+        for write in &self.writes {
+            match random.below(4) {
+                0 => {}
+                1 => put(&mut found, write.offset, &write.bytes),
+                _ => put_some_sectors(&mut found, write, random),
+            }
+        }
+        // A new length may be recorded without the bytes that made it.
+        if found.len() < self.seen.len() && random.below(2) == 0 {
+            let longer = found.len() + random.below(self.seen.len() - found.len() + 1);
+            found.resize(longer, 0);
+        }
+        found
+    }
+}
+
+/// Applies any of the write's sectors, and of one of them only a part.
+fn put_some_sectors(found: &mut Vec<u8>, write: &Write, random: &mut SplitMix64) {
+    let sectors = write.bytes.len().div_ceil(SECTOR_BYTES);
+    let torn = random.below(sectors);
+    for (index, sector) in write.bytes.chunks(SECTOR_BYTES).enumerate() {
+        let offset = write.offset + index * SECTOR_BYTES;
+        if index == torn {
+            put(found, offset, &sector[..random.below(sector.len() + 1)]);
+        } else if random.below(2) == 0 {
+            put(found, offset, sector);
+        }
+    }
+}
+
+fn put(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    let end = offset + bytes.len();
+    if !bytes.is_empty() && file.len() < end {
+        file.resize(end, 0);
+    }
+    if !bytes.is_empty() {
+        file[offset..end].copy_from_slice(bytes);
+    }
+}
+
+/// A handle of a file; follows it through renamings.
+#[derive(Debug)]
+pub(super) struct SimulatedFile {
+    disk: SimulatedDisk,
+    inode: usize,
+}
+
+impl SimulatedFile {
+    pub(super) fn new(disk: SimulatedDisk, inode: usize) -> SimulatedFile {
+        SimulatedFile { disk, inode }
+    }
+}
+
+fn address(offset: u64) -> io::Result<usize> {
+    usize::try_from(offset).map_err(io::Error::other)
+}
+
+impl DiskFile for SimulatedFile {
+    fn bytes(&self) -> io::Result<u64> {
+        Ok(self.disk.state().inodes[self.inode].seen.len() as u64)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let state = self.disk.state();
+        if state.power == Power::Out {
+            return Err(power_is_out());
+        }
+        let bytes = state.inodes[self.inode].seen.get(address(offset)?..).unwrap_or(&[]);
+        let read = bytes.len().min(buffer.len());
+        buffer[..read].copy_from_slice(&bytes[..read]);
+        Ok(read)
+    }
+
+    fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let mut state = self.disk.state();
+        let fate = state.begin()?;
+        state.counts.writes += 1;
+        if state.faults.fail_write == Some(state.counts.writes) {
+            return Err(rustix::io::Errno::IO.into());
+        }
+        let mut bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        bytes.truncate(state.faults.write_bytes_max.unwrap_or(usize::MAX));
+        let offset = address(offset)?;
+        if let Some(capacity) = state.faults.capacity_bytes {
+            let end = state.inodes[self.inode].seen.len();
+            let free = address(capacity.saturating_sub(state.bytes_in_use()))?;
+            let fits = end.saturating_add(free).saturating_sub(offset);
+            if fits == 0 && !bytes.is_empty() {
+                return Err(rustix::io::Errno::NOSPC.into());
+            }
+            bytes.truncate(fits);
+        }
+        let written = bytes.len();
+        state.inodes[self.inode].write(offset, bytes);
+        fate.into_result()?;
+        Ok(written)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let fate = state.begin()?;
+        state.counts.syncs += 1;
+        if state.faults.fail_sync == Some(state.counts.syncs) {
+            state.inodes[self.inode].forget_writes();
+            return Err(rustix::io::Errno::IO.into());
+        }
+        if fate == Fate::Done {
+            state.inodes[self.inode].sync();
+        }
+        fate.into_result()
+    }
+}

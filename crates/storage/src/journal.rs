@@ -1,0 +1,305 @@
+//! The appending side of a journal: what gathers for the next frame, and who waits for which.
+//!
+//! A journal is a directory of files of *frames*. While one frame is written and synced by the
+//! [`Writer`], the next gathers here, behind one mutex that is held to copy bytes and for nothing
+//! else: group commit without timers. A frame has a [`Position`]; when its sync is done, everything
+//! in it is durable at once and its waiters come back in the order in which they came.
+
+mod replay;
+mod writer;
+
+mod files;
+
+mod gathering;
+mod progress;
+
+mod file_header;
+mod frame;
+mod pieces;
+
+mod file_name;
+mod poison;
+mod settings;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use stdx::clock::Monotonic;
+
+pub use poison::{Operation, Poison};
+pub use replay::{Damage, OpenError, Opened, Record, ReplaySummary, TornTail, open};
+pub use settings::{JournalSettings, SyncMode};
+pub use writer::{Work, Writer};
+
+pub(crate) use pieces::Pieces;
+
+use crate::position::Position;
+use crate::staged::Staged;
+use gathering::Gathering;
+use progress::Progress;
+
+/// The appending side of a journal; shared by whoever commits and whoever waits.
+pub struct Journal<W> {
+    state: Mutex<State<W>>,
+    /// The same as in the state, for those who only look.
+    durable: AtomicU64,
+}
+
+/// What a commit did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The frame the commit is in: durable when the journal is durable up to here.
+    pub position: Position,
+    /// Whether the writer has to be called.
+    pub nudge: Nudge,
+}
+
+/// Whether the writer has to be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nudge {
+    /// It works already, or will wake in time by itself.
+    No,
+    /// It sleeps and now has a reason to work: call [`Writer::work`] soon, from any thread.
+    Writer,
+}
+
+/// What the writer does while nobody calls it.
+#[derive(Clone, Copy, Debug)]
+enum Sleep {
+    /// It works, or has been told to.
+    Awake,
+    /// It waits for a nudge, or until a moment it named itself.
+    Asleep { until: Option<Monotonic> },
+}
+
+struct State<W> {
+    gathering: Gathering<W>,
+    /// The position the gathering frame will have.
+    position: Position,
+    /// Who came late for the frame that is being written.
+    in_flight: Vec<W>,
+    durable: Position,
+    /// The owner needs nothing before this.
+    released: Position,
+    /// A release at or past this position lets at least one file go.
+    file_goes_at: Option<Position>,
+    sleep: Sleep,
+    poison: Option<Poison>,
+    progress: Progress,
+    linger_ms: u64,
+    gather_bytes: usize,
+}
+
+/// What the writer finds when it asks for a frame.
+enum Taken<W> {
+    /// A frame to write, now in the writer's hands.
+    Frame { position: Position, released: Position },
+    /// Nothing is due; something will be at this moment.
+    Nothing { due_at: Option<Monotonic> },
+    /// Nothing will ever be written again.
+    Poisoned { poison: Poison, abandoned: Vec<W> },
+}
+
+/// What the writer asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// The gathering frame if it is due.
+    Due,
+    /// Whatever has gathered.
+    Everything,
+}
+
+impl<W> std::fmt::Debug for Journal<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = self.state();
+        f.debug_struct("Journal")
+            .field("durable", &state.durable)
+            .field("gathering_bytes", &state.gathering.pieces.len())
+            .field("released", &state.released)
+            .field("poison", &state.poison)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<W> Journal<W> {
+    /// Moves everything in `staged` into the gathering frame: all of it into one frame, so that a
+    /// crash keeps all or nothing. `now` dates a commit that is not urged. A refused commit leaves
+    /// `staged` as it was.
+    pub fn commit(&self, staged: &mut Staged<W>, now: Monotonic) -> Result<Committed, Poison> {
+        let mut state = self.state();
+        if let Some(poison) = &state.poison {
+            return Err(poison.clone());
+        }
+        let adds_nothing = staged.is_empty();
+        if !adds_nothing {
+            state.gathering.append(staged, now);
+        }
+        let position = if adds_nothing && state.gathering.is_empty() {
+            state.position.previous()
+        } else {
+            state.position
+        };
+        Ok(Committed { position, nudge: state.nudge() })
+    }
+
+    /// Gives `waiter` back if everything up to `position` is durable already. Otherwise it is kept
+    /// and comes back with the frame of that position, in order; one that waits past everything
+    /// committed comes back with the next frame. In a poisoned journal it comes back, abandoned,
+    /// when the writer is called next.
+    #[must_use]
+    pub fn when_durable(&self, position: Position, waiter: W) -> Option<W> {
+        let mut state = self.state();
+        if position <= state.durable {
+            return Some(waiter);
+        }
+        if position < state.position {
+            state.in_flight.push(waiter);
+        } else {
+            state.gathering.waiters.push(waiter);
+        }
+        None
+    }
+
+    /// Everything up to here is durable, as far as the sync mode promises.
+    pub fn durable(&self) -> Position {
+        Position(self.durable.load(Ordering::Acquire))
+    }
+
+    /// The owner will not need anything before `position` after a restart: files that lie wholly
+    /// before it may go. They go when the journal has said so durably, so a crash may bring
+    /// some of them back, from the newest backwards.
+    pub fn release_before(&self, position: Position) -> Nudge {
+        let mut state = self.state();
+        state.released = state.released.max(position.min(state.position));
+        state.nudge()
+    }
+
+    /// How many bytes of disk the journal took after the checkpoint.
+    pub fn bytes_since_checkpoint(&self) -> u64 {
+        let state = self.state();
+        state.progress.bytes_since_checkpoint() + state.gathering.pieces.len() as u64
+    }
+
+    /// The newest checkpoint is in the frame at `position`. After a restart the owner repeats this
+    /// with the position at which it met its checkpoint.
+    pub fn mark_checkpoint(&self, position: Position) {
+        self.state().progress.mark_checkpoint(position);
+    }
+
+    /// How many bytes are gathered and not yet handed to the writer; what to hold publishers by.
+    pub fn bytes_gathered(&self) -> usize {
+        self.state().gathering.pieces.len()
+    }
+
+    /// Why the journal takes no more records, if it does not.
+    pub fn poison(&self) -> Option<Poison> {
+        self.state().poison.clone()
+    }
+
+    fn new(settings: &JournalSettings, durable: Position, progress: Progress) -> Journal<W> {
+        Journal {
+            state: Mutex::new(State {
+                gathering: Gathering::default(),
+                position: durable.next(),
+                in_flight: Vec::new(),
+                durable,
+                released: Position(0),
+                file_goes_at: None,
+                sleep: Sleep::Asleep { until: None },
+                poison: None,
+                progress,
+                linger_ms: settings.linger_ms,
+                gather_bytes: settings.gather_bytes,
+            }),
+            durable: AtomicU64::new(durable.0),
+        }
+    }
+
+    /// Swaps the gathering frame against the empty one in `frame`, if there is a reason to write.
+    fn take(&self, frame: &mut Gathering<W>, now: Monotonic, extent: Extent) -> Taken<W> {
+        let mut state = self.state();
+        if let Some(poison) = state.poison.clone() {
+            return Taken::Poisoned { poison, abandoned: state.abandon(Vec::new()) };
+        }
+        let due_at = state.due_at();
+        let wanted = match extent {
+            Extent::Due => due_at.is_some_and(|at| at <= now),
+            Extent::Everything => due_at.is_some(),
+        };
+        if !wanted {
+            return Taken::Nothing { due_at };
+        }
+        state.sleep = Sleep::Awake;
+        std::mem::swap(&mut state.gathering, frame);
+        let position = state.position;
+        state.position = position.next();
+        Taken::Frame { position, released: state.released }
+    }
+
+    /// Sets the alarm of a writer that has nothing to do, unless something came up meanwhile.
+    fn fall_asleep(&self, until: Option<Monotonic>) -> Sleep {
+        let mut state = self.state();
+        let earlier = match (state.due_at(), until) {
+            (Some(due_at), Some(until)) => due_at < until,
+            (due_at, None) => due_at.is_some(),
+            (None, Some(_)) => false,
+        };
+        state.sleep = if earlier { Sleep::Awake } else { Sleep::Asleep { until } };
+        state.sleep
+    }
+
+    /// The frame at `position` is durable: its waiters, in the order in which they came.
+    fn complete(&self, position: Position, frame_bytes: u64, waiters: &mut Vec<W>) {
+        let mut state = self.state();
+        state.durable = position;
+        self.durable.store(position.0, Ordering::Release);
+        state.progress.wrote(position, frame_bytes);
+        waiters.append(&mut state.in_flight);
+    }
+
+    /// From which release on a file goes.
+    fn set_file_goes_at(&self, position: Option<Position>) {
+        self.state().file_goes_at = position;
+    }
+
+    /// Nothing is written any more; everybody who waits is let go, oldest first.
+    fn set_poison(&self, poison: &Poison, waiters: Vec<W>) -> Vec<W> {
+        let mut state = self.state();
+        state.poison.get_or_insert_with(|| poison.clone());
+        state.abandon(waiters)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<W>> {
+        // Nothing in here can panic half way; were it to, the state would still be whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<W> State<W> {
+    /// When the gathering frame has to be written; none if there is nothing to write.
+    fn due_at(&self) -> Option<Monotonic> {
+        if self.file_goes_at.is_some_and(|at| self.released >= at) {
+            return Some(Monotonic(0));
+        }
+        self.gathering.due_at(self.linger_ms, self.gather_bytes)
+    }
+
+    /// Whether the writer has to be called for what there is now.
+    fn nudge(&mut self) -> Nudge {
+        let Sleep::Asleep { until } = self.sleep else { return Nudge::No };
+        let Some(due_at) = self.due_at() else { return Nudge::No };
+        if until.is_some_and(|until| until <= due_at) {
+            return Nudge::No;
+        }
+        self.sleep = Sleep::Awake;
+        Nudge::Writer
+    }
+
+    /// Everybody who waits: first `waiters`, then those for the same frame, then those for the next.
+    fn abandon(&mut self, mut waiters: Vec<W>) -> Vec<W> {
+        waiters.append(&mut self.in_flight);
+        waiters.append(&mut self.gathering.waiters);
+        self.gathering.clear();
+        waiters
+    }
+}

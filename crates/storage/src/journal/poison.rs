@@ -1,0 +1,83 @@
+//! Why a journal takes no more records: a write or a sync failed, and nobody knows what the disk holds.
+//!
+//! A failed sync is never tried again: the kernel may have dropped the pages it could not write, and
+//! the second sync would then report a success that is none.
+
+use std::io;
+use std::sync::Arc;
+
+/// What was being done when the disk refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// The files of the directory were listed.
+    List,
+    /// A file was opened.
+    Open,
+    /// A file was created.
+    Create,
+    /// A file was read.
+    Read,
+    /// A frame or a file header was written.
+    Write,
+    /// A file was synced.
+    Sync,
+    /// A file was renamed.
+    Rename,
+    /// A file was deleted.
+    Remove,
+    /// The directory was synced.
+    SyncDirectory,
+}
+
+impl std::fmt::Display for Operation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Operation::List => "listed",
+            Operation::Open => "opened",
+            Operation::Create => "created",
+            Operation::Read => "read",
+            Operation::Write => "written",
+            Operation::Sync => "synced",
+            Operation::Rename => "renamed",
+            Operation::Remove => "deleted",
+            Operation::SyncDirectory => "recorded in its directory",
+        })
+    }
+}
+
+/// The reason why a journal takes no more records; cheap to clone, the same for everybody who asks.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(
+    "the journal takes no more records, because its file {} could not be {}: {}; \
+     what is confirmed is safe, remove the cause and restart",
+    .0.file, .0.operation, .0.error
+)]
+pub struct Poison(Arc<Cause>);
+
+#[derive(Debug)]
+struct Cause {
+    file: String,
+    operation: Operation,
+    error: io::Error,
+}
+
+impl Poison {
+    pub(crate) fn new(file: &str, operation: Operation, error: io::Error) -> Poison {
+        Poison(Arc::new(Cause { file: file.to_owned(), operation, error }))
+    }
+
+    /// The file the disk refused to serve.
+    pub fn file(&self) -> &str {
+        &self.0.file
+    }
+
+    /// What was being done.
+    pub fn operation(&self) -> Operation {
+        self.0.operation
+    }
+
+    /// What the disk said.
+    pub fn io_error(&self) -> &io::Error {
+        &self.0.error
+    }
+}

@@ -1,0 +1,6 @@
+//! The journal against disks that crash, tear, rot, fill up and fail.
+#![expect(clippy::panic, reason = "what the tests share fails like a test")]
+
+mod round_trip;
+
+mod support;
