@@ -59,13 +59,14 @@ export class Broker {
     return broker;
   }
 
-  async run() {
+  /** Starts the process, again after a kill or stop; port 0 takes a free one. */
+  async run(port = '0') {
     const portsFile = path.join(this.dataDirectory, 'ports.json');
     await rm(portsFile, { force: true });
     this.#process = spawn(
       findBinary(),
       ['serve', '--data-dir', this.dataDirectory, '--bind', '127.0.0.1']
-        .concat(['--amqp-port', '0', '--http-port', '0']),
+        .concat(['--amqp-port', port, '--http-port', '0']),
       { stdio: ['ignore', 'pipe', 'pipe'] },
     );
     const keep = (bytes) => {
