@@ -2,20 +2,42 @@
 
 mod args;
 
-mod config;
+mod serve;
+
+mod accept;
 mod listeners;
-mod logging;
+mod open_files;
 mod ports;
 mod shutdown;
+mod welcome;
 
-fn main() {
+mod logging;
+
+mod config;
+
+use std::process::ExitCode;
+
+use args::Command;
+use config::layers::SettingsError;
+
+fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
-    match args::read(&arguments, std::env::vars_os().map(|(name, _)| name)) {
-        Ok(arguments) => eprintln!("{arguments:#?}"),
-        Err(config::layers::SettingsError::Arguments(error)) => error.exit(),
+    let Command::Serve(settings) =
+        match args::read(&arguments, std::env::vars_os().map(|(name, _)| name)) {
+            Ok(arguments) => arguments.command,
+            // Also --help and --version, which go to standard output and are no failure.
+            Err(SettingsError::Arguments(error)) => error.exit(),
+            Err(error) => {
+                eprintln!("postroom: {error}");
+                return ExitCode::from(2);
+            }
+        };
+    logging::start(settings.log);
+    match serve::run(&settings) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("postroom: {error}");
-            std::process::exit(2);
+            ExitCode::FAILURE
         }
     }
 }

@@ -1,0 +1,143 @@
+//! `postroom serve`: opens everything in order, from the data directory to the sockets, and closes
+//! it in the opposite order.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use broker::{Background, Broker, BrokerSettings, VhostDisk, WriterDrive};
+use domain::name::Name;
+use stdx::clock::SystemClock;
+use storage::{DirectoryLock, LockError, SyncMode};
+
+use crate::accept;
+use crate::config::{Settings, Storage, Sync};
+use crate::listeners::{self, ListenError};
+use crate::ports::{Ports, PortsFile};
+use crate::shutdown::{GOODBYE_MAX, Signals};
+use crate::{open_files, welcome};
+
+/// Why the broker could not start, or not stop cleanly.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    #[error(transparent)]
+    Lock(#[from] LockError),
+
+    #[error("the data directory can't be used: {}: {error}", path.display())]
+    DataDir { path: PathBuf, error: io::Error },
+
+    #[error(transparent)]
+    Broker(#[from] broker::OpenError),
+
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+
+    #[error("the operating system refused what every program needs: {0}")]
+    System(#[from] io::Error),
+
+    #[error("the last writes did not reach the disk: {0}")]
+    Unfinished(storage::Poison),
+}
+
+/// Serves until a signal says stop.
+pub(crate) fn run(settings: &Settings) -> Result<(), ServeError> {
+    let open_files = open_files::raise_limit();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), open_files, "starting");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+
+    let data_dir = &settings.storage.data_dir;
+    let unusable = |error| ServeError::DataDir { path: data_dir.clone(), error };
+    // Created by the disk, not by the lock, so that its own name is durable too.
+    storage::disk::RealDisk::open(data_dir).map_err(unusable)?;
+    let _lock = DirectoryLock::acquire(data_dir)?;
+    PortsFile::remove_stale(data_dir).map_err(unusable)?;
+    let broker = open_broker(&settings.storage, &runtime)?;
+
+    runtime.block_on(accept_until_told(settings, &broker))?;
+
+    broker.finish().map_err(ServeError::Unfinished)?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The broker with its one virtual host, recovered.
+fn open_broker(
+    storage: &Storage,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<Arc<Broker>, ServeError> {
+    // `/` can't be the name of a folder, so it is written as in a URL.
+    let path = storage.data_dir.join("vhosts").join("%2F");
+    let disk = storage::disk::RealDisk::open(&path)
+        .map_err(|error| ServeError::DataDir { path, error })?;
+    let (broker, recovered) = Broker::open(BrokerSettings {
+        vhosts: vec![VhostDisk {
+            name: Name::new("/").expect("a name of one letter"),
+            disk: Arc::new(disk),
+        }],
+        sync: match storage.sync {
+            Sync::Always => SyncMode::Always,
+            Sync::Interval => SyncMode::Interval { ms: storage.sync_interval_ms },
+            Sync::Never => SyncMode::Never,
+        },
+        journal_file_bytes: None,
+        clock: Arc::new(SystemClock::start()),
+        entropy,
+        background: Arc::new(Workers(runtime.handle().clone())),
+        drive: WriterDrive::Threads,
+    })?;
+    for vhost in recovered {
+        if let Some(tail) = &vhost.summary.torn_tail {
+            tracing::info!(
+                vhost = %vhost.vhost, file = tail.file, offset = tail.offset,
+                "dropped an unfinished write at the end of the journal, which nobody was told of"
+            );
+        }
+        tracing::info!(
+            vhost = %vhost.vhost, queues = vhost.queues, messages = vhost.messages,
+            journal_bytes = vhost.summary.bytes, "recovered"
+        );
+    }
+    Ok(broker)
+}
+
+async fn accept_until_told(settings: &Settings, broker: &Arc<Broker>) -> Result<(), ServeError> {
+    let mut signals = Signals::catch()?;
+    let listeners =
+        listeners::open(&settings.listen.addresses(), settings.listen.amqp_port).await?;
+    let ports = Ports { amqp: listeners.port, http: None };
+    let ports_file = PortsFile::write(&settings.storage.data_dir, ports)?;
+    welcome::print(settings, &listeners);
+
+    let accepting = accept::start(listeners, broker, &settings.limits);
+    let signal = signals.next().await;
+    tracing::info!(signal, "stopping");
+    tokio::spawn(async move {
+        let signal = signals.next().await;
+        tracing::warn!(signal, "told to stop again; leaving at once");
+        std::process::exit(1);
+    });
+
+    drop(ports_file);
+    accepting.stop();
+    broker.close();
+    if tokio::time::timeout(GOODBYE_MAX, accepting.all_over()).await.is_err() {
+        tracing::warn!("some clients did not answer; their connections are cut");
+    }
+    Ok(())
+}
+
+/// A random number; each call hashes with a new key from the operating system's entropy.
+fn entropy() -> u64 {
+    use std::hash::BuildHasher;
+    std::hash::RandomState::new().hash_one(())
+}
+
+/// Runs what the broker hands over on the threads that serve connections.
+#[derive(Debug)]
+struct Workers(tokio::runtime::Handle);
+
+impl Background for Workers {
+    fn run(&self, task: Box<dyn FnOnce() + Send>) {
+        self.0.spawn(async move { task() });
+    }
+}

@@ -1,0 +1,50 @@
+//! What a person sees at the start: where the broker listens, and what to try next.
+
+use std::net::SocketAddr;
+
+use crate::config::{Settings, Sync};
+use crate::listeners::Listeners;
+
+/// Prints it to standard output, where no log line goes.
+#[expect(clippy::print_stdout, reason = "it is for the person who started the broker")]
+pub(crate) fn print(settings: &Settings, listeners: &Listeners) {
+    let addresses: Vec<SocketAddr> =
+        listeners.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+    print!("{}", text(settings, &addresses, listeners.port));
+}
+
+fn text(settings: &Settings, addresses: &[SocketAddr], port: u16) -> String {
+    let listed: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+    let sync = match settings.storage.sync {
+        Sync::Always => "a confirm leaves after the sync".to_owned(),
+        Sync::Interval => format!("synced every {} ms", settings.storage.sync_interval_ms),
+        Sync::Never => "synced when the operating system likes".to_owned(),
+    };
+    let host = addresses.first().map_or_else(
+        || "127.0.0.1".to_owned(),
+        |first| match first {
+            SocketAddr::V4(address) => address.ip().to_string(),
+            SocketAddr::V6(address) => format!("[{}]", address.ip()),
+        },
+    );
+    format!(
+        "\
+Postroom {version} is ready.
+
+  AMQP 0-9-1   {listed}
+  data         {data_dir} ({sync})
+  login        guest, password guest, from this machine
+
+A first message, in another terminal (pip install pika):
+
+  python3 -c \"import pika; ch = pika.BlockingConnection(pika.URLParameters('amqp://{host}:{port}'))\\
+  .channel(); ch.queue_declare('hello'); ch.basic_publish('', 'hello', b'Hello!'); \\
+  print(ch.basic_get('hello', auto_ack=True)[2])\"
+
+Every setting: postroom serve --help. Ctrl-C stops it.
+",
+        version = env!("CARGO_PKG_VERSION"),
+        listed = listed.join(", "),
+        data_dir = settings.storage.data_dir.display(),
+    )
+}
