@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use domain::name::Name;
 use stdx::clock::Clock;
-use storage::{Disk, JournalSettings, Opened, Poison, ReplaySummary, SyncMode};
+use storage::disk::Disk;
+use storage::{JournalSettings, Opened, Poison, ReplaySummary, SyncMode};
 
 use crate::event::Closing;
-use crate::hub::Hub;
 pub use crate::hub::Background;
+use crate::hub::Hub;
 use crate::outbox::{Outbox, Wake};
-pub use crate::recover::ReplayError;
-use crate::recover::Recovery;
+use crate::recover::{Recovery, ReplayError};
 use crate::session::Session;
 use crate::users::{self, LoginRefusal, User};
 use crate::vhost::Vhost;

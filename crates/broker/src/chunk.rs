@@ -88,7 +88,9 @@ impl Chunk {
 
     /// Bytes of `count` messages from `first` on.
     pub fn span_bytes(&self, first: u32, count: u32) -> usize {
-        let at = |index: u32| self.starts.get(index as usize).map_or(self.bytes.len(), |at| *at as usize);
+        let at = |index: u32| {
+            self.starts.get(index as usize).map_or(self.bytes.len(), |at| *at as usize)
+        };
         at(first.saturating_add(count)).saturating_sub(at(first))
     }
 }
@@ -142,7 +144,8 @@ impl ChunkBuilder {
     /// `exchange` and `routing_key` have at most 255 bytes each; a longer one is cut.
     #[inline]
     pub fn message(&mut self, head: &MessageHead<'_>, body_bytes: u32) {
-        let whole = HEAD_BYTES + head.exchange.len() + head.routing_key.len() + head.properties.len();
+        let whole =
+            HEAD_BYTES + head.exchange.len() + head.routing_key.len() + head.properties.len();
         self.bytes.reserve(whole + body_bytes as usize);
         self.message_unreserved(head, body_bytes);
     }
@@ -185,7 +188,8 @@ impl ChunkBuilder {
     #[inline]
     pub fn last_route_is(&self, exchange: &str, routing_key: &[u8]) -> bool {
         let [.., start, _end] = self.starts[..] else { return false };
-        let Some([_, exchange_bytes, key_bytes, rest @ ..]) = self.bytes.get(start as usize..) else {
+        let Some([_, exchange_bytes, key_bytes, rest @ ..]) = self.bytes.get(start as usize..)
+        else {
             return false;
         };
         let exchange_bytes = usize::from(*exchange_bytes);
@@ -259,7 +263,10 @@ mod tests {
         let chunk = sample();
         assert_eq!(chunk.count(), 3);
         let second = chunk.message(1).unwrap();
-        assert_eq!((second.exchange, second.routing_key, second.body), ("amq.topic", &b"a.b"[..], &b""[..]));
+        assert_eq!(
+            (second.exchange, second.routing_key, second.body),
+            ("amq.topic", &b"a.b"[..], &b""[..])
+        );
         assert_eq!(second.persistence, Persistence::Transient);
         assert_eq!(chunk.message(2).unwrap().body, &[7; 300]);
         assert_eq!(chunk.message(3), None);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use stdx::fault::{Fault, planted};
 
-use crate::outbox::Outbox;
 use crate::operation::ChannelId;
+use crate::outbox::Outbox;
 
 /// Something that happens once a commit is durable.
 #[derive(Debug)]

@@ -31,7 +31,6 @@ use domain::table::Table;
 use stdx::reader::{Reader, Truncated};
 
 /// The tags, in the order of the module's table.
-#[expect(missing_docs, reason = "the module's table tells what each one holds")]
 pub(crate) mod tag {
     pub(crate) const CHUNK: u8 = 1;
     pub(crate) const ENQUEUED: u8 = 2;
@@ -50,7 +49,7 @@ pub(crate) mod tag {
 /// A record's payload is not what its tag promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the payload of a journal record is malformed")]
-pub struct Malformed;
+pub(crate) struct Malformed;
 
 impl From<Truncated> for Malformed {
     fn from(Truncated: Truncated) -> Malformed {

@@ -29,10 +29,14 @@ mod chunk;
 pub mod limits;
 
 pub use batch::{Batch, LargeMessage};
-pub use broker::{Background, Broker, BrokerSettings, ConnectRefusal, OpenError, Recovered, VhostDisk, WriterDrive};
+pub use broker::{
+    Background, Broker, BrokerSettings, ConnectRefusal, OpenError, Recovered, VhostDisk,
+    WriterDrive,
+};
 pub use chunk::{Chunk, ChunkBuilder, Message, MessageHead, NotMessages, Persistence};
 pub use event::{Closing, DeliveryRun, Event, Reply};
 pub use outbox::{Outbox, Wake};
+pub use recover::ReplayError;
 pub use session::{Session, SessionId};
 pub use users::{LoginRefusal, User};
 pub use vhost::stats::Stats;

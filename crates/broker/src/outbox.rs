@@ -2,8 +2,8 @@
 //! may take ([`limits::OUTBOX_BYTES_MAX`]); everything else in it answers a request of the session,
 //! so that whoever stops reading stops filling it.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::event::Event;

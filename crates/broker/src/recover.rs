@@ -130,7 +130,9 @@ impl Recovery {
                 let name = exchange_records::take_deleted(payload)?;
                 self.topology.remove_exchange(name.as_str());
             }
-            tag::BINDING_MADE => self.binding(&BindingRecord::take(payload)?, Topology::restore_binding),
+            tag::BINDING_MADE => {
+                self.binding(&BindingRecord::take(payload)?, Topology::restore_binding);
+            }
             tag::BINDING_REMOVED => {
                 self.binding(&BindingRecord::take(payload)?, Topology::forget_binding);
             }

@@ -29,7 +29,11 @@ pub enum LoginRefusal {
     LoopbackOnly,
 }
 
-pub(crate) fn authenticate(user: &str, password: &[u8], peer: IpAddr) -> Result<User, LoginRefusal> {
+pub(crate) fn authenticate(
+    user: &str,
+    password: &[u8],
+    peer: IpAddr,
+) -> Result<User, LoginRefusal> {
     if user != GUEST || password != GUEST.as_bytes() {
         return Err(LoginRefusal::BadCredentials);
     }
@@ -55,7 +59,11 @@ mod tests {
             ("root", "guest", "127.0.0.1", Some(LoginRefusal::BadCredentials)),
         ] {
             let peer = peer.parse().unwrap();
-            assert_eq!(authenticate(user, password.as_bytes(), peer).err(), expected, "{user} {peer}");
+            assert_eq!(
+                authenticate(user, password.as_bytes(), peer).err(),
+                expected,
+                "{user} {peer}"
+            );
         }
     }
 }

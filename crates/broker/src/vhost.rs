@@ -11,7 +11,7 @@ mod publish;
 mod settle;
 mod turn;
 
-mod chunks;
+pub(crate) mod chunks;
 pub(crate) mod queues;
 mod sessions;
 pub(crate) mod stats;
@@ -153,10 +153,8 @@ impl Vhost {
         for operation in batch.operations {
             self.operate(session, operation, &mut chunks);
         }
-        let journaled = match chunks.iter().any(|chunk| self.chunks.is_journaled(chunk)) {
-            true => Journaled::Yes,
-            false => Journaled::No,
-        };
+        let any = chunks.iter().any(|chunk| self.chunks.is_journaled(chunk));
+        let journaled = if any { Journaled::Yes } else { Journaled::No };
         for chunk in &mut chunks {
             self.chunks.leave(chunk);
         }
@@ -175,7 +173,18 @@ impl Vhost {
             }
             Operation::ResumeDeliveries => self.resume_deliveries(session),
             Operation::End => self.end(session),
-            request => self.request(session, request),
+            request @ (Operation::SelectConfirms { .. }
+            | Operation::SetPrefetch { .. }
+            | Operation::Consume { .. }
+            | Operation::Cancel { .. }
+            | Operation::Get { .. }
+            | Operation::Recover { .. }
+            | Operation::DeclareExchange { .. }
+            | Operation::DeleteExchange { .. }
+            | Operation::DeclareQueue { .. }
+            | Operation::DeleteQueue { .. }
+            | Operation::PurgeQueue { .. }
+            | Operation::Bind { .. }) => self.request(session, request),
         }
     }
 

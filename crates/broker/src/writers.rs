@@ -95,7 +95,7 @@ pub(crate) enum Driven {
     /// A thread of its own.
     Thread { alarm: Arc<Alarm>, thread: Mutex<Option<JoinHandle<Result<(), Poison>>>> },
     /// Somebody calls [`Driven::step`].
-    ByHand { writer: Mutex<Writer<Waiter>> },
+    ByHand { writer: Mutex<Box<Writer<Waiter>>> },
 }
 
 impl Driven {
@@ -112,7 +112,7 @@ impl Driven {
     }
 
     pub(crate) fn by_hand(writer: Writer<Waiter>) -> Driven {
-        Driven::ByHand { writer: Mutex::new(writer) }
+        Driven::ByHand { writer: Mutex::new(Box::new(writer)) }
     }
 
     /// Does one step by hand; nothing where a thread does it.

@@ -48,7 +48,10 @@ impl Enqueued {
             count: take_u32(&mut reader)?,
         };
         let end = enqueued.first.0.checked_add(enqueued.count.into());
-        if enqueued.count == 0 || end.is_none() || enqueued.index.checked_add(enqueued.count).is_none() {
+        if enqueued.count == 0
+            || end.is_none()
+            || enqueued.index.checked_add(enqueued.count).is_none()
+        {
             return Err(Malformed);
         }
         finished(&reader).map(|()| enqueued)

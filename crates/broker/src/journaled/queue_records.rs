@@ -19,7 +19,9 @@ pub(crate) fn put_declared(out: &mut Vec<u8>, id: QueueId, name: &Name, queue: &
 }
 
 /// Reads what [`put_declared`] wrote.
-pub(crate) fn take_declared(payload: &[u8]) -> Result<(QueueId, Name, QueueDeclaration), Malformed> {
+pub(crate) fn take_declared(
+    payload: &[u8],
+) -> Result<(QueueId, Name, QueueDeclaration), Malformed> {
     let mut reader = Reader::new(payload);
     let id = QueueId(take(&mut reader)?);
     let flags = take_flags(&mut reader, AUTO_DELETE)?;

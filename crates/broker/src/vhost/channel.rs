@@ -5,6 +5,7 @@ use domain::refusal::Refusal;
 
 use super::Vhost;
 use super::sessions::{Channel, Confirms, SessionState};
+use crate::confirms::Waiter;
 use crate::event::{Event, Reply};
 use crate::operation::{Answer, ChannelId, Operation, PrefetchScope, Verb};
 use crate::session::SessionId;
@@ -78,11 +79,27 @@ impl Vhost {
 
     pub(crate) fn close_channel(&mut self, session: SessionId, channel: ChannelId, answer: Answer) {
         self.clear_channel(session, channel);
-        // What was published before is confirmed before the answer, if it can be.
-        if let Some(state) = self.session_mut(session) {
-            state.channels.remove(&channel);
+        let closed = self.session_mut(session).and_then(|state| state.channels.remove(&channel));
+        if let Some(confirms) = closed.and_then(|closed| closed.confirms) {
+            self.confirm_closed(session, channel, confirms);
         }
         self.reply(session, channel, answer, Some(Reply::ChannelClosed));
+    }
+
+    /// A closed channel's last confirms go before the number can be used again: to its next user
+    /// they would be lies.
+    fn confirm_closed(&mut self, session: SessionId, channel: ChannelId, confirms: Confirms) {
+        let all_told = confirms.told == confirms.published;
+        if all_told && confirms.position <= self.journal.durable() {
+            return;
+        }
+        let Some(state) = self.sessions.get_mut(session.index()) else { return };
+        if !all_told {
+            let (first, last) = (confirms.told + 1, confirms.published);
+            let outbox = std::sync::Arc::clone(&state.outbox);
+            self.turn.staged.wait(Waiter::Confirm { outbox, channel, first, last });
+        }
+        self.gate(session);
     }
 
     /// Stops a channel's consumers and returns what it had not settled.
@@ -138,7 +155,9 @@ impl Vhost {
                 self.set_prefetch(session, channel, count, scope);
                 Ok(Some(Reply::PrefetchSet))
             }
-            O::Consume { channel, consume, .. } => self.consume(session, channel, *consume).map(Some),
+            O::Consume { channel, consume, .. } => {
+                self.consume(session, channel, *consume).map(Some)
+            }
             O::Cancel { channel, consumer_tag, .. } => {
                 Ok(Some(self.cancel(session, channel, consumer_tag)))
             }
@@ -158,9 +177,9 @@ impl Vhost {
             O::DeclareQueue { channel, queue, declare, declaration, .. } => {
                 self.declare_queue(session, channel, queue, declare, *declaration).map(Some)
             }
-            O::DeleteQueue { channel, queue, only_if_unused, only_if_empty, .. } => self
-                .delete_queue(session, channel, &queue, only_if_unused, only_if_empty)
-                .map(Some),
+            O::DeleteQueue { channel, queue, only_if_unused, only_if_empty, .. } => {
+                self.delete_queue(session, channel, &queue, only_if_unused, only_if_empty).map(Some)
+            }
             O::PurgeQueue { channel, queue, .. } => {
                 self.purge_queue(session, channel, &queue).map(Some)
             }

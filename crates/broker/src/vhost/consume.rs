@@ -28,7 +28,8 @@ impl Vhost {
         }
         let Some(slot) = self.queues.get(&queue) else { return Err(not_found(&name)) };
         let alone = slot.queue.consumers.count() == 0;
-        if slot.queue.consumers.has_exclusive() || (consume.sharing == Sharing::Exclusive && !alone) {
+        if slot.queue.consumers.has_exclusive() || (consume.sharing == Sharing::Exclusive && !alone)
+        {
             return Err(Refusal::ExclusiveUse(name));
         }
         let tag = if consume.consumer_tag.is_empty() {
@@ -84,9 +85,10 @@ impl Vhost {
 
     /// An auto-delete queue goes with its last consumer.
     pub(crate) fn delete_if_abandoned(&mut self, queue: QueueId) {
-        let abandoned = self.queues.get(&queue).is_some_and(|slot| {
-            slot.declaration.auto_delete && slot.queue.consumers.all_left()
-        });
+        let abandoned = self
+            .queues
+            .get(&queue)
+            .is_some_and(|slot| slot.declaration.auto_delete && slot.queue.consumers.all_left());
         if abandoned {
             self.remove_queue(queue);
         }

@@ -72,9 +72,8 @@ impl Vhost {
             state.last_queue = Some(name.clone());
         }
         let slot = self.topology.queue(name.as_str()).and_then(|id| self.queues.get(&id));
-        let (messages, consumers) = slot.map_or((0, 0), |slot| {
-            (slot.queue.ready_messages(), slot.queue.consumers.count())
-        });
+        let (messages, consumers) =
+            slot.map_or((0, 0), |slot| (slot.queue.ready_messages(), slot.queue.consumers.count()));
         Ok(Reply::QueueDeclared { queue: name, messages, consumers })
     }
 
@@ -115,7 +114,8 @@ impl Vhost {
         };
         if made == Change::Made {
             // A removal is journaled in doubt: the source may just have gone with it.
-            let journaled = !orphans.is_empty() || self.is_binding_journaled(&binding.source, target);
+            let journaled =
+                !orphans.is_empty() || self.is_binding_journaled(&binding.source, target);
             if journaled {
                 let tag = match change {
                     BindingChange::Add => tag::BINDING_MADE,

@@ -88,9 +88,7 @@ impl Vhost {
         let Some(channel) = session.channels.get(&consumer.channel) else { return Offer::NoCredit };
         let credit = match consumer.acknowledgement {
             Acknowledgement::Automatic => u32::MAX,
-            Acknowledgement::Manual => {
-                consumer.credit.available().min(channel.credit.available())
-            }
+            Acknowledgement::Manual => consumer.credit.available().min(channel.credit.available()),
         };
         if credit == 0 { Offer::NoCredit } else { Offer::Messages(credit) }
     }
@@ -112,7 +110,8 @@ impl Vhost {
         }
         let acknowledgement = state.acknowledgement;
         let Some(chunk) = self.chunks.get(run.place.chunk).cloned() else { return run.count };
-        let unsettled = Unsettled { count: run.count, queue, first: run.first, consumer: Some(consumer) };
+        let unsettled =
+            Unsettled { count: run.count, queue, first: run.first, consumer: Some(consumer) };
         let Some(first_tag) = self.number(session, channel, acknowledgement, unsettled) else {
             return run.count;
         };
@@ -209,7 +208,9 @@ impl Vhost {
             if slot.is_journaled() && slot.watermark != slot.delivered {
                 slot.watermark = slot.delivered;
                 let watermark = slot.watermark;
-                self.turn.staged.record(tag::WATERMARK, |out| put_watermark(out, *queue, watermark));
+                self.turn
+                    .staged
+                    .record(tag::WATERMARK, |out| put_watermark(out, *queue, watermark));
             }
         }
     }

@@ -95,13 +95,8 @@ impl Vhost {
             self.turn.staged.record_with(tag::CHUNK, |out| put_chunk_head(out, id), bytes);
             self.turn.staged.urge();
         }
-        let enqueued = Enqueued {
-            queue,
-            first: entry.first,
-            chunk: id,
-            index: run.first,
-            count: run.count,
-        };
+        let enqueued =
+            Enqueued { queue, first: entry.first, chunk: id, index: run.first, count: run.count };
         self.turn.staged.record(tag::ENQUEUED, |out| enqueued.put(out));
     }
 

@@ -30,7 +30,11 @@ pub(crate) struct QueueSlot {
 }
 
 impl QueueSlot {
-    pub(crate) fn new(name: Name, declaration: QueueDeclaration, owner: Option<SessionId>) -> QueueSlot {
+    pub(crate) fn new(
+        name: Name,
+        declaration: QueueDeclaration,
+        owner: Option<SessionId>,
+    ) -> QueueSlot {
         QueueSlot {
             name,
             declaration,

@@ -148,7 +148,9 @@ impl Channel {
         let (&first, _) = self.holding(tag)?;
         let entry = self.unsettled.remove(&first)?;
         let before = offset(first, tag);
-        let (front, rest) = if before == 0 { (None, Some(entry)) } else {
+        let (front, rest) = if before == 0 {
+            (None, Some(entry))
+        } else {
             let (front, rest) = entry.split(before);
             (Some(front), rest)
         };
@@ -175,11 +177,7 @@ impl Unsettled {
         if count >= self.count {
             return (self, None);
         }
-        let rest = Unsettled {
-            count: self.count - count,
-            first: self.first.plus(count),
-            ..self
-        };
+        let rest = Unsettled { count: self.count - count, first: self.first.plus(count), ..self };
         (Unsettled { count, ..self }, Some(rest))
     }
 }
@@ -192,8 +190,12 @@ mod tests {
     fn check(tags: &[Tags], expected: &str) {
         let mut channel = Channel::default();
         for (tag, count, queue) in [(1, 3, 1), (4, 1, 2), (7, 5, 1)] {
-            let unsettled =
-                Unsettled { count, queue: QueueId(queue), first: Sequence(tag * 10), consumer: None };
+            let unsettled = Unsettled {
+                count,
+                queue: QueueId(queue),
+                first: Sequence(tag * 10),
+                consumer: None,
+            };
             channel.unsettled.insert(tag, unsettled);
         }
         let mut said = Vec::new();
@@ -206,8 +208,11 @@ mod tests {
                 Err(tag) => format!("unknown {tag}"),
             });
         }
-        let left: Vec<String> =
-            channel.unsettled.iter().map(|(tag, run)| format!("{tag}:{}+{}", run.first.0, run.count)).collect();
+        let left: Vec<String> = channel
+            .unsettled
+            .iter()
+            .map(|(tag, run)| format!("{tag}:{}+{}", run.first.0, run.count))
+            .collect();
         said.push(format!("left {}", left.join(" ")));
         assert_eq!(said.join("; "), expected, "{tags:?}");
     }
@@ -215,10 +220,16 @@ mod tests {
     #[test]
     fn tags_name_what_is_outstanding() {
         use Tags::{One, UpTo};
-        check(&[One(2), One(2), One(5)], "11+1; unknown 2; unknown 5; left 1:10+1 3:12+1 4:40+1 7:70+5");
+        check(
+            &[One(2), One(2), One(5)],
+            "11+1; unknown 2; unknown 5; left 1:10+1 3:12+1 4:40+1 7:70+5",
+        );
         check(&[UpTo(2)], "10+2; left 3:12+1 4:40+1 7:70+5");
         check(&[UpTo(8), UpTo(8)], "10+3 40+1 70+2; unknown 8; left 9:72+3");
         check(&[UpTo(0), UpTo(0)], "10+3 40+1 70+5; ; left ");
-        check(&[UpTo(6), One(11), One(7), UpTo(10)], "unknown 6; 74+1; 70+1; 10+3 40+1 71+3; left ");
+        check(
+            &[UpTo(6), One(11), One(7), UpTo(10)],
+            "unknown 6; 74+1; 70+1; 10+3 40+1 71+3; left ",
+        );
     }
 }

@@ -44,7 +44,12 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    pub(crate) fn batch_applied(&mut self, outbox: Arc<Outbox>, bytes: usize, journaled: Journaled) {
+    pub(crate) fn batch_applied(
+        &mut self,
+        outbox: Arc<Outbox>,
+        bytes: usize,
+        journaled: Journaled,
+    ) {
         match journaled {
             Journaled::Yes => self.staged.wait(Waiter::Room { outbox, bytes }),
             Journaled::No => self.settled_rooms.push((outbox, bytes)),
@@ -167,7 +172,8 @@ impl Vhost {
         let mut rest = Vec::new();
         for (session, channel) in std::mem::take(&mut self.turn.confirming) {
             let Some(state) = self.sessions.get_mut(session.index()) else { continue };
-            let Some(confirms) = state.channels.get_mut(&channel).and_then(|it| it.confirms.as_mut())
+            let Some(confirms) =
+                state.channels.get_mut(&channel).and_then(|it| it.confirms.as_mut())
             else {
                 continue;
             };
@@ -211,15 +217,15 @@ impl Vhost {
     fn confirm_the_rest(&mut self) {
         for (session, channel) in std::mem::take(&mut self.turn.confirming) {
             let Some(state) = self.sessions.get_mut(session.index()) else { continue };
-            let Some(confirms) = state.channels.get_mut(&channel).and_then(|it| it.confirms.as_mut())
+            let Some(confirms) =
+                state.channels.get_mut(&channel).and_then(|it| it.confirms.as_mut())
             else {
                 continue;
             };
             let (first, last) = (confirms.told + 1, confirms.published);
             confirms.told = confirms.published;
             let outbox = Arc::clone(&state.outbox);
-            let waiter =
-                Waiter::Confirm { outbox: Arc::clone(&outbox), channel, first, last };
+            let waiter = Waiter::Confirm { outbox: Arc::clone(&outbox), channel, first, last };
             if self.journal.when_durable(confirms.position, waiter).is_some() {
                 outbox.confirm_at_once(channel, first, last);
                 self.turn.wake.push(outbox);
