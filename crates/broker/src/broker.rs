@@ -37,8 +37,10 @@ pub enum WriterDrive {
     ByHand,
 }
 
+/// A source of random numbers.
+pub type Entropy = Arc<dyn Fn() -> u64 + Send + Sync>;
+
 /// What a broker is started with.
-#[derive(Debug)]
 pub struct BrokerSettings {
     /// Its virtual hosts.
     pub vhosts: Vec<VhostDisk>,
@@ -49,11 +51,21 @@ pub struct BrokerSettings {
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Random numbers.
-    pub entropy: fn() -> u64,
+    pub entropy: Entropy,
     /// Where long tenures go on.
     pub background: Arc<dyn Background>,
     /// Who writes.
     pub drive: WriterDrive,
+}
+
+impl std::fmt::Debug for BrokerSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BrokerSettings")
+            .field("vhosts", &self.vhosts)
+            .field("sync", &self.sync)
+            .field("drive", &self.drive)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a broker does not start.
@@ -199,7 +211,7 @@ fn open_vhost(
     settings: &BrokerSettings,
 ) -> Result<(Arc<Hub>, Driven, Recovered), OpenError> {
     let name = vhost.name.clone();
-    let mut journal_settings = JournalSettings::new(Box::new(settings.entropy));
+    let mut journal_settings = JournalSettings::new(draw(&settings.entropy));
     journal_settings.sync = settings.sync;
     if let Some(bytes) = settings.journal_file_bytes {
         journal_settings.file_bytes = bytes;
@@ -218,7 +230,7 @@ fn open_vhost(
         messages: restored.queues.iter().map(|(_, slot)| slot.queue.ready_messages()).sum(),
         summary,
     };
-    let state = Vhost::new(restored, journal, Box::new(settings.entropy));
+    let state = Vhost::new(restored, journal, draw(&settings.entropy));
     let alarm = Arc::new(Alarm::default());
     let hub = Arc::new(Hub::new(
         name,
@@ -239,4 +251,9 @@ fn open_vhost(
         hub.checkpoint();
     }
     Ok((hub, driven, found))
+}
+
+fn draw(entropy: &Entropy) -> Box<dyn FnMut() -> u64 + Send> {
+    let entropy = Arc::clone(entropy);
+    Box::new(move || entropy())
 }

@@ -30,7 +30,7 @@ pub mod limits;
 
 pub use batch::{Batch, LargeMessage};
 pub use broker::{
-    Background, Broker, BrokerSettings, ConnectRefusal, OpenError, Recovered, VhostDisk,
+    Background, Broker, BrokerSettings, ConnectRefusal, Entropy, OpenError, Recovered, VhostDisk,
     WriterDrive,
 };
 pub use chunk::{Chunk, ChunkBuilder, Message, MessageHead, NotMessages, Persistence};
