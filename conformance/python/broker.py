@@ -72,7 +72,8 @@ class Postroom:
         assert self.process is None, "it runs already"
         ports_file = self.data_dir / "ports.json"
         ports_file.unlink(missing_ok=True)
-        arguments = ["serve", "--data-dir", self.data_dir, "--bind", self.host, "--amqp-port", "0"]
+        arguments = ["serve", "--data-dir", self.data_dir, "--bind", self.host]
+        arguments += ["--amqp-port", "0", "--http-port", "0"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [binary(), *map(str, arguments)], stdout=log, stderr=log, cwd=self.folder

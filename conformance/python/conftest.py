@@ -8,6 +8,7 @@ import pytest
 
 from broker import OtherBroker, Postroom
 from raw import RawConnection
+from steps import parameters
 
 OTHER_URL = os.environ.get("CONFORMANCE_URL")
 
@@ -40,6 +41,8 @@ def server(session_server):
 @pytest.fixture
 def own_server(tmp_path):
     """A Postroom of the test's own, to be stopped, killed and started again."""
+    if OTHER_URL:
+        pytest.skip("needs a Postroom of its own")
     postroom = Postroom(tmp_path).start()
     yield postroom
     if postroom.process:
@@ -55,16 +58,6 @@ def restartable(request, session_server):
         yield session_server
     else:
         pytest.skip("CONFORMANCE_RESTART is not set")
-
-
-def parameters(url, **settings):
-    given = pika.URLParameters(url)
-    given.heartbeat = 0
-    given.socket_timeout = 10
-    given.blocked_connection_timeout = 20
-    for name, setting in settings.items():
-        setattr(given, name, setting)
-    return given
 
 
 @pytest.fixture

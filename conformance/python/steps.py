@@ -9,6 +9,17 @@ import pytest
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
 
 
+def parameters(url, **settings):
+    """How pika connects to the broker: no heartbeats, and no waiting for ever."""
+    given = pika.URLParameters(url)
+    given.heartbeat = 0
+    given.socket_timeout = 10
+    given.blocked_connection_timeout = 20
+    for name, setting in settings.items():
+        setattr(given, name, setting)
+    return given
+
+
 @contextmanager
 def refused(code, *words):
     """The broker closes the channel with this code, and its text holds these words."""
