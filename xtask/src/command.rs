@@ -1,7 +1,7 @@
 //! Runs other programs at the top of the checkout, with their output going straight to the terminal.
 
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 
 use crate::checkout;
 use crate::failure::Failure;
@@ -25,6 +25,19 @@ pub(crate) fn succeed(command: &mut Command) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::new(format!("{} ended with {status}", quote(command))))
+}
+
+/// As [`succeed`], and keeps a copy of what it writes to standard output.
+pub(crate) fn succeed_and_keep(command: &mut Command, copy: &Path) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::new(format!("{}: {error}", copy.display()));
+    println!("$ {}", quote(command));
+    let output = command.stderr(Stdio::inherit()).output().map_err(failed)?;
+    std::fs::write(copy, &output.stdout).map_err(failed)?;
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{} ended with {}", quote(command), output.status)))
 }
 
 /// Runs it and says how it ended.

@@ -1,19 +1,25 @@
 //! Proves the proofs: every planted fault must be caught by each test that claims to catch it, and
 //! those tests must pass when nothing is planted.
 
-use std::process::Command;
-
 use stdx::fault::FAULTS;
 
-use crate::command::{cargo, status};
+use crate::command::{cargo, status, succeed};
 use crate::failure::Failure;
+
+/// The environment variable that switches a fault on.
+const PLANTED: &str = "POSTROOM_PLANTED_FAULT";
 
 /// A test that fails when the fault is on.
 struct Catcher {
     fault: &'static str,
-    package: &'static str,
-    /// As `cargo test` takes it.
-    filter: &'static str,
+    test: Test,
+}
+
+enum Test {
+    /// A test of a package, as `cargo test` names it.
+    Unit { package: &'static str, name: &'static str },
+    /// The crash loop, in one of its modes.
+    CrashLoop { mode: &'static str, rounds: &'static str },
 }
 
 const CATCHERS: [Catcher; 0] = [];
@@ -30,26 +36,50 @@ pub(crate) fn run() -> Result<(), Failure> {
             )));
         }
     }
-    for catcher in &CATCHERS {
-        let name = format!("{} {}", catcher.package, catcher.filter);
-        if !status(&mut catcher.command())?.success() {
-            return Err(Failure::new(format!("`{name}` fails although nothing is planted")));
+    for Catcher { fault, test } in &CATCHERS {
+        println!("\n--- {fault}: {}", test.name());
+        match test {
+            Test::Unit { package, name } => caught_by_unit_test(fault, package, name)?,
+            Test::CrashLoop { mode, rounds } => caught_by_crash_loop(fault, mode, rounds)?,
         }
-        println!("planting {}; the next run must fail", catcher.fault);
-        if status(catcher.command().env("POSTROOM_PLANTED_FAULT", catcher.fault))?.success() {
-            return Err(Failure::new(format!("`{name}` does not catch `{}`", catcher.fault)));
-        }
-        println!("caught: {} by {name}", catcher.fault);
+        println!("caught: {fault} by {}", test.name());
     }
     Ok(())
 }
 
-impl Catcher {
-    fn command(&self) -> Command {
+/// The test must pass with nothing planted, so that it is the fault that makes it fail.
+fn caught_by_unit_test(fault: &str, package: &str, name: &str) -> Result<(), Failure> {
+    let test = || {
         let mut command = cargo(["test", "--quiet", "--target-dir", TARGET_DIR]);
-        command.args(["--package", self.package, "--features", "stdx/planted-faults"]);
-        command.arg(self.filter);
-        command.env_remove("POSTROOM_PLANTED_FAULT");
+        command.args(["--package", package, "--features", "stdx/planted-faults", name]);
+        command.env_remove(PLANTED);
         command
+    };
+    succeed(&mut test())?;
+    println!("with `{fault}` planted, the same must fail:");
+    if status(test().env(PLANTED, fault))?.success() {
+        return Err(Failure::new(format!("`{package} {name}` does not catch `{fault}`")));
+    }
+    Ok(())
+}
+
+/// That the crash loop passes with nothing planted is a step of its own.
+fn caught_by_crash_loop(fault: &str, mode: &str, rounds: &str) -> Result<(), Failure> {
+    succeed(cargo(["run", "--quiet", "--package", "crashloop", "--", "--expect-failure"]).args([
+        "--planted-fault",
+        fault,
+        "--mode",
+        mode,
+        "--rounds",
+        rounds,
+    ]))
+}
+
+impl Test {
+    fn name(&self) -> String {
+        match self {
+            Test::Unit { package, name } => format!("{package} {name}"),
+            Test::CrashLoop { mode, .. } => format!("crashloop --mode {mode}"),
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! The whole test run, as steps in the order that fails soonest. The first failure ends it.
 
+mod conformance;
 mod fuzz;
 mod house;
-mod node;
-mod python;
+mod idle;
 mod reality;
 
 use std::time::Instant;
@@ -31,18 +31,19 @@ struct Step {
     run: fn(Form) -> Result<Outcome, Failure>,
 }
 
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     Step { heading: "formatting", run: house::formatting },
-    Step { heading: "lints", run: house::lints },
     Step { heading: "rules of the house", run: house::tidy },
     Step { heading: "licences of what we build on", run: house::licences },
+    Step { heading: "lints", run: house::lints },
     Step { heading: "unit and integration tests", run: house::tests },
     Step { heading: "release build", run: house::release_build },
+    Step { heading: "start and idle", run: idle::start_and_idle },
     Step { heading: "simulation", run: reality::simulation },
-    Step { heading: "conformance: Python clients", run: python::conformance },
-    Step { heading: "conformance: Node clients", run: node::conformance },
-    Step { heading: "examples: Python", run: python::examples },
-    Step { heading: "examples: Node", run: node::examples },
+    Step { heading: "conformance and examples: Python clients", run: conformance::python },
+    Step { heading: "conformance and examples: Node clients", run: conformance::node },
+    Step { heading: "conformance: Rust client", run: conformance::lapin },
+    Step { heading: "conformance: the table", run: conformance::table },
     Step { heading: "crash loop", run: reality::crash_loop },
     Step { heading: "planted faults", run: reality::planted_faults },
     Step { heading: "fuzzing", run: fuzz::targets },
