@@ -55,7 +55,7 @@ impl Script {
                 ledger.declared_exchange(name);
             }
             ["binds" | "unbinds", exchange, queue] => {
-                ledger.changes_binding(&bound(exchange, queue))
+                ledger.changes_binding(&bound(exchange, queue));
             }
             ["bound", exchange, queue] => {
                 ledger.changed_binding(&bound(exchange, queue), Existence::Present);

@@ -170,6 +170,10 @@ impl Ledger {
         self.queues.iter().map(|(name, queue)| (name.clone(), queue.existence)).collect()
     }
 
+    pub(crate) fn exchange_existence(&self, name: &str) -> Existence {
+        self.exchanges.get(name).map_or(Existence::Absent, |exchange| exchange.existence)
+    }
+
     /// Every exchange ever heard of.
     pub(crate) fn exchange_names(&self) -> Vec<String> {
         self.exchanges.keys().cloned().collect()

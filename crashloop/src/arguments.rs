@@ -1,0 +1,177 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub(crate) const HELP: &str = "\
+crashloop [--rounds N] [--mode MODE] [--seed S] [options]
+
+Ends the broker again and again under load and accounts for every message.
+
+  --mode MODE         kill        kill -9: what was written survives
+                      power-all   kill -9, and everything un-synced is lost
+                      power-some  kill -9, and a random part of the un-synced is lost or torn
+                      clean       SIGTERM: exit code 0 within 10 s, nothing lost, nothing back
+                      every       all of these, one after the other (default)
+  --rounds N          rounds per mode (default 3)
+  --seed S            seed of all random choices (default: the clock's)
+  --load-ms MS        longest time under load per round (default 1500)
+  --sync MODE         passed on to the broker (default always)
+  --binary PATH       the broker (default: builds and takes this workspace's own)
+  --forgetful PATH    the preloaded library (default: as --binary)
+  --work-dir DIR      where data and logs go (default: target/crashloop)
+  --ack-grace-ms MS   how long an applied ack may take to be written (default 1000)
+  --sync-delay-us US  makes every sync in the power modes slower (default 1000)
+  --planted-fault F   builds the broker with planted faults and switches F on
+  --expect-failure    succeed only if a violation is found within the rounds
+";
+
+/// How a round ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Kill,
+    PowerAll,
+    PowerSome,
+    Clean,
+}
+
+impl Mode {
+    const EVERY: [Self; 4] = [Self::Kill, Self::PowerAll, Self::PowerSome, Self::Clean];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::PowerAll => "power-all",
+            Self::PowerSome => "power-some",
+            Self::Clean => "clean",
+        }
+    }
+
+    pub(crate) fn loses_power(self) -> bool {
+        matches!(self, Self::PowerAll | Self::PowerSome)
+    }
+}
+
+/// What the caller wants to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expectation {
+    NoViolation,
+    Violation,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Arguments {
+    pub(crate) modes: Vec<Mode>,
+    pub(crate) rounds: u32,
+    pub(crate) seed: u64,
+    pub(crate) load_longest: Duration,
+    pub(crate) sync: String,
+    pub(crate) binary: Option<PathBuf>,
+    pub(crate) forgetful: Option<PathBuf>,
+    pub(crate) work_dir: Option<PathBuf>,
+    pub(crate) ack_grace: Duration,
+    pub(crate) sync_delay_us: u64,
+    pub(crate) planted_fault: Option<String>,
+    pub(crate) expectation: Expectation,
+}
+
+/// Why the command line is not understood.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ArgumentError {
+    #[error("{0} is not an option")]
+    Unknown(String),
+    #[error("{0} needs a value")]
+    Missing(String),
+    #[error("{option} can't be {value}")]
+    Value { option: String, value: String },
+}
+
+impl Arguments {
+    /// None if help was asked for.
+    pub(crate) fn parse(words: &[String]) -> Result<Option<Self>, ArgumentError> {
+        let mut arguments = Self {
+            modes: Mode::EVERY.to_vec(),
+            rounds: 3,
+            seed: clock_seed(),
+            load_longest: Duration::from_millis(1500),
+            sync: "always".to_owned(),
+            binary: None,
+            forgetful: None,
+            work_dir: None,
+            ack_grace: Duration::from_secs(1),
+            sync_delay_us: 1000,
+            planted_fault: None,
+            expectation: Expectation::NoViolation,
+        };
+        let mut words = words.iter();
+        while let Some(option) = words.next() {
+            match option.as_str() {
+                "--help" | "-h" => return Ok(None),
+                "--expect-failure" => arguments.expectation = Expectation::Violation,
+                _ => {
+                    let value =
+                        words.next().ok_or_else(|| ArgumentError::Missing(option.clone()))?;
+                    arguments.set(option, value)?;
+                }
+            }
+        }
+        Ok(Some(arguments))
+    }
+
+    fn set(&mut self, option: &str, value: &str) -> Result<(), ArgumentError> {
+        let wrong = || ArgumentError::Value { option: option.to_owned(), value: value.to_owned() };
+        let number = || value.parse::<u64>().ok().ok_or_else(wrong);
+        match option {
+            "--mode" if value == "every" => self.modes = Mode::EVERY.to_vec(),
+            "--mode" => {
+                let mode = Mode::EVERY.into_iter().find(|mode| mode.name() == value);
+                self.modes = vec![mode.ok_or_else(wrong)?];
+            }
+            "--rounds" => self.rounds = value.parse().ok().ok_or_else(wrong)?,
+            "--seed" => self.seed = number()?,
+            "--load-ms" => self.load_longest = Duration::from_millis(number()?),
+            "--sync" => value.clone_into(&mut self.sync),
+            "--binary" => self.binary = Some(value.into()),
+            "--forgetful" => self.forgetful = Some(value.into()),
+            "--work-dir" => self.work_dir = Some(value.into()),
+            "--ack-grace-ms" => self.ack_grace = Duration::from_millis(number()?),
+            "--sync-delay-us" => self.sync_delay_us = number()?,
+            "--planted-fault" => self.planted_fault = Some(value.to_owned()),
+            _ => return Err(ArgumentError::Unknown(option.to_owned())),
+        }
+        Ok(())
+    }
+}
+
+fn clock_seed() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(1, |now| now.as_secs() % 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Option<Arguments>, ArgumentError> {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        Arguments::parse(&words)
+    }
+
+    #[test]
+    fn options_are_understood_or_refused() {
+        let arguments = parse("--mode power-all --rounds 20 --seed 7 --expect-failure");
+        let arguments = arguments.unwrap().unwrap();
+        assert_eq!(arguments.modes, [Mode::PowerAll]);
+        assert_eq!((arguments.rounds, arguments.seed), (20, 7));
+        assert_eq!(arguments.expectation, Expectation::Violation);
+        assert!(parse("--help").unwrap().is_none());
+        for (line, error) in [
+            ("--round 3", "--round is not an option"),
+            ("--rounds", "--rounds needs a value"),
+            ("--rounds many", "--rounds can't be many"),
+            ("--mode sudden", "--mode can't be sudden"),
+        ] {
+            assert_eq!(parse(line).unwrap_err().to_string(), error);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What every client of the run needs: a connection, the shared ledger, and how a delivery reads.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lapin::message::Delivery;
+use lapin::{BasicProperties, Connection, ConnectionProperties};
+
+use crate::ledger::Ledger;
+use crate::message::{Arrival, Content, MessageId, id_in};
+use crate::violation::Violation;
+
+const PERSISTENT: u8 = 2;
+
+/// What the parts of a run share.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Desk {
+    ledger: Arc<Mutex<Ledger>>,
+    ending: Arc<AtomicBool>,
+    consumers: Arc<AtomicU64>,
+}
+
+impl Desk {
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on errors are expected, and nobody begins anything new.
+    pub(crate) fn end(&self) {
+        self.ending.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn begin(&self) {
+        self.ending.store(false, Ordering::SeqCst);
+    }
+
+    pub(crate) fn ending(&self) -> bool {
+        self.ending.load(Ordering::SeqCst)
+    }
+
+    /// A number for a consumer, never used before.
+    pub(crate) fn next_consumer(&self) -> u64 {
+        self.consumers.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// An error that no crash explains.
+    pub(crate) fn refused(&self, who: &str, error: &lapin::Error) {
+        if !self.ending() {
+            let what = format!("{who} was refused: {error}");
+            self.ledger().violations.push(Violation::Refused { what });
+        }
+    }
+}
+
+pub(crate) async fn connect(port: u16, name: &str) -> lapin::Result<Connection> {
+    let uri = format!("amqp://guest:guest@127.0.0.1:{port}/%2f");
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    Connection::connect(&uri, properties).await
+}
+
+pub(crate) fn properties_of(id: MessageId, content: &Content) -> BasicProperties {
+    BasicProperties::default()
+        .with_message_id(id.to_string().into())
+        .with_delivery_mode(if content.persistent { PERSISTENT } else { 1 })
+}
+
+pub(crate) fn read(delivery: &Delivery) -> Arrival {
+    let persistent = *delivery.properties.delivery_mode() == Some(PERSISTENT);
+    let mut content = Content::of(&delivery.data, persistent);
+    let id = id_in(&delivery.data);
+    let named = delivery.properties.message_id().as_ref().map(|name| name.as_str().to_owned());
+    if named != id.map(|id| id.to_string()) {
+        // A property that came with another message is damage too.
+        content.checksum = !content.checksum;
+    }
+    Arrival { id, content, redelivered: delivery.redelivered }
+}

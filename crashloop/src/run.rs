@@ -1,0 +1,367 @@
+//! The rounds: load, end, (power loss,) restart, comparison. A run stops at the first violation and
+//! keeps everything that is needed to look into it.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use powerloss::{Loss, LossError, LossReport, Random, Snapshot, audit, lose_power, start_log};
+use tokio::time::{sleep, timeout};
+
+use crate::arguments::{Arguments, Expectation, Mode};
+use crate::binaries::{self, Binaries, BinaryError};
+use crate::client::Desk;
+use crate::ledger::{Totals, Unmarked};
+use crate::load::Load;
+use crate::observer::observe;
+use crate::process::{Broker, Places, ProcessError, Recipe, kill};
+use crate::violation::Violation;
+
+const OBSERVE_LONGEST: Duration = Duration::from_mins(1);
+const LOAD_SHORTEST: Duration = Duration::from_millis(150);
+
+/// How often a restart is ended again before it is done.
+const SECOND_END_PER_CENT: u64 = 25;
+const SECOND_END_LATEST_US: u64 = 60_000;
+
+/// Violations printed in full.
+const PRINTED_MAX: usize = 20;
+
+/// What came out of all modes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Summary {
+    passed: u32,
+    failed: u32,
+}
+
+impl Summary {
+    pub(crate) fn exit_code(self, expectation: Expectation) -> ExitCode {
+        let met = match expectation {
+            Expectation::NoViolation => self.failed == 0 && self.passed > 0,
+            Expectation::Violation => self.failed > 0,
+        };
+        if met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// Why nothing can be said about the broker.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    #[error(transparent)]
+    Binary(#[from] BinaryError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Loss(#[from] LossError),
+}
+
+/// Runs every mode asked for, each on a directory of its own.
+pub(crate) async fn run_modes(arguments: &Arguments) -> Result<Summary, RunError> {
+    let binaries = binaries::find(arguments)?;
+    let mut summary = Summary::default();
+    for mode in &arguments.modes {
+        let mut run = Run::new(arguments, &binaries, *mode)?;
+        let passed = run.rounds(arguments.rounds).await?;
+        summary.passed += passed;
+        summary.failed += u32::from(passed < arguments.rounds);
+        run.report(arguments);
+    }
+    let Summary { passed, failed } = summary;
+    println!("crash loop: {passed} passed, {failed} failed");
+    Ok(summary)
+}
+
+/// One mode on one data directory.
+struct Run {
+    mode: Mode,
+    recipe: Recipe,
+    desk: Desk,
+    random: Random,
+    ack_grace: Duration,
+    load_longest: Duration,
+    /// The directory as the running broker found it, if un-synced writes are written down.
+    snapshot: Option<Snapshot>,
+    recoveries: Vec<Duration>,
+    losses: LossReport,
+}
+
+impl Run {
+    fn new(arguments: &Arguments, binaries: &Binaries, mode: Mode) -> Result<Self, RunError> {
+        let work =
+            arguments.work_dir.clone().unwrap_or_else(|| binaries::target().join("crashloop"));
+        let work = std::path::absolute(work)?.join(mode.name());
+        if work.exists() {
+            fs::remove_dir_all(&work)?;
+        }
+        let places = Places { work };
+        fs::create_dir_all(places.data())?;
+        let recipe = Recipe {
+            binaries: binaries.clone(),
+            places,
+            sync: arguments.sync.clone(),
+            planted_fault: arguments.planted_fault.clone(),
+            sync_delay_us: mode.loses_power().then_some(arguments.sync_delay_us),
+        };
+        Ok(Self {
+            mode,
+            recipe,
+            desk: Desk::default(),
+            random: Random::new(arguments.seed).branch(mode as u64),
+            ack_grace: if mode == Mode::Clean { Duration::ZERO } else { arguments.ack_grace },
+            load_longest: arguments.load_longest,
+            snapshot: None,
+            recoveries: Vec::new(),
+            losses: LossReport::default(),
+        })
+    }
+
+    /// Plays rounds until one fails; gives how many passed.
+    async fn rounds(&mut self, rounds: u32) -> Result<u32, RunError> {
+        let Some(mut broker) = self.start().await? else { return Ok(0) };
+        for round in 0..rounds {
+            let before = self.desk.ledger().totals;
+            let ended = self.load_and_end(broker, u16::try_from(round).unwrap_or(u16::MAX)).await?;
+            let next = if ended { self.restart().await? } else { None };
+            let queues = match &next {
+                Some(broker) => self.compare(broker).await,
+                None => 0,
+            };
+            let sound = self.desk.ledger().violations.is_empty();
+            self.print_round(round + 1, &before, queues, sound);
+            match next {
+                Some(next) if sound => broker = next,
+                Some(next) => {
+                    // What it is worth is on disk already.
+                    self.ended(&next.kill(&self.recipe).await);
+                    return Ok(round);
+                }
+                None => return Ok(round),
+            }
+        }
+        let stopped = self.recipe.stop(broker).await;
+        let stopped = self.ended(&stopped);
+        Ok(if stopped { rounds } else { rounds.saturating_sub(1) })
+    }
+
+    /// Puts the broker under load for a while, then ends it. False if it would not.
+    async fn load_and_end(&mut self, broker: Broker, round: u16) -> Result<bool, RunError> {
+        let confirmed_before = self.desk.ledger().totals.confirmed;
+        let random = self.random.branch(u64::from(round));
+        let load = match Load::start(broker.port, &self.desk, round, &random).await {
+            Ok(load) => load,
+            Err(error) => {
+                self.desk.refused("the load", &error);
+                self.ended(&broker.kill(&self.recipe).await);
+                return Ok(false);
+            }
+        };
+        let span = self.load_longest.saturating_sub(LOAD_SHORTEST);
+        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        sleep(LOAD_SHORTEST + Duration::from_micros(self.random.below(micros))).await;
+
+        let quiet_first = self.mode == Mode::Clean && self.random.chance(50);
+        let (load, stuck) = if quiet_first {
+            (None, load.finish(&self.desk).await.err())
+        } else {
+            (Some(load), None)
+        };
+        self.desk.end();
+        let ended_at = Instant::now();
+        let ended = match self.mode {
+            Mode::Clean => self.recipe.stop(broker).await,
+            Mode::Kill | Mode::PowerAll | Mode::PowerSome => broker.kill(&self.recipe).await,
+        };
+        let stuck = match load {
+            Some(load) => load.finish(&self.desk).await.err(),
+            None => stuck,
+        };
+        if let Some(stuck) = stuck {
+            let what = stuck.to_string();
+            self.desk.ledger().violations.push(Violation::Process { what });
+        }
+        if self.desk.ledger().totals.confirmed == confirmed_before {
+            let what = "nothing was confirmed during the whole load".to_owned();
+            self.desk.ledger().violations.push(Violation::Refused { what });
+        }
+        self.desk.ledger().restarts(ended_at, self.ack_grace);
+        let ended = self.ended(&ended);
+        self.lose_power()?;
+        Ok(ended)
+    }
+
+    /// Starts the broker again; sometimes ends it once more while it is still recovering.
+    async fn restart(&mut self) -> Result<Option<Broker>, RunError> {
+        if self.mode != Mode::Clean && self.random.chance(SECOND_END_PER_CENT) {
+            self.prepare_start()?;
+            let mut child = match self.recipe.spawn() {
+                Ok(child) => child,
+                Err(error) => {
+                    self.ended(&Err(error));
+                    return Ok(None);
+                }
+            };
+            sleep(Duration::from_micros(self.random.below(SECOND_END_LATEST_US))).await;
+            let killed = kill(&mut child).await;
+            if !self.ended(&killed) {
+                return Ok(None);
+            }
+            self.lose_power()?;
+        }
+        copy_directory(&self.recipe.places.data(), &self.recipe.places.before_restart())?;
+        self.start().await
+    }
+
+    async fn start(&mut self) -> Result<Option<Broker>, RunError> {
+        self.prepare_start()?;
+        match self.recipe.start().await {
+            Ok(broker) => {
+                self.recoveries.push(broker.started_in);
+                Ok(Some(broker))
+            }
+            Err(error) => {
+                self.ended(&Err(error));
+                Ok(None)
+            }
+        }
+    }
+
+    fn prepare_start(&mut self) -> Result<(), RunError> {
+        if self.mode.loses_power() {
+            // The recipe removes this file; here so that the snapshot doesn't have it.
+            let ports = self.recipe.places.data().join("ports.json");
+            if ports.exists() {
+                fs::remove_file(ports)?;
+            }
+            start_log(&self.recipe.places.undo_log())?;
+            self.snapshot = Some(Snapshot::take(&self.recipe.places.data())?);
+        }
+        Ok(())
+    }
+
+    /// In the power modes: takes back what is not synced, once it is sure that nothing escaped.
+    fn lose_power(&mut self) -> Result<(), RunError> {
+        let Some(snapshot) = self.snapshot.take() else { return Ok(()) };
+        let (data, log) = (self.recipe.places.data(), self.recipe.places.undo_log());
+        let names = audit(&snapshot, &data, &log)?;
+        if !names.is_empty() {
+            self.desk.ledger().violations.push(Violation::Escaped { names });
+        }
+        let loss = match self.mode {
+            Mode::PowerSome => Loss::Some(Random::new(self.random.next())),
+            Mode::Kill | Mode::PowerAll | Mode::Clean => Loss::All,
+        };
+        let report = lose_power(&data, &log, loss)?;
+        self.losses.steps += report.steps;
+        self.losses.unsynced += report.unsynced;
+        self.losses.kept += report.kept;
+        self.losses.torn += report.torn;
+        Ok(())
+    }
+
+    /// Compares the broker with the ledger; gives how many queues were looked at.
+    async fn compare(&mut self, broker: &Broker) -> usize {
+        let unmarked = match self.mode {
+            Mode::Kill | Mode::Clean => Unmarked::IsViolation,
+            Mode::PowerAll | Mode::PowerSome => Unmarked::IsCounted,
+        };
+        let mut random = self.random.branch(1);
+        let observed = observe(broker.port, &self.desk, unmarked, &mut random);
+        let what = match timeout(OBSERVE_LONGEST, observed).await {
+            Ok(Ok(queues)) => return queues,
+            Ok(Err(error)) => format!("looking at the restarted broker failed: {error}"),
+            Err(_) => format!("looking took longer than {} s", OBSERVE_LONGEST.as_secs()),
+        };
+        self.desk.ledger().violations.push(Violation::Process { what });
+        0
+    }
+
+    /// Takes note of a broker that did not do as told.
+    fn ended(&self, result: &Result<(), ProcessError>) -> bool {
+        if let Err(error) = result {
+            let what = error.to_string();
+            self.desk.ledger().violations.push(Violation::Process { what });
+        }
+        result.is_ok()
+    }
+
+    fn print_round(&self, round: u32, before: &Totals, queues: usize, sound: bool) {
+        let now = self.desk.ledger().totals;
+        let recovery = self.recoveries.last().map_or(0, Duration::as_millis);
+        println!(
+            "{:<10} round {round:>2}: confirmed {:>6}, verified {:>6} in {queues:>2} queues, \
+             duplicates {} marked {} unmarked, recovery {recovery} ms: {}",
+            self.mode.name(),
+            now.confirmed - before.confirmed,
+            now.verified - before.verified,
+            now.duplicates_marked - before.duplicates_marked,
+            now.duplicates_unmarked - before.duplicates_unmarked,
+            if sound { "ok" } else { "FAILED" },
+        );
+    }
+
+    fn report(&self, arguments: &Arguments) {
+        let ledger = self.desk.ledger();
+        let totals = ledger.totals;
+        let slowest = self.recoveries.iter().max().map_or(0, Duration::as_millis);
+        println!(
+            "{:<10} in all: published {}, confirmed {}, delivered {}, settled {}, verified {}, \
+             duplicates {} marked {} unmarked, {} settled just before the end and back, \
+             slowest start {slowest} ms",
+            self.mode.name(),
+            totals.published,
+            totals.confirmed,
+            totals.delivered,
+            totals.settled,
+            totals.verified,
+            totals.duplicates_marked,
+            totals.duplicates_unmarked,
+            totals.settled_back,
+        );
+        if self.mode.loses_power() {
+            println!(
+                "{:<10} disk: {} changes, {} of them un-synced at the end, {} of those kept, {} torn",
+                self.mode.name(),
+                self.losses.steps,
+                self.losses.unsynced,
+                self.losses.kept,
+                self.losses.torn,
+            );
+        }
+        if ledger.violations.is_empty() {
+            return;
+        }
+        for violation in ledger.violations.iter().take(PRINTED_MAX) {
+            println!("  {violation}");
+        }
+        let more = ledger.violations.len().saturating_sub(PRINTED_MAX);
+        println!("  {} violations, {more} of them not shown", ledger.violations.len());
+        println!(
+            "  kept: {} (data.before-restart is what the last restart began with)\n  \
+             again: crashloop --mode {} --rounds {} --seed {} --load-ms {}",
+            self.recipe.places.work.display(),
+            self.mode.name(),
+            arguments.rounds,
+            arguments.seed,
+            arguments.load_longest.as_millis(),
+        );
+    }
+}
+
+fn copy_directory(from: &Path, to: &Path) -> io::Result<()> {
+    if to.exists() {
+        fs::remove_dir_all(to)?;
+    }
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_directory(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
