@@ -22,7 +22,28 @@ enum Test {
     CrashLoop { mode: &'static str, rounds: &'static str },
 }
 
-const CATCHERS: [Catcher; 0] = [];
+const CATCHERS: [Catcher; 5] = [
+    Catcher {
+        fault: "requeue-to-tail",
+        test: Test::Unit { package: "domain", name: "a_requeued_message_returns_to_its_place" },
+    },
+    Catcher {
+        fault: "requeue-to-tail",
+        test: Test::Unit { package: "domain", name: "agrees_with_a_naive_model" },
+    },
+    Catcher {
+        fault: "skipped-checksum",
+        test: Test::Unit { package: "storage", name: "no_flipped_bit_passes" },
+    },
+    Catcher {
+        fault: "confirm-before-sync",
+        test: Test::CrashLoop { mode: "power-all", rounds: "5" },
+    },
+    Catcher {
+        fault: "forgotten-directory-sync",
+        test: Test::CrashLoop { mode: "power-all", rounds: "5" },
+    },
+];
 
 /// Builds with faults stay away from the others, so that nobody runs one by accident.
 const TARGET_DIR: &str = "target/planted-faults";

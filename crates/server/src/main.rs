@@ -5,11 +5,12 @@ mod args;
 mod serve;
 
 mod accept;
+mod welcome;
+
 mod listeners;
 mod open_files;
 mod ports;
 mod shutdown;
-mod welcome;
 
 mod logging;
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use broker::{Background, Broker, BrokerSettings, VhostDisk, WriterDrive};
 use domain::name::Name;
 use stdx::clock::SystemClock;
+use stdx::fault::{FAULTS, planted};
 use storage::{DirectoryLock, LockError, SyncMode};
 
 use crate::accept;
@@ -35,12 +36,16 @@ pub(crate) enum ServeError {
     #[error("the operating system refused what every program needs: {0}")]
     System(#[from] io::Error),
 
+    #[error("POSTROOM_PLANTED_FAULT is set, but this build has no fault of that name in it")]
+    NoSuchFault,
+
     #[error("the last writes did not reach the disk: {0}")]
     Unfinished(storage::Poison),
 }
 
 /// Serves until a signal says stop.
 pub(crate) fn run(settings: &Settings) -> Result<(), ServeError> {
+    check_planted_fault()?;
     let open_files = open_files::raise_limit();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), open_files, "starting");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -81,7 +86,8 @@ fn open_broker(
         },
         journal_file_bytes: None,
         clock: Arc::new(SystemClock::start()),
-        entropy,
+        entropy: Arc::new(entropy),
+        checkpoint_bytes: None,
         background: Arc::new(Workers(runtime.handle().clone())),
         drive: WriterDrive::Threads,
     })?;
@@ -123,6 +129,17 @@ async fn accept_until_told(settings: &Settings, broker: &Arc<Broker>) -> Result<
     if tokio::time::timeout(GOODBYE_MAX, accepting.all_over()).await.is_err() {
         tracing::warn!("some clients did not answer; their connections are cut");
     }
+    Ok(())
+}
+
+/// A test that plants a fault must not be fooled by a broker that has none.
+fn check_planted_fault() -> Result<(), ServeError> {
+    if std::env::var_os("POSTROOM_PLANTED_FAULT").is_none() {
+        return Ok(());
+    }
+    let (name, _) =
+        FAULTS.iter().find(|(_, fault)| planted(*fault)).ok_or(ServeError::NoSuchFault)?;
+    tracing::warn!(fault = name, "a fault is planted; this broker is for tests only");
     Ok(())
 }
 

@@ -38,7 +38,7 @@ Postroom {version} is ready.
 A first message, in another terminal (pip install pika):
 
   python3 -c \"import pika; ch = pika.BlockingConnection(pika.URLParameters('amqp://{host}:{port}'))\\
-  .channel(); ch.queue_declare('hello'); ch.basic_publish('', 'hello', b'Hello!'); \\
+  .channel(); ch.queue_declare('hello', durable=True); ch.basic_publish('', 'hello', b'Hello!'); \\
   print(ch.basic_get('hello', auto_ack=True)[2])\"
 
 Every setting: postroom serve --help. Ctrl-C stops it.

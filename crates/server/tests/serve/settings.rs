@@ -54,6 +54,19 @@ fn unknown_settings_name_the_nearest() {
 }
 
 #[test]
+fn a_fault_that_is_not_in_the_build_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let outcome = postroom()
+        .args(["serve", "--amqp-port", "0", "--data-dir", folder.path().to_str().unwrap()])
+        .env("POSTROOM_PLANTED_FAULT", "no-such-fault")
+        .output()
+        .unwrap();
+    assert_eq!(outcome.status.code(), Some(1));
+    let said = String::from_utf8(outcome.stderr).unwrap();
+    assert!(said.contains("POSTROOM_PLANTED_FAULT is set, but this build has no fault"), "{said}");
+}
+
+#[test]
 fn version_and_no_arguments() {
     let version = String::from_utf8(output(&["--version"]).stdout).unwrap();
     assert_eq!(version, concat!("postroom ", env!("CARGO_PKG_VERSION"), "\n"));
