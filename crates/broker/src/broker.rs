@@ -11,6 +11,7 @@ use storage::{JournalSettings, Opened, Poison, ReplaySummary, SyncMode};
 use crate::event::Closing;
 pub use crate::hub::Background;
 use crate::hub::Hub;
+use crate::limits;
 use crate::outbox::{Outbox, Wake};
 use crate::recover::{Recovery, ReplayError};
 use crate::session::Session;
@@ -48,6 +49,8 @@ pub struct BrokerSettings {
     pub sync: SyncMode,
     /// The nominal size of a journal file; `None`: storage's own choice.
     pub journal_file_bytes: Option<u64>,
+    /// Bytes of journal after which a checkpoint is written; `None`: [`limits::CHECKPOINT_BYTES`].
+    pub checkpoint_bytes: Option<u64>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Random numbers.
@@ -216,6 +219,7 @@ fn open_vhost(
     if let Some(bytes) = settings.journal_file_bytes {
         journal_settings.file_bytes = bytes;
     }
+    let checkpoint_bytes = settings.checkpoint_bytes.unwrap_or(limits::CHECKPOINT_BYTES);
     let mut recovery = Recovery::default();
     let opened = storage::open(Arc::clone(&vhost.disk), journal_settings, &mut |record| {
         recovery.record(&record);
@@ -230,7 +234,7 @@ fn open_vhost(
         messages: restored.queues.iter().map(|(_, slot)| slot.queue.ready_messages()).sum(),
         summary,
     };
-    let state = Vhost::new(restored, journal, draw(&settings.entropy));
+    let state = Vhost::new(restored, journal, draw(&settings.entropy), checkpoint_bytes);
     let alarm = Arc::new(Alarm::default());
     let hub = Arc::new(Hub::new(
         name,

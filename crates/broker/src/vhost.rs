@@ -58,6 +58,8 @@ pub(crate) struct Vhost {
     /// Where the last checkpoint stands; nothing before it is needed for topology.
     checkpoint: Position,
     checkpoint_staged: bool,
+    /// Bytes of journal after which the next one is due.
+    checkpoint_bytes: u64,
     /// Where the next one stands, until it is durable.
     checkpoint_pending: Option<Position>,
     entropy: Entropy,
@@ -102,6 +104,7 @@ impl Vhost {
         restored: Restored,
         journal: Arc<Journal<Waiter>>,
         entropy: Entropy,
+        checkpoint_bytes: u64,
     ) -> Vhost {
         Vhost {
             topology: restored.topology,
@@ -115,6 +118,7 @@ impl Vhost {
             turn: Turn::default(),
             checkpoint: Position::default(),
             checkpoint_staged: false,
+            checkpoint_bytes,
             checkpoint_pending: None,
             entropy,
             stats: Stats::default(),

@@ -15,7 +15,6 @@ use crate::journaled::binding_records::BindingRecord;
 use crate::journaled::checkpoint_records::{Checkpoint, QueueState};
 use crate::journaled::message_records::put_settled;
 use crate::journaled::{exchange_records, queue_records, tag};
-use crate::limits;
 use crate::operation::{ChannelId, Destination};
 use crate::outbox::Outbox;
 use crate::session::SessionId;
@@ -255,7 +254,7 @@ impl Vhost {
     }
 
     fn is_checkpoint_due(&self) -> bool {
-        self.journal.bytes_since_checkpoint() >= limits::CHECKPOINT_BYTES
+        self.journal.bytes_since_checkpoint() >= self.checkpoint_bytes
             && !self.turn.staged.is_empty()
     }
 
