@@ -108,8 +108,8 @@ pub(crate) enum Sync {
 pub(crate) struct Limits {
     /// Largest message body accepted, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 16 << 20,
-          value_parser = clap::value_parser!(u64).range(1..=512 << 20))]
-    pub(crate) max_message_bytes: u64,
+          value_parser = clap::value_parser!(u32).range(1..=512 << 20))]
+    pub(crate) max_message_bytes: u32,
 
     /// Largest AMQP frame offered to clients, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 128 << 10,

@@ -49,8 +49,9 @@ impl AmqpClient {
         self.0.read_exact(&mut payload).unwrap();
         assert_eq!(payload.pop(), Some(0xce));
         let arguments = payload.split_off(4);
-        let id = u32::from_be_bytes(payload.try_into().unwrap());
-        (((id >> 16) as u16, id as u16), arguments)
+        let [class @ .., _, _] = <[u8; 4]>::try_from(payload.as_slice()).unwrap();
+        let [_, _, method @ ..] = <[u8; 4]>::try_from(payload.as_slice()).unwrap();
+        ((u16::from_be_bytes(class), u16::from_be_bytes(method)), arguments)
     }
 
     /// Waits for the broker to close the connection: the code and the text it gives.
