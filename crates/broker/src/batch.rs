@@ -38,6 +38,11 @@ impl LargeMessage {
         LargeMessage { builder, missing_bytes: body_bytes }
     }
 
+    /// How many bytes of the body are still to come.
+    pub fn missing_bytes(&self) -> u32 {
+        self.missing_bytes
+    }
+
     /// Appends a piece of the body; whatever is beyond the announced size is not taken.
     ///
     /// Returns how many bytes are still missing.

@@ -62,6 +62,8 @@ pub(crate) struct Vhost {
     checkpoint_bytes: u64,
     /// Where the next one stands, until it is durable.
     checkpoint_pending: Option<Position>,
+    /// What the journal was last told it may let go before.
+    released: Position,
     entropy: Entropy,
     stats: Stats,
     /// Why the sessions are being closed; new ones are not let in.
@@ -120,6 +122,7 @@ impl Vhost {
             checkpoint_staged: false,
             checkpoint_bytes,
             checkpoint_pending: None,
+            released: Position::default(),
             entropy,
             stats: Stats::default(),
             closing: None,

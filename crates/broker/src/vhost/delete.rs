@@ -21,10 +21,14 @@ impl Vhost {
     ) -> Result<Reply, Refusal> {
         let change = self.topology.may_delete_exchange(exchange, only_if_unused)?;
         if change == Change::Made {
+            let found = self.topology.exchange(exchange.as_str());
+            let durable = found.is_some_and(|exchange| exchange.settings.durable);
             let mut gone = self.topology.remove_exchange(exchange.as_str());
+            if durable || !gone.is_empty() {
+                self.gate(session);
+            }
             gone.insert(0, exchange.clone());
             self.journal_orphans(gone);
-            self.gate(session);
         }
         Ok(Reply::ExchangeDeleted)
     }
@@ -120,7 +124,6 @@ impl Vhost {
             self.turn
                 .staged
                 .record(tag::EXCHANGE_DELETED, |out| exchange_records::put_deleted(out, &exchange));
-            self.turn.staged.urge();
         }
     }
 }

@@ -86,8 +86,9 @@ impl Vhost {
         if !self.turn.staged.is_empty() {
             match self.journal.commit(&mut self.turn.staged, now) {
                 Ok(committed) => {
-                    finished.nudge_writer = committed.nudge == Nudge::Writer;
                     self.committed(committed.position, &waiting);
+                    let released = self.release_journal();
+                    finished.nudge_writer = [committed.nudge, released].contains(&Nudge::Writer);
                 }
                 Err(poison) => {
                     drop(self.turn.staged.abandon());
@@ -207,9 +208,18 @@ impl Vhost {
         if self.checkpoint_pending.is_some_and(|pending| pending <= self.journal.durable()) {
             self.checkpoint = self.checkpoint_pending.take().unwrap_or(self.checkpoint);
         }
-        // Everything before both is either gone or said again later.
-        let oldest = self.chunks.oldest().unwrap_or(position);
-        self.journal.release_before(oldest.min(self.checkpoint));
+    }
+
+    /// Lets journal files go of which nothing is needed: what lies before the oldest live message
+    /// and before the checkpoint is either gone or said again later.
+    fn release_journal(&mut self) -> Nudge {
+        let oldest = self.chunks.oldest().unwrap_or(self.checkpoint);
+        let needed = oldest.min(self.checkpoint);
+        if needed <= self.released {
+            return Nudge::No;
+        }
+        self.released = needed;
+        self.journal.release_before(needed)
     }
 
     /// Confirms what needed no journal: at once, or behind what the channel still waits for.
