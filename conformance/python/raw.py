@@ -256,8 +256,8 @@ class RawConnection:
         return close
 
     def works(self, channel):
-        """The channel still answers."""
-        self.call("basic.qos", channel)
+        """The channel still answers, and has done all it was asked for before."""
+        self.call("exchange.declare", channel, exchange="amq.direct", passive=True)
 
     def close(self):
         """Break off without a word."""

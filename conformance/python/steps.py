@@ -58,11 +58,16 @@ def take(channel, queue, count=None, seconds=5):
     return bodies
 
 
+def catch_up(channel):
+    """Wait until the broker has done all that this channel asked for."""
+    channel.exchange_declare("amq.direct", passive=True)
+
+
 def publish_and_wait(channel, exchange, key, *bodies, properties=None):
-    """Publish, and pass over the channel once more, so that routing has happened."""
+    """Publish, and wait until everything is routed."""
     for body in bodies:
         channel.basic_publish(exchange, key, body, properties)
-    channel.basic_qos()
+    catch_up(channel)
 
 
 def counts(channel, queue):

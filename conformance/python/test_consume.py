@@ -662,12 +662,3 @@ def test_two_connections_share_a_queue_without_loss(connect, names):
             connection.process_data_events(time_limit=0.02)
     everything = sorted(int(body) for _, collector in consumers for body in collector.bodies)
     assert everything == list(range(900))
-
-
-def test_pika_reports_the_close_of_a_duplicate_tag(connection, names):
-    queue = names.queue()
-    channel = connection.channel()
-    channel.queue_declare(queue)
-    channel.basic_consume(queue, Collector(), consumer_tag="twice")
-    with pytest.raises(pika.exceptions.DuplicateConsumerTag):
-        channel.basic_consume(queue, Collector(), consumer_tag="twice")

@@ -12,7 +12,7 @@ import pytest
 import wire
 from broker import binary
 from raw import RawConnection, SocketClosed
-from steps import PERSISTENT, counts, parameters, publish_and_wait, refused, take
+from steps import PERSISTENT, catch_up, counts, parameters, publish_and_wait, refused, take
 
 
 @pytest.fixture
@@ -273,7 +273,7 @@ def test_acknowledged_messages_stay_gone(broker, unique, ending):
             channel.basic_nack(method.delivery_tag, requeue=False)
         else:
             channel.basic_ack(method.delivery_tag)
-    channel.basic_qos()
+    catch_up(channel)
     broker.end(ending)
     channel = broker.channel()
     assert take(channel, unique) == [b"%d" % number for number in range(50, 100)]
@@ -335,7 +335,7 @@ def test_returned_messages_keep_their_place(broker, unique, ending):
     tags = [channel.basic_get(unique)[0].delivery_tag for _ in range(5)]
     for tag in reversed(tags):
         channel.basic_nack(tag, requeue=True)
-    channel.basic_qos()
+    catch_up(channel)
     broker.end(ending)
     channel = broker.channel()
     assert take(channel, unique) == [b"%d" % number for number in range(10)]
@@ -352,7 +352,7 @@ def test_several_restarts_in_a_row(broker, unique, ending):
         method, _, body = channel.basic_get(unique)
         assert body == b"%d" % life
         channel.basic_ack(method.delivery_tag)
-        channel.basic_qos()
+        catch_up(channel)
         broker.end(ending)
         channel = broker.channel()
     assert take(channel, unique) == [b"%d" % number for number in range(4, 40)]
@@ -379,7 +379,7 @@ def test_sigterm_with_pika(own_server):
     with pytest.raises(pika.exceptions.ConnectionClosedByBroker) as error:
         while True:
             connection.process_data_events(time_limit=1)
-            channel.basic_qos()
+            catch_up(channel)
     assert error.value.reply_code == 320
     assert own_server.wait() == 0
 

@@ -6,7 +6,7 @@ import pika
 import pytest
 
 import wire
-from steps import PERSISTENT, Collector, counts, disconnected, publish_and_wait, refused, take
+from steps import PERSISTENT, Collector, catch_up, counts, disconnected, publish_and_wait, refused, take
 
 SIZE_MAX = 16 * 1024 * 1024
 
@@ -540,4 +540,4 @@ def test_immediate_is_refused_with_pika(connection):
             pika.spec.Basic.Publish(exchange="", routing_key="k", immediate=True),
             (pika.BasicProperties(), b"m"),
         )
-        channel.basic_qos()
+        catch_up(channel)

@@ -4,7 +4,7 @@ import pika
 import pytest
 
 import wire
-from steps import Collector, counts, eventually, publish_and_wait, refused, take
+from steps import Collector, catch_up, counts, eventually, publish_and_wait, refused, take
 
 
 def test_declare_ok_tells_name_and_counts(channel, names):
@@ -390,10 +390,10 @@ def test_settling_after_the_queue_was_deleted(channel, names):
     channel.basic_ack(tags[0])
     channel.basic_nack(tags[1], requeue=True)
     channel.basic_reject(tags[2], requeue=False)
-    channel.basic_qos()
+    catch_up(channel)
     with refused(406, "unknown delivery tag"):
         channel.basic_ack(tags[0])
-        channel.basic_qos()
+        catch_up(channel)
 
 
 NUMBERS = ["x-message-ttl", "x-max-length", "x-max-length-bytes", "x-expires"]

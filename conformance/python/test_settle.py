@@ -2,7 +2,7 @@
 
 import pytest
 
-from steps import Collector, counts, eventually, publish_and_wait, refused, take
+from steps import Collector, catch_up, counts, eventually, publish_and_wait, refused, take
 
 
 @pytest.fixture
@@ -68,6 +68,7 @@ def test_ack_multiple_reaches_no_other_channel(raw, names):
     connection.call("queue.declare", 1, queue=queue)
     for number in range(1, 5):
         connection.publish(1, queue, b"%d" % number)
+    connection.works(1)
     for number in range(1, 5):
         connection.send("basic.get", 1 + number % 2, queue=queue)
         connection.expect("basic.get-ok", 1 + number % 2)
@@ -144,7 +145,7 @@ def test_tag_of_another_channel_with_pika(connection, names):
     tag = first.basic_get(queue)[0].delivery_tag
     with refused(406, f"unknown delivery tag {tag}"):
         second.basic_ack(tag)
-        second.basic_qos()
+        catch_up(second)
 
 
 def test_ack_of_a_no_ack_delivery(raw, names):
