@@ -107,6 +107,8 @@ enum Extent {
     Due,
     /// Whatever has gathered.
     Everything,
+    /// A frame even if nothing has gathered, so that it vouches for the one before.
+    Seal,
 }
 
 impl<W> std::fmt::Debug for Journal<W> {
@@ -225,6 +227,7 @@ impl<W> Journal<W> {
         let wanted = match extent {
             Extent::Due => due_at.is_some_and(|at| at <= now),
             Extent::Everything => due_at.is_some(),
+            Extent::Seal => true,
         };
         if !wanted {
             return Taken::Nothing { due_at };

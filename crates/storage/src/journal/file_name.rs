@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// No journal gets that far; so there is always a next number.
+const NUMBER_MAX: u64 = 999_999_999_999_999;
+
 /// A file that belongs to the journal. Files of other names are left alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum FileName {
@@ -14,7 +17,7 @@ pub(crate) enum FileName {
 impl FileName {
     pub(crate) fn parse(name: &str) -> Option<FileName> {
         let (kind, digits) = name.split_once('-')?;
-        let number = digits.parse().ok()?;
+        let number = digits.parse().ok().filter(|number| *number <= NUMBER_MAX)?;
         let parsed = match kind {
             "journal" => FileName::Journal(number),
             "spare" => FileName::Spare(number),
@@ -22,12 +25,6 @@ impl FileName {
         };
         // `journal-+7` or `journal-7` must not be a second name of the same number.
         (parsed.to_string() == name).then_some(parsed)
-    }
-
-    pub(crate) fn number(self) -> u64 {
-        match self {
-            FileName::Journal(number) | FileName::Spare(number) => number,
-        }
     }
 }
 

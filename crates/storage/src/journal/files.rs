@@ -1,9 +1,13 @@
 //! The files of a journal: the one that is written, the older ones, and the spare ones.
 //!
 //! Files are recycled, not grown: overwriting bytes that a file already has costs half of what
-//! extending it costs, because a sync then has no new length and no new blocks to record. The steps
-//! of turning to another file are ordered so that a crash between any two of them leaves nothing to
-//! guess:
+//! extending it costs, because a sync then has no new length and no new blocks to record. Where a file
+//! must grow, it grows by zeros, a step ahead of the frames, so that one frame in many pays; an idle
+//! journal takes no more than one such step. Long frames grow the file themselves: for them the
+//! second writing would cost more than it saves.
+//!
+//! The steps of turning to another file are ordered so that a crash between any two of them leaves
+//! nothing to guess:
 //!
 //! 1. the file written so far is synced;
 //! 2. a spare file gets its new header and is synced; its old frames are now of a former life;
@@ -21,15 +25,21 @@ use stdx::fault::{Fault, planted};
 
 use super::file_header::{FIRST_FRAME_OFFSET, FileHeader};
 use super::file_name::FileName;
-use super::frame::{ALIGNMENT, FrameHeader, HEADER_BYTES, frame_bytes};
+use super::frame::{FrameHeader, HEADER_BYTES, PAGE_BYTES, frame_bytes};
 use super::pieces::Pieces;
 use super::poison::{Operation, Poison};
 use super::settings::JournalSettings;
 use crate::disk::{Disk, DiskFile, write_all};
 use crate::position::Position;
 
-/// What pads a frame.
-static ZEROS: [u8; 4096] = [0; 4096];
+/// What pads frames and fills files.
+static ZEROS: [u8; 65_536] = [0; 65_536];
+
+/// By so much a file grows ahead of its frames.
+const GROWTH_BYTES: u64 = 1 << 20;
+
+/// A frame longer than this grows the file itself.
+const FRAME_BYTES_WORTH_GROWTH: u64 = GROWTH_BYTES / 4;
 
 /// A journal file that may still be needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +64,8 @@ struct Current {
     generation: u64,
     /// Where the next frame goes.
     end: u64,
+    /// How long the file is.
+    file_bytes: u64,
 }
 
 /// All files of one journal.
@@ -83,9 +95,8 @@ impl Files {
     /// The files found in `disk`. None of them is written again before it was retired: the first
     /// frame opens a new file, so that nothing behind the end of the last one can be revived.
     pub(super) fn new(disk: Arc<dyn Disk>, found: FilesFound, settings: JournalSettings) -> Files {
-        let live_numbers = found.live.iter().map(|file| file.number);
-        let spare_numbers = found.spares.iter().map(|name| name.number());
-        let newest = live_numbers.chain(spare_numbers).max().unwrap_or(0);
+        // Without a gap, so that a missing file shows. Spare files have numbers of their own.
+        let newest = found.live.back().map_or(0, |file| file.number);
         Files {
             disk,
             file_bytes: settings.file_bytes,
@@ -94,7 +105,7 @@ impl Files {
             live: found.live,
             spares: found.spares,
             current: None,
-            next_number: newest.saturating_add(1),
+            next_number: newest + 1,
         }
     }
 
@@ -111,16 +122,14 @@ impl Files {
     /// Turns to another file, whose first frame will be at `first`. The current file must be synced.
     pub(super) fn turn(&mut self, first: Position, released: Position) -> Result<(), Poison> {
         let number = self.next_number;
-        let spare = match self.spares.pop() {
-            Some(spare) => spare,
-            None => FileName::Spare(number),
+        let spare = self.spares.pop();
+        let from = spare.unwrap_or(FileName::Spare(number)).to_string();
+        let to = FileName::Journal(number).to_string();
+        let file = match spare {
+            Some(_) => self.disk.open(&from).map_err(failed(&from, Operation::Open))?,
+            None => self.disk.create(&from).map_err(failed(&from, Operation::Create))?,
         };
-        let (from, to) = (spare.to_string(), FileName::Journal(number).to_string());
-        let file = if spare == FileName::Spare(number) {
-            self.disk.create(&from).map_err(failed(&from, Operation::Create))?
-        } else {
-            self.disk.open(&from).map_err(failed(&from, Operation::Open))?
-        };
+        let file_bytes = file.bytes().map_err(failed(&from, Operation::Read))?;
         let generation = (self.generation)();
         let header = FileHeader { generation, number, first, released }.encode();
         let mut slices = [IoSlice::new(&header)];
@@ -128,9 +137,10 @@ impl Files {
         sync(&*file).map_err(failed(&from, Operation::Sync))?;
         self.disk.rename(&from, &to).map_err(failed(&from, Operation::Rename))?;
         self.sync_directory(&to)?;
-        self.next_number = number.saturating_add(1);
+        self.next_number = number + 1;
         self.live.push_back(LiveFile { number, first });
-        self.current = Some(Current { name: to, file, generation, end: FIRST_FRAME_OFFSET });
+        let end = FIRST_FRAME_OFFSET;
+        self.current = Some(Current { name: to, file, generation, end, file_bytes });
         Ok(())
     }
 
@@ -147,15 +157,24 @@ impl Files {
         };
         let header_bytes = header.encode();
         let written_bytes = HEADER_BYTES + pieces.len();
-        let padding = written_bytes.next_multiple_of(ZEROS.len()) - written_bytes;
+        let frame_bytes = written_bytes.next_multiple_of(PAGE_BYTES);
+        let padding = frame_bytes - written_bytes;
         let mut slices = Vec::with_capacity(pieces.slice_count() + 2);
         slices.push(IoSlice::new(&header_bytes));
         pieces.io_slices(&mut slices);
         slices.push(IoSlice::new(&ZEROS[..padding]));
+        let frame_bytes = frame_bytes as u64;
+        let end = current.end + frame_bytes;
+        if end > current.file_bytes && frame_bytes <= FRAME_BYTES_WORTH_GROWTH {
+            let wanted_bytes = (end + GROWTH_BYTES).min(self.file_bytes);
+            grow(&*current.file, current.end, wanted_bytes)
+                .map_err(failed(&current.name, Operation::Write))?;
+            current.file_bytes = wanted_bytes;
+        }
         write_all(&*current.file, &mut slices, current.end)
             .map_err(failed(&current.name, Operation::Write))?;
-        let frame_bytes = (written_bytes + padding) as u64;
-        current.end += frame_bytes;
+        current.end = end;
+        current.file_bytes = current.file_bytes.max(end);
         Ok(frame_bytes)
     }
 
@@ -181,8 +200,8 @@ impl Files {
                 break;
             }
             let name = FileName::Journal(oldest.number).to_string();
-            if self.spares.len() < self.spare_files_max {
-                let spare = FileName::Spare(oldest.number);
+            let spare = FileName::Spare(oldest.number);
+            if self.spares.len() < self.spare_files_max && !self.spares.contains(&spare) {
                 self.disk
                     .rename(&name, &spare.to_string())
                     .map_err(failed(&name, Operation::Rename))?;
@@ -212,11 +231,24 @@ fn failed(name: &str, operation: Operation) -> impl FnOnce(io::Error) -> Poison 
     move |error| Poison::new(name, operation, error)
 }
 
+/// Writes zeros from `start` to `end`. A full disk is no failure here: the frame itself may still fit.
+fn grow(file: &dyn DiskFile, start: u64, end: u64) -> io::Result<()> {
+    let mut slices = Vec::new();
+    let mut left = usize::try_from(end.saturating_sub(start)).unwrap_or(0);
+    while left > 0 {
+        let len = left.min(ZEROS.len());
+        slices.push(IoSlice::new(&ZEROS[..len]));
+        left -= len;
+    }
+    match write_all(file, &mut slices, start) {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
+        outcome => outcome,
+    }
+}
+
 fn sync(file: &dyn DiskFile) -> io::Result<()> {
     if planted(Fault::ConfirmBeforeSync) {
         return Ok(());
     }
     file.sync()
 }
-
-const _: () = assert!(ZEROS.len() as u64 == ALIGNMENT);

@@ -34,7 +34,10 @@ pub(crate) const FORMAT_VERSION: u32 = 1;
 pub(crate) const HEADER_BYTES: usize = 64;
 
 /// Frames start at multiples of this many bytes.
-pub(crate) const ALIGNMENT: u64 = 4096;
+pub(crate) const PAGE_BYTES: usize = 4096;
+
+/// The same, where offsets are computed.
+pub(crate) const ALIGNMENT: u64 = PAGE_BYTES as u64;
 
 const MAGIC: [u8; 4] = *b"PoFr";
 

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Journal;
-use super::file_header::{FIRST_FRAME_OFFSET, FileHeader, FileHeaderSeen};
+use super::file_header::{FIRST_FRAME_OFFSET, FileHeader};
 use super::file_name::FileName;
 use super::files::{Files, FilesFound, LiveFile};
 use super::frame::FORMAT_VERSION;
@@ -34,7 +34,7 @@ use super::settings::JournalSettings;
 use super::writer::Writer;
 use crate::disk::Disk;
 use crate::position::Position;
-use reader::{FileReader, Frame, FrameSeen};
+use reader::{FileReader, Frame, FrameSeen, read_header};
 
 /// One record, as it was committed.
 #[derive(Clone, Debug)]
@@ -176,29 +176,29 @@ pub fn open<W>(
     settings: JournalSettings,
     visit: &mut dyn FnMut(Record<'_>),
 ) -> Result<Opened<W>, OpenError> {
-    let (found, mut readers) = find_files(&*disk)?;
-    let start = first_file_after_a_gap(&found);
+    let (found, headers) = find_files(&*disk)?;
+    let start = first_file_after_a_gap(&headers);
     let mut replay = Replay {
         visit,
-        summary: ReplaySummary { files: readers.len() as u64, ..ReplaySummary::default() },
+        summary: ReplaySummary { files: headers.len() as u64, ..ReplaySummary::default() },
         progress: Progress::default(),
-        expected: Position(1),
+        expected: headers.get(start).map_or(Position(1), |header| header.first),
         released: Position(0),
         known_durable: Position(0),
     };
-    if let Some(first) = found.live.get(start) {
-        replay.expected = first.first;
-    }
-    for (index, reader) in readers.iter_mut().enumerate().skip(start) {
-        match found.live.get(index + 1) {
-            Some(next) => replay.older_file(reader, next.first)?,
-            None => replay.last_file(reader)?,
+    for (index, header) in headers.iter().enumerate().skip(start) {
+        let mut reader = FileReader::open(&*disk, *header)?;
+        match headers.get(index + 1) {
+            Some(next) => replay.older_file(&mut reader, next.first)?,
+            None => replay.last_file(&mut reader)?,
         }
     }
-    if let (Some(first), Some(reader)) = (found.live.get(start), readers.get(start))
-        && first.first > replay.released.max(Position(1))
+    if let Some(oldest) = headers.get(start)
+        && oldest.first > replay.released.max(Position(1))
     {
-        return Err(reader.corrupt(0, first.first.previous(), Damage::FileMissing));
+        let file = FileName::Journal(oldest.number).to_string();
+        let (position, found) = (oldest.first.previous(), Damage::FileMissing);
+        return Err(OpenError::Corrupt { file, offset: 0, position, found });
     }
     let durable = replay.expected.previous();
     let journal = Arc::new(Journal::new(&settings, durable, replay.progress));
@@ -210,7 +210,7 @@ pub fn open<W>(
 }
 
 /// Lists the directory and reads the header of every journal file, oldest first.
-fn find_files(disk: &dyn Disk) -> Result<(FilesFound, Vec<FileReader>), OpenError> {
+fn find_files(disk: &dyn Disk) -> Result<(FilesFound, Vec<FileHeader>), OpenError> {
     let names = disk.list().map_err(|error| OpenError::Io {
         file: "its directory".to_owned(),
         operation: Operation::List,
@@ -219,7 +219,7 @@ fn find_files(disk: &dyn Disk) -> Result<(FilesFound, Vec<FileReader>), OpenErro
     let mut names: Vec<FileName> = names.iter().filter_map(|name| FileName::parse(name)).collect();
     names.sort_unstable();
     let mut found = FilesFound::default();
-    let mut readers: Vec<FileReader> = Vec::new();
+    let mut headers: Vec<FileHeader> = Vec::new();
     for name in names {
         let number = match name {
             FileName::Journal(number) => number,
@@ -228,40 +228,62 @@ fn find_files(disk: &dyn Disk) -> Result<(FilesFound, Vec<FileReader>), OpenErro
                 continue;
             }
         };
-        let (reader, header) = open_file(disk, &name.to_string())?;
+        let header = read_header(disk, &name.to_string())?;
+        let corrupt = |found| {
+            let (file, position) = (name.to_string(), header.first);
+            OpenError::Corrupt { file, offset: 0, position, found }
+        };
         if header.number != number {
-            return Err(reader.corrupt(0, header.first, Damage::FileNumber(header.number)));
+            return Err(corrupt(Damage::FileNumber(header.number)));
         }
-        if let Some(before) = found.live.back()
+        if let Some(before) = headers.last()
             && header.first < before.first
         {
-            return Err(reader.corrupt(0, header.first, Damage::FileOrder(before.first)));
+            return Err(corrupt(Damage::FileOrder(before.first)));
         }
         found.live.push_back(LiveFile { number, first: header.first });
-        readers.push(reader);
+        headers.push(header);
     }
-    Ok((found, readers))
-}
-
-fn open_file(disk: &dyn Disk, name: &str) -> Result<(FileReader, FileHeader), OpenError> {
-    let mut reader = FileReader::open(disk, name)?;
-    match reader.file_header()? {
-        FileHeaderSeen::Valid(header) => {
-            reader.header = header;
-            Ok((reader, header))
-        }
-        FileHeaderSeen::Damaged => Err(reader.corrupt(0, Position(0), Damage::FileHeader)),
-        FileHeaderSeen::Newer(version) => Err(OpenError::Newer { file: name.to_owned(), version }),
-    }
+    Ok((found, headers))
 }
 
 /// Files go from the front, several at a time, and a crash may keep any of their names. So what stands
 /// before a gap is not needed if the files behind it say so, and damage if they don't; which of the
 /// two is known when those have been read.
-fn first_file_after_a_gap(found: &FilesFound) -> usize {
-    let numbers = found.live.iter().map(|file| file.number);
-    let gaps = numbers.clone().zip(numbers.skip(1)).map(|(number, next)| next != number + 1);
-    gaps.collect::<Vec<bool>>().iter().rposition(|gap| *gap).map_or(0, |before| before + 1)
+fn first_file_after_a_gap(headers: &[FileHeader]) -> usize {
+    let gap = headers.windows(2).rposition(|pair| match pair {
+        [before, after] => before.number.checked_add(1) != Some(after.number),
+        _ => false,
+    });
+    gap.map_or(0, |before| before + 1)
+}
+
+/// Where the next frame should have been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// In a file with a later one behind it.
+    OlderFile,
+    /// In the file that was written last.
+    LastFile,
+}
+
+/// What it means that the next frame is not there, or not whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It had been durable.
+    Damage,
+    /// It never was: the journal ends here.
+    End,
+}
+
+/// The table at the top of this file; `known_durable` is the newest position that a frame there or
+/// behind knows as durable, if there is any sign of a frame.
+fn verdict(place: Place, missing: Position, known_durable: Option<Position>) -> Verdict {
+    match (place, known_durable) {
+        (Place::OlderFile, _) => Verdict::Damage,
+        (Place::LastFile, Some(durable)) if durable >= missing => Verdict::Damage,
+        (Place::LastFile, Some(_) | None) => Verdict::End,
+    }
 }
 
 /// The state of a replay between two frames.
@@ -288,14 +310,17 @@ impl Replay<'_> {
         self.begin(reader);
         let mut offset = FIRST_FRAME_OFFSET;
         while self.expected < next_first {
-            match reader.frame(offset, self.expected)? {
-                FrameSeen::Whole(frame) => offset = self.frame(reader, offset, frame)?,
-                FrameSeen::Nothing => {
-                    return Err(reader.corrupt(offset, self.expected, Damage::NoFrame));
+            let damage = match reader.frame(offset, self.expected)? {
+                FrameSeen::Whole(frame) => {
+                    offset = self.frame(reader, offset, frame)?;
+                    continue;
                 }
-                FrameSeen::Damaged(damage) => {
-                    return Err(reader.corrupt(offset, self.expected, damage));
-                }
+                FrameSeen::Nothing => Damage::NoFrame,
+                FrameSeen::Damaged(damage) => damage,
+            };
+            match verdict(Place::OlderFile, self.expected, None) {
+                Verdict::Damage => return Err(reader.corrupt(offset, self.expected, damage)),
+                Verdict::End => break,
             }
         }
         Ok(())
@@ -319,7 +344,7 @@ impl Replay<'_> {
             }
         };
         let behind = reader.claims_from(offset)?;
-        if behind.is_some_and(|durable| durable >= self.expected) {
+        if verdict(Place::LastFile, self.expected, behind) == Verdict::Damage {
             return Err(reader.corrupt(offset, self.expected, damage));
         }
         if damage != Damage::NoFrame || behind.is_some() {

@@ -31,6 +31,8 @@ pub struct Writer<W> {
     written: Position,
     /// The newest release that stands in a written frame.
     stated: Position,
+    /// The newest position that holds records.
+    filled: Position,
     /// When the oldest written frame that is not synced was written.
     unsynced_since: Option<Monotonic>,
 }
@@ -77,9 +79,17 @@ impl<W> Writer<W> {
         sync: SyncMode,
         synced: Position,
     ) -> Writer<W> {
-        let stated = Position(0);
-        let (frame, written) = (Gathering::default(), synced);
-        Writer { journal, files, sync, frame, synced, written, stated, unsynced_since: None }
+        Writer {
+            journal,
+            files,
+            sync,
+            frame: Gathering::default(),
+            synced,
+            written: synced,
+            stated: Position(0),
+            filled: Position(0),
+            unsynced_since: None,
+        }
     }
 
     /// Writes the gathering frame if it is due: one write, one sync, and its waiters come back.
@@ -87,13 +97,14 @@ impl<W> Writer<W> {
         self.step(now, Extent::Due)
     }
 
-    /// As [`Writer::work`], but writes whatever has gathered, and syncs it in every mode: the end of
-    /// a clean stop. Call it until it is idle.
+    /// As [`Writer::work`], but writes whatever has gathered and syncs it in every mode; an empty
+    /// frame behind it says that it is durable, so that later damage to it is told from a torn end.
+    /// For a clean stop; call it until it is idle.
     pub fn flush(&mut self, now: Monotonic) -> Work<W> {
         self.step(now, Extent::Everything)
     }
 
-    fn step(&mut self, now: Monotonic, extent: Extent) -> Work<W> {
+    fn step(&mut self, now: Monotonic, mut extent: Extent) -> Work<W> {
         loop {
             let due_at = match self.journal.take(&mut self.frame, now, extent) {
                 Taken::Frame { position, released } => {
@@ -106,6 +117,13 @@ impl<W> Writer<W> {
             };
             if let Err(poison) = self.tidy(now, extent) {
                 return self.poisoned(poison);
+            }
+            if extent == Extent::Everything
+                && self.filled == self.written
+                && self.written > Position(0)
+            {
+                extent = Extent::Seal;
+                continue;
             }
             let wake_at = [due_at, self.sync_at()].into_iter().flatten().min();
             // A commit that came meanwhile found the writer awake, so nobody will nudge for it.
@@ -151,6 +169,9 @@ impl<W> Writer<W> {
         };
         let frame_bytes = self.files.write(&header, pieces)?;
         self.written = position;
+        if !pieces.is_empty() {
+            self.filled = position;
+        }
         self.stated = released;
         self.unsynced_since.get_or_insert(now);
         if self.sync == SyncMode::Always || self.sync_at().is_some_and(|at| at <= now) {
@@ -164,7 +185,7 @@ impl<W> Writer<W> {
     fn tidy(&mut self, now: Monotonic, extent: Extent) -> Result<(), Poison> {
         let retires = self.files.goes_at(Position(0)).is_some_and(|at| self.stated >= at);
         let late = self.sync_at().is_some_and(|at| at <= now);
-        if late || retires || extent == Extent::Everything {
+        if late || retires || extent != Extent::Due {
             self.sync_written()?;
         }
         if retires {

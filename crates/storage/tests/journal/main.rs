@@ -1,6 +1,8 @@
 //! The journal against disks that crash, tear, rot, fill up and fail.
 #![expect(clippy::panic, reason = "what the tests share fails like a test")]
 
+mod crash;
 mod round_trip;
 
+mod ledger;
 mod support;

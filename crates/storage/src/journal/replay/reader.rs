@@ -8,6 +8,7 @@ use super::{Damage, OpenError};
 use crate::disk::write_all;
 use crate::disk::{Disk, DiskFile};
 use crate::journal::file_header::{FileHeader, FileHeaderSeen};
+use crate::journal::file_name::FileName;
 use crate::journal::frame::{ALIGNMENT, FrameHeader, HEADER_BYTES, HeaderSeen, frame_bytes};
 use crate::journal::poison::Operation;
 use crate::position::Position;
@@ -18,7 +19,6 @@ const WINDOW_BYTES: usize = 256 << 10;
 /// One journal file, read from front to back.
 pub(super) struct FileReader {
     pub(super) name: String,
-    /// The file's header, once it was read.
     pub(super) header: FileHeader,
     file: Box<dyn DiskFile>,
     file_bytes: u64,
@@ -46,28 +46,42 @@ pub(super) enum FrameSeen {
     Damaged(Damage),
 }
 
+/// What the file of this name says of itself.
+pub(super) fn read_header(disk: &dyn Disk, name: &str) -> Result<FileHeader, OpenError> {
+    let (file, _) = open_file(disk, name)?;
+    let mut bytes = [0; HEADER_BYTES];
+    let read = file.read_at(&mut bytes, 0).map_err(failed(name, Operation::Read))?;
+    match FileHeader::parse(&bytes) {
+        FileHeaderSeen::Valid(header) if read == HEADER_BYTES => Ok(header),
+        FileHeaderSeen::Newer(version) => Err(OpenError::Newer { file: name.to_owned(), version }),
+        FileHeaderSeen::Valid(_) | FileHeaderSeen::Damaged => Err(OpenError::Corrupt {
+            file: name.to_owned(),
+            offset: 0,
+            position: Position(0),
+            found: Damage::FileHeader,
+        }),
+    }
+}
+
+fn open_file(disk: &dyn Disk, name: &str) -> Result<(Box<dyn DiskFile>, u64), OpenError> {
+    let file = disk.open(name).map_err(failed(name, Operation::Open))?;
+    let file_bytes = file.bytes().map_err(failed(name, Operation::Read))?;
+    Ok((file, file_bytes))
+}
+
+fn failed(name: &str, operation: Operation) -> impl FnOnce(io::Error) -> OpenError {
+    move |error| OpenError::Io { file: name.to_owned(), operation, error }
+}
+
 impl FileReader {
-    pub(super) fn open(disk: &dyn Disk, name: &str) -> Result<FileReader, OpenError> {
-        let failed = |operation, error| OpenError::Io { file: name.to_owned(), operation, error };
-        let file = disk.open(name).map_err(|error| failed(Operation::Open, error))?;
-        let file_bytes = file.bytes().map_err(|error| failed(Operation::Read, error))?;
-        let nothing = Position(0);
-        let header = FileHeader { generation: 0, number: 0, first: nothing, released: nothing };
-        let (name, window) = (name.to_owned(), Vec::new());
-        Ok(FileReader { name, header, file, file_bytes, window, window_at: 0 })
+    pub(super) fn open(disk: &dyn Disk, header: FileHeader) -> Result<FileReader, OpenError> {
+        let name = FileName::Journal(header.number).to_string();
+        let (file, file_bytes) = open_file(disk, &name)?;
+        Ok(FileReader { name, header, file, file_bytes, window: Vec::new(), window_at: 0 })
     }
 
     pub(super) fn corrupt(&self, offset: u64, position: Position, found: Damage) -> OpenError {
         OpenError::Corrupt { file: self.name.clone(), offset, position, found }
-    }
-
-    pub(super) fn file_header(&mut self) -> Result<FileHeaderSeen, OpenError> {
-        let mut bytes = [0; HEADER_BYTES];
-        if self.file_bytes < HEADER_BYTES as u64 {
-            return Ok(FileHeaderSeen::Damaged);
-        }
-        let read = self.file.read_at(&mut bytes, 0).map_err(|error| self.unreadable(error))?;
-        Ok(if read < HEADER_BYTES { FileHeaderSeen::Damaged } else { FileHeader::parse(&bytes) })
     }
 
     /// The frame of `position` at `offset`, or what is there instead.
@@ -127,24 +141,22 @@ impl FileReader {
     /// not mean that it is on the disk: the process may have died before its sync, and where a sync
     /// failed, the system shows pages it will never write. What is shown to the owner must stay.
     pub(super) fn make_durable(&mut self, start: u64, end: u64) -> Result<(), OpenError> {
-        let failed = |operation| {
-            let file = self.name.clone();
-            move |error| OpenError::Io { file, operation, error }
-        };
         let mut bytes = vec![0; WINDOW_BYTES];
         let mut at = start;
         while at < end {
             let left = usize::try_from(end - at).unwrap_or(usize::MAX).min(WINDOW_BYTES);
-            let read =
-                self.file.read_at(&mut bytes[..left], at).map_err(failed(Operation::Read))?;
+            let read = self
+                .file
+                .read_at(&mut bytes[..left], at)
+                .map_err(failed(&self.name, Operation::Read))?;
             if read == 0 {
                 break;
             }
             write_all(&*self.file, &mut [IoSlice::new(&bytes[..read])], at)
-                .map_err(failed(Operation::Write))?;
+                .map_err(failed(&self.name, Operation::Write))?;
             at += read as u64;
         }
-        self.file.sync().map_err(failed(Operation::Sync))
+        self.file.sync().map_err(failed(&self.name, Operation::Sync))
     }
 
     /// How much of the file a frame takes, and how long its payload is; none if it doesn't fit.
@@ -186,7 +198,7 @@ impl FileReader {
         let read = self
             .file
             .read_at(&mut bytes[have..], offset + have as u64)
-            .map_err(|error| self.unreadable(error))?;
+            .map_err(failed(&self.name, Operation::Read))?;
         bytes.truncate(have + read);
         Ok(bytes.into())
     }
@@ -210,17 +222,15 @@ impl FileReader {
         self.window
             .resize(usize::try_from(left).map_or(WINDOW_BYTES, |left| left.min(WINDOW_BYTES)), 0);
         self.window_at = start;
-        let read =
-            self.file.read_at(&mut self.window, start).map_err(|error| self.unreadable(error))?;
+        let read = self
+            .file
+            .read_at(&mut self.window, start)
+            .map_err(failed(&self.name, Operation::Read))?;
         self.window.truncate(read);
         Ok(())
     }
 
     fn newer(&self, version: u32) -> OpenError {
         OpenError::Newer { file: self.name.clone(), version }
-    }
-
-    fn unreadable(&self, error: io::Error) -> OpenError {
-        OpenError::Io { file: self.name.clone(), operation: Operation::Read, error }
     }
 }
