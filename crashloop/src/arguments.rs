@@ -20,7 +20,7 @@ Ends the broker again and again under load and accounts for every message.
   --binary PATH       the broker (default: builds and takes this workspace's own)
   --forgetful PATH    the preloaded library (default: as --binary)
   --work-dir DIR      where data and logs go (default: target/crashloop)
-  --ack-grace-ms MS   how long an applied ack may take to be written (default 1000)
+  --ack-grace-ms MS   how long an applied ack may take to be written (default 500)
   --sync-delay-us US  makes every sync in the power modes slower (default 1000)
   --planted-fault F   builds the broker with planted faults and switches F on
   --expect-failure    succeed only if a violation is found within the rounds
@@ -98,7 +98,7 @@ impl Arguments {
             binary: None,
             forgetful: None,
             work_dir: None,
-            ack_grace: Duration::from_secs(1),
+            ack_grace: Duration::from_millis(500),
             sync_delay_us: 1000,
             planted_fault: None,
             expectation: Expectation::NoViolation,

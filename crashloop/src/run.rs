@@ -1,6 +1,7 @@
 //! The rounds: load, end, (power loss,) restart, comparison. A run stops at the first violation and
 //! keeps everything that is needed to look into it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -24,6 +25,7 @@ const LOAD_SHORTEST: Duration = Duration::from_millis(150);
 
 /// How often a restart is ended again before it is done.
 const SECOND_END_PER_CENT: u64 = 25;
+const QUIET_END_PER_CENT: u64 = 30;
 const SECOND_END_LATEST_US: u64 = 60_000;
 
 /// Violations printed in full.
@@ -161,26 +163,7 @@ impl Run {
         let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         sleep(LOAD_SHORTEST + Duration::from_micros(self.random.below(micros))).await;
 
-        let quiet_first = self.mode == Mode::Clean && self.random.chance(50);
-        let (load, stuck) = if quiet_first {
-            (None, load.finish(&self.desk).await.err())
-        } else {
-            (Some(load), None)
-        };
-        self.desk.end();
-        let ended_at = Instant::now();
-        let ended = match self.mode {
-            Mode::Clean => self.recipe.stop(broker).await,
-            Mode::Kill | Mode::PowerAll | Mode::PowerSome => broker.kill(&self.recipe).await,
-        };
-        let stuck = match load {
-            Some(load) => load.finish(&self.desk).await.err(),
-            None => stuck,
-        };
-        if let Some(stuck) = stuck {
-            let what = stuck.to_string();
-            self.desk.ledger().violations.push(Violation::Process { what });
-        }
+        let (ended_at, ended) = self.end(broker, load).await;
         if self.desk.ledger().totals.confirmed == confirmed_before {
             let what = "nothing was confirmed during the whole load".to_owned();
             self.desk.ledger().violations.push(Violation::Refused { what });
@@ -189,6 +172,33 @@ impl Run {
         let ended = self.ended(&ended);
         self.lose_power()?;
         Ok(ended)
+    }
+
+    /// Ends the broker under full load or, sometimes, after all has become quiet: then nothing at all
+    /// may be in doubt. Gives the moment of the end.
+    async fn end(&mut self, broker: Broker, load: Load) -> (Instant, Result<(), ProcessError>) {
+        let mut load = Some(load);
+        if self.random.chance(QUIET_END_PER_CENT) {
+            self.finish(load.take()).await;
+            sleep(self.ack_grace).await;
+        }
+        self.desk.end();
+        let ended_at = Instant::now();
+        let ended = match self.mode {
+            Mode::Clean => self.recipe.stop(broker).await,
+            Mode::Kill | Mode::PowerAll | Mode::PowerSome => broker.kill(&self.recipe).await,
+        };
+        self.finish(load).await;
+        (ended_at, ended)
+    }
+
+    async fn finish(&self, load: Option<Load>) {
+        if let Some(load) = load
+            && let Err(stuck) = load.finish(&self.desk).await
+        {
+            let what = stuck.to_string();
+            self.desk.ledger().violations.push(Violation::Process { what });
+        }
     }
 
     /// Starts the broker again; sometimes ends it once more while it is still recovering.
@@ -336,7 +346,8 @@ impl Run {
             println!("  {violation}");
         }
         let more = ledger.violations.len().saturating_sub(PRINTED_MAX);
-        println!("  {} violations, {more} of them not shown", ledger.violations.len());
+        let kinds = kinds_of(&ledger.violations);
+        println!("  {} violations, {more} of them not shown: {kinds}", ledger.violations.len());
         println!(
             "  kept: {} (data.before-restart is what the last restart began with)\n  \
              again: crashloop --mode {} --rounds {} --seed {} --load-ms {}",
@@ -347,6 +358,19 @@ impl Run {
             arguments.load_longest.as_millis(),
         );
     }
+}
+
+/// How many violations of each kind: `3 lost, 1 damaged`.
+fn kinds_of(violations: &[Violation]) -> String {
+    let mut counts = BTreeMap::new();
+    for violation in violations {
+        let text = violation.to_string();
+        let kind = text.split_once(':').map_or("other", |(kind, _)| kind).to_owned();
+        *counts.entry(kind).or_insert(0) += 1;
+    }
+    let counts: Vec<String> =
+        counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    counts.join(", ")
 }
 
 fn copy_directory(from: &Path, to: &Path) -> io::Result<()> {

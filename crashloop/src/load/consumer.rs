@@ -54,9 +54,22 @@ impl Consumer {
         }
     }
 
-    /// Consumes until the end, or until it is time for another channel.
+    /// One channel's life. When it ends, for whatever reason, the broker requeues what is held.
     async fn consume(&mut self, connection: &Connection) -> lapin::Result<()> {
-        let channel = &connection.create_channel().await?;
+        let channel = connection.create_channel().await?;
+        let consumed = self.consume_on(&channel).await;
+        self.held.clear();
+        self.desk.ledger().closes(self.number);
+        self.number = self.desk.next_consumer();
+        consumed?;
+        channel.close(200, "another channel follows".into()).await?;
+        self.desk.ledger().settled(self.queue, &self.unknown, Instant::now());
+        self.unknown.clear();
+        Ok(())
+    }
+
+    /// Consumes until the end, or until it is time for another channel.
+    async fn consume_on(&mut self, channel: &Channel) -> lapin::Result<()> {
         let qos = BasicQosOptions::default();
         channel.basic_qos(self.prefetch, qos).await?;
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
@@ -81,20 +94,9 @@ impl Consumer {
                 sleep(Duration::from_micros(self.random.below(20_000))).await;
             }
             if self.random.below(NEW_CHANNEL_ONE_IN) == 0 {
-                return self.close(channel).await;
+                break;
             }
         }
-        self.make_known(channel).await
-    }
-
-    /// Closes the channel with everything held still open: the broker requeues it.
-    async fn close(&mut self, channel: &Channel) -> lapin::Result<()> {
-        self.held.clear();
-        self.desk.ledger().closes(self.number);
-        self.number = self.desk.next_consumer();
-        channel.close(200, "another channel follows".into()).await?;
-        self.desk.ledger().settled(self.queue, &self.unknown, Instant::now());
-        self.unknown.clear();
         Ok(())
     }
 
