@@ -1,7 +1,8 @@
 //! Runs other programs at the top of the checkout, with their output going straight to the terminal.
 
+use std::fs::File;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 
 use crate::checkout;
 use crate::failure::Failure;
@@ -27,17 +28,14 @@ pub(crate) fn succeed(command: &mut Command) -> Result<(), Failure> {
     Err(Failure::new(format!("{} ended with {status}", quote(command))))
 }
 
-/// As [`succeed`], and keeps a copy of what it writes to standard output.
+/// As [`succeed`], and keeps what it writes, standard output and standard error in one.
 pub(crate) fn succeed_and_keep(command: &mut Command, copy: &Path) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::new(format!("{}: {error}", copy.display()));
-    println!("$ {}", quote(command));
-    let output = command.stderr(Stdio::inherit()).output().map_err(failed)?;
-    std::fs::write(copy, &output.stdout).map_err(failed)?;
-    print!("{}", String::from_utf8_lossy(&output.stdout));
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(Failure::new(format!("{} ended with {}", quote(command), output.status)))
+    let file = File::create(copy).map_err(failed)?;
+    command.stdout(file.try_clone().map_err(failed)?).stderr(file);
+    let outcome = succeed(command);
+    print!("{}", std::fs::read_to_string(copy).map_err(failed)?);
+    outcome
 }
 
 /// Runs it and says how it ended.
