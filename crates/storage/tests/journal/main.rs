@@ -2,6 +2,9 @@
 #![expect(clippy::panic, reason = "what the tests share fails like a test")]
 
 mod crash;
+mod damage;
+mod failure;
+mod gathering;
 mod round_trip;
 
 mod ledger;

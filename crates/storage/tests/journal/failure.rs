@@ -1,0 +1,202 @@
+//! When the disk fails the journal stops for good, says why, and what was confirmed is there.
+
+use std::sync::Arc;
+
+use stdx::clock::Monotonic;
+use storage::disk::{Disk, Faults, SimulatedDisk};
+use storage::{Journal, Operation, Position, Staged, SyncMode, Work, Writer};
+
+use crate::support::{open, open_with, settings, work_until_idle};
+
+const NOW: Monotonic = Monotonic(0);
+
+fn commit(journal: &Journal<&'static str>, tag: u8, waiter: &'static str) -> Position {
+    let mut staged = Staged::default();
+    staged.record(tag, |out| out.extend_from_slice(&[tag; 3_000]));
+    staged.wait(waiter);
+    staged.urge();
+    journal.commit(&mut staged, NOW).unwrap().position
+}
+
+fn poisoned(writer: &mut Writer<&'static str>) -> (Operation, Vec<&'static str>) {
+    match writer.work(NOW) {
+        Work::Poisoned { poison, abandoned } => (poison.operation(), abandoned),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_failed_write_or_sync_poisons_for_good() {
+    // The first file's header is write 1 and sync 1, its zeros are write 2, the first frame write 3.
+    let fails = [
+        (Faults { fail_write: Some(4), ..Faults::default() }, Operation::Write),
+        (Faults { fail_sync: Some(3), ..Faults::default() }, Operation::Sync),
+    ];
+    for (faults, operation) in fails {
+        let disk = SimulatedDisk::new();
+        disk.set_faults(faults);
+        let mut opened = open(&disk).unwrap();
+        commit(&opened.journal, 1, "confirmed");
+        assert_eq!(work_until_idle(&mut opened.writer, NOW), ["confirmed"]);
+        let position = commit(&opened.journal, 2, "refused");
+        assert_eq!(opened.journal.when_durable(position, "late"), None);
+        assert_eq!(poisoned(&mut opened.writer), (operation, vec!["refused", "late"]));
+        assert_eq!(opened.journal.durable(), Position(1));
+
+        // The disk works again, the journal does not.
+        let mut staged = Staged::default();
+        staged.record(3, |_| {});
+        staged.wait("not taken");
+        let refused = opened.journal.commit(&mut staged, NOW).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            format!(
+                "the journal takes no more records, because its file journal-0000000001 could not \
+                 be {operation}: Input/output error (os error 5); what is confirmed is safe, remove \
+                 the cause and restart"
+            )
+        );
+        assert!(opened.journal.poison().is_some());
+        assert_eq!(staged.abandon(), ["not taken"]);
+        assert_eq!(opened.journal.when_durable(position, "later"), None);
+        assert_eq!(poisoned(&mut opened.writer), (operation, vec!["later"]));
+        let operations = disk.counts().operations;
+        assert!(matches!(opened.writer.flush(NOW), Work::Poisoned { .. }));
+        assert_eq!(disk.counts().operations, operations, "the disk is not touched again");
+
+        let reopened = open(&disk).unwrap();
+        assert_eq!(reopened.records[0].1, 1, "what was confirmed is there");
+    }
+}
+
+#[test]
+fn what_a_failed_sync_left_in_the_cache_is_written_again_before_it_is_believed() {
+    let disk = SimulatedDisk::new();
+    disk.set_faults(Faults { fail_sync: Some(3), ..Faults::default() });
+    let mut opened = open(&disk).unwrap();
+    commit(&opened.journal, 1, "confirmed");
+    work_until_idle(&mut opened.writer, NOW);
+    commit(&opened.journal, 2, "refused");
+    poisoned(&mut opened.writer);
+    drop(opened);
+    // A restart without a power loss still sees the frame whose sync failed, and shows it …
+    let reopened = open(&disk).unwrap();
+    assert_eq!(reopened.records.len(), 2);
+    // … so it has to stay, though the system will never write those pages by itself.
+    for seed in 0..20 {
+        assert_eq!(open(&disk.crash(seed)).unwrap().records.len(), 2);
+    }
+}
+
+#[test]
+fn a_full_disk_poisons_and_what_was_confirmed_is_there() {
+    let mut confirmed_at = Vec::new();
+    for pages in 0..24 {
+        let disk = SimulatedDisk::new();
+        let capacity_bytes = Some(pages * 4096 + 100);
+        disk.set_faults(Faults { capacity_bytes, ..Faults::default() });
+        let mut opened = open_with(&disk, settings(4 * 4096)).unwrap();
+        let mut confirmed = 0;
+        let operation = loop {
+            commit(&opened.journal, 1, "");
+            match opened.writer.work(NOW) {
+                Work::Wrote { .. } => confirmed += 1,
+                Work::Poisoned { poison, .. } => {
+                    assert_eq!(poison.io_error().kind(), std::io::ErrorKind::StorageFull);
+                    break poison.operation();
+                }
+                Work::Idle { .. } => panic!("urged frames are due"),
+            }
+        };
+        assert_eq!(operation, Operation::Write);
+        confirmed_at.push(confirmed);
+        for seed in 0..5 {
+            assert!(open(&disk.crash(seed)).unwrap().records.len() >= confirmed);
+        }
+    }
+    assert!(confirmed_at.is_sorted() && confirmed_at[23] > 10, "{confirmed_at:?}");
+}
+
+#[test]
+fn directory_failures_poison_too() {
+    for power_out in 1..=6 {
+        let disk = SimulatedDisk::new();
+        disk.set_faults(Faults { power_out: Some(power_out), ..Faults::default() });
+        let mut opened = open(&disk).unwrap();
+        commit(&opened.journal, 1, "waits");
+        let (operation, abandoned) = poisoned(&mut opened.writer);
+        let expected = [
+            Operation::Create,
+            Operation::Write,
+            Operation::Sync,
+            Operation::Rename,
+            Operation::SyncDirectory,
+            Operation::Write,
+        ];
+        assert_eq!((operation, abandoned), (expected[power_out as usize - 1], vec!["waits"]));
+    }
+}
+
+#[test]
+fn modes_interval_and_never_sync_when_they_say() {
+    // (mode, syncs after the frame, after 49 ms, after 50 ms, after a flush), the first file's
+    // header not counted.
+    let table = [
+        (SyncMode::Always, [1, 1, 1, 2]),
+        (SyncMode::Interval { ms: 50 }, [0, 0, 1, 2]),
+        (SyncMode::Never, [0, 0, 0, 2]),
+    ];
+    for (sync, expected) in table {
+        let disk = SimulatedDisk::new();
+        let mut settings = settings(1 << 20);
+        settings.sync = sync;
+        let mut opened = open_with(&disk, settings).unwrap();
+        commit(&opened.journal, 1, "told");
+        let mut syncs = Vec::new();
+        assert_eq!(work_until_idle(&mut opened.writer, NOW), ["told"]);
+        syncs.push(disk.counts().syncs - 1);
+        for now in [NOW.plus_ms(49), NOW.plus_ms(50)] {
+            assert!(work_until_idle(&mut opened.writer, now).is_empty());
+            syncs.push(disk.counts().syncs - 1);
+        }
+        while let Work::Wrote { .. } = opened.writer.flush(NOW.plus_ms(50)) {}
+        syncs.push(disk.counts().syncs - 1);
+        assert_eq!(syncs, expected, "{sync:?}");
+    }
+}
+
+#[test]
+fn an_interval_is_kept_under_load_and_named_when_idle() {
+    let disk = SimulatedDisk::new();
+    let mut settings = settings(1 << 20);
+    settings.sync = SyncMode::Interval { ms: 50 };
+    let mut opened = open_with(&disk, settings).unwrap();
+    for ms in 0..=100 {
+        commit(&opened.journal, 1, "");
+        assert!(matches!(opened.writer.work(NOW.plus_ms(ms)), Work::Wrote { .. }));
+    }
+    assert_eq!(disk.counts().syncs, 1 + 1, "at 50 ms; the next began at 51");
+    let Work::Idle { wake_at } = opened.writer.work(NOW.plus_ms(100)) else { panic!() };
+    assert_eq!(wake_at, Some(NOW.plus_ms(101)));
+    let Work::Idle { wake_at } = opened.writer.work(NOW.plus_ms(101)) else { panic!() };
+    assert_eq!((wake_at, disk.counts().syncs), (None, 3));
+}
+
+#[test]
+fn a_real_directory_serves_as_well() {
+    let path = std::env::temp_dir().join(format!("storage-journal-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&path);
+    let disk: Arc<dyn Disk> = Arc::new(storage::disk::RealDisk::open(&path).unwrap());
+    let mut shown = Vec::new();
+    for life in 1..=3u8 {
+        shown.clear();
+        let mut opened = storage::open(Arc::clone(&disk), settings(1 << 20), &mut |record| {
+            shown.push(record.tag)
+        })
+        .unwrap();
+        commit(&opened.journal, life, "");
+        while let Work::Wrote { .. } = opened.writer.flush(NOW) {}
+    }
+    assert_eq!(shown, [1, 2]);
+    std::fs::remove_dir_all(&path).unwrap();
+}
