@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use amqp::AmqpSettings;
 use broker::Broker;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -24,9 +25,17 @@ pub(crate) struct Accepting {
 /// Takes connections from here on.
 pub(crate) fn start(listeners: Listeners, broker: &Arc<Broker>, limits: &Limits) -> Accepting {
     let (stop, told) = watch::channel(false);
+    let settings = Arc::new(AmqpSettings {
+        frame_bytes_max: limits.frame_max_bytes,
+        channel_max: limits.channel_max,
+        heartbeat_seconds: limits.heartbeat_seconds,
+        message_bytes_max: limits.max_message_bytes,
+        ..AmqpSettings::default()
+    });
     let mut tasks = JoinSet::new();
     for socket in listeners.sockets {
-        tasks.spawn(accept(socket, Arc::clone(broker), told.clone()));
+        let (broker, settings) = (Arc::clone(broker), Arc::clone(&settings));
+        tasks.spawn(accept(socket, broker, settings, told.clone()));
     }
     Accepting { listeners: tasks, stop }
 }
@@ -44,7 +53,12 @@ impl Accepting {
     }
 }
 
-async fn accept(socket: TcpListener, broker: Arc<Broker>, mut stop: watch::Receiver<bool>) {
+async fn accept(
+    socket: TcpListener,
+    broker: Arc<Broker>,
+    settings: Arc<AmqpSettings>,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -53,12 +67,8 @@ async fn accept(socket: TcpListener, broker: Arc<Broker>, mut stop: watch::Recei
             _ = stop.wait_for(|told| *told) => break,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                let broker = Arc::clone(&broker);
-                connections.spawn(async move {
-                    drop((stream, broker));
-                    tracing::debug!(%peer, "connection");
-                });
+            Ok((stream, _)) => {
+                connections.spawn(amqp::serve(stream, Arc::clone(&broker), Arc::clone(&settings)));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");

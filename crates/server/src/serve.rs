@@ -11,11 +11,11 @@ use stdx::clock::SystemClock;
 use stdx::fault::{FAULTS, planted};
 use storage::{DirectoryLock, LockError, SyncMode};
 
-use crate::accept;
+use crate::accept::{self, Accepting};
 use crate::config::{Settings, Storage, Sync};
 use crate::listeners::{self, ListenError};
 use crate::ports::{Ports, PortsFile};
-use crate::shutdown::{GOODBYE_MAX, Signals};
+use crate::shutdown::{GOODBYE_MAX, LAST_WORDS, SESSIONS_LOOK, Signals};
 use crate::{open_files, welcome};
 
 /// Why the broker could not start, or not stop cleanly.
@@ -126,10 +126,25 @@ async fn accept_until_told(settings: &Settings, broker: &Arc<Broker>) -> Result<
     drop(ports_file);
     accepting.stop();
     broker.close();
-    if tokio::time::timeout(GOODBYE_MAX, accepting.all_over()).await.is_err() {
-        tracing::warn!("some clients did not answer; their connections are cut");
-    }
+    goodbyes(accepting, broker).await;
     Ok(())
+}
+
+/// Waits for the clients to agree that it is over. Whoever has not even logged in is not waited for.
+async fn goodbyes(accepting: Accepting, broker: &Broker) {
+    let sessions_over = async {
+        while broker.session_count() > 0 {
+            tokio::time::sleep(SESSIONS_LOOK).await;
+        }
+        tokio::time::sleep(LAST_WORDS).await;
+    };
+    tokio::select! {
+        () = accepting.all_over() => {}
+        () = sessions_over => {}
+        () = tokio::time::sleep(GOODBYE_MAX) => {
+            tracing::warn!("some clients did not answer; their connections are cut");
+        }
+    }
 }
 
 /// A test that plants a fault must not be fooled by a broker that has none.

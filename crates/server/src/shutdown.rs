@@ -9,6 +9,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// whoever sent the signal waits ten seconds for both.
 pub(crate) const GOODBYE_MAX: Duration = Duration::from_secs(6);
 
+/// How long sockets stay open after the last session is over, so that its last words arrive.
+pub(crate) const LAST_WORDS: Duration = Duration::from_millis(1_100);
+
+/// How often it is looked whether sessions are over.
+pub(crate) const SESSIONS_LOOK: Duration = Duration::from_millis(20);
+
 /// SIGTERM and SIGINT.
 #[derive(Debug)]
 pub(crate) struct Signals {
