@@ -15,7 +15,6 @@ mod progress;
 
 mod file_header;
 mod frame;
-mod pieces;
 
 mod file_name;
 mod poison;
@@ -30,8 +29,6 @@ pub use poison::{Operation, Poison};
 pub use replay::{Damage, OpenError, Opened, Record, ReplaySummary, TornTail, open};
 pub use settings::{JournalSettings, SyncMode};
 pub use writer::{Work, Writer};
-
-pub(crate) use pieces::Pieces;
 
 use crate::position::Position;
 use crate::staged::Staged;

@@ -8,6 +8,8 @@ mod directory_lock;
 mod journal;
 mod staged;
 
+mod pieces;
+
 mod position;
 
 pub mod disk;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::journal::Pieces;
+use crate::pieces::Pieces;
 
 /// Records and waiters that enter the journal together: all of them survive a crash, or none.
 pub struct Staged<W> {

@@ -24,7 +24,7 @@
 use stdx::checksum::{Checksum, checksum};
 use stdx::fault::{Fault, planted};
 
-use super::pieces::Pieces;
+use crate::pieces::Pieces;
 use crate::position::Position;
 
 /// Newest version of the format this code writes and reads.

@@ -2,7 +2,7 @@
 
 use stdx::clock::Monotonic;
 
-use super::pieces::Pieces;
+use crate::pieces::Pieces;
 use crate::staged::{Staged, Urgency};
 
 /// What an idle journal keeps of its buffer, for the next small frames.

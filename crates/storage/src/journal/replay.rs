@@ -27,12 +27,12 @@ use super::file_header::{FIRST_FRAME_OFFSET, FileHeader};
 use super::file_name::FileName;
 use super::files::{Files, FilesFound, LiveFile};
 use super::frame::FORMAT_VERSION;
-use super::pieces::{RECORD_HEAD_BYTES, parse_record_head};
 use super::poison::Operation;
 use super::progress::Progress;
 use super::settings::JournalSettings;
 use super::writer::Writer;
 use crate::disk::Disk;
+use crate::pieces::{RECORD_HEAD_BYTES, parse_record_head};
 use crate::position::Position;
 use reader::{FileReader, Frame, FrameSeen, read_header};
 
