@@ -1,8 +1,10 @@
 //! One process per data directory: an advisory lock that the kernel drops with its holder.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+
+use crate::disk::create_directory;
 
 /// The file inside the data directory that is locked; its text is the holder's process id.
 const LOCK_FILE: &str = "lock";
@@ -53,7 +55,7 @@ impl DirectoryLock {
     /// Takes the lock of the directory at `path`, which is created if it is missing.
     pub fn acquire(path: &Path) -> Result<DirectoryLock, LockError> {
         let unusable = |source| LockError::Unusable { path: path.to_path_buf(), source };
-        fs::create_dir_all(path).map_err(unusable)?;
+        create_directory(path).map_err(unusable)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let mut file = options.open(path.join(LOCK_FILE)).map_err(unusable)?;
@@ -77,6 +79,8 @@ impl DirectoryLock {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -10,6 +10,7 @@ use std::fmt::Debug;
 use std::io::{self, IoSlice};
 
 pub use real::RealDisk;
+pub(crate) use real::create_directory;
 pub use simulated::{DiskCounts, Faults, SimulatedDisk};
 
 /// The most slices one write may have, by POSIX as Linux has it.

@@ -245,6 +245,7 @@ impl<W> Journal<W> {
             (None, Some(_)) => false,
         };
         state.sleep = if earlier { Sleep::Awake } else { Sleep::Asleep { until } };
+        state.gathering.shrink();
         state.sleep
     }
 

@@ -22,23 +22,30 @@ impl RealDisk {
     }
 }
 
-/// Creates `path` and syncs the directory that names it, parents first.
-fn create_directory(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
+/// Creates `path` and its parents where they are missing, and syncs the directories that name them.
+/// The nearest one is synced even if nothing was missing: whoever created `path` may have died
+/// before doing so.
+pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
     let parent = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
-        None => return fs::create_dir(path),
+        None => return Ok(()),
     };
-    create_directory(parent)?;
-    match fs::create_dir(path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
-        Err(error) => return Err(error),
+    if !path.is_dir() {
+        if !parent.is_dir() {
+            create_directory(parent)?;
+        }
+        match fs::create_dir(path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+            Err(error) => return Err(error),
+        }
     }
-    File::open(parent)?.sync_all()
+    match File::open(parent).and_then(|parent| parent.sync_all()) {
+        // A parent we may pass through but not read can't be synced by us; its owner's business.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        outcome => outcome,
+    }
 }
 
 impl Disk for RealDisk {

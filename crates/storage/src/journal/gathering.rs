@@ -5,8 +5,8 @@ use stdx::clock::Monotonic;
 use crate::pieces::Pieces;
 use crate::staged::{Staged, Urgency};
 
-/// What an idle journal keeps of its buffer, for the next small frames.
-const IDLE_BUFFER_BYTES: usize = 64 << 10;
+/// What an idle journal keeps of each of its two buffers, for the next frames.
+const IDLE_BUFFER_BYTES: usize = 256 << 10;
 
 /// Records that will share a frame, and who waits for it.
 pub(super) struct Gathering<W> {
@@ -42,7 +42,10 @@ impl<W> Gathering<W> {
     }
 
     pub(super) fn due_at(&self, linger_ms: u64, gather_bytes: usize) -> Option<Monotonic> {
-        let since = self.since?;
+        let Some(since) = self.since else {
+            // Somebody who waits past everything committed must not wait for ever.
+            return (!self.waiters.is_empty()).then_some(Monotonic(0));
+        };
         let now = self.urgency == Urgency::Urgent || self.pieces.len() >= gather_bytes;
         Some(if now { Monotonic(0) } else { since.plus_ms(linger_ms) })
     }
@@ -55,8 +58,16 @@ impl<W> Gathering<W> {
         self.since = None;
     }
 
-    /// Gives back what a burst needed.
+    /// Gives back what a burst needed, if nothing is in it.
     pub(super) fn shrink(&mut self) {
-        self.pieces.shrink(IDLE_BUFFER_BYTES);
+        if self.pieces.is_empty() {
+            self.pieces.shrink(IDLE_BUFFER_BYTES);
+        }
+    }
+
+    /// The waiters, oldest first; as many may wait for the next frame.
+    pub(super) fn take_waiters(&mut self) -> Vec<W> {
+        let room = Vec::with_capacity(self.waiters.len());
+        std::mem::replace(&mut self.waiters, room)
     }
 }

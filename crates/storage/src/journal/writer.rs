@@ -15,8 +15,8 @@ use super::settings::SyncMode;
 use super::{Extent, Journal, Sleep, Taken};
 use crate::position::Position;
 
-/// How many old files are let go while a frame waits for its new file; the rest goes when idle.
-const FILES_RETIRED_PER_TURN: usize = 2;
+/// How many old files are let go before the next look at what may have gathered.
+const FILES_RETIRED_AT_ONCE: usize = 2;
 
 /// The writing side of a journal.
 pub struct Writer<W> {
@@ -118,6 +118,9 @@ impl<W> Writer<W> {
             if let Err(poison) = self.tidy(now, extent) {
                 return self.poisoned(poison);
             }
+            if self.retires() {
+                continue;
+            }
             if extent == Extent::Everything
                 && self.filled == self.written
                 && self.written > Position(0)
@@ -136,7 +139,7 @@ impl<W> Writer<W> {
     fn write_out(&mut self, position: Position, released: Position, now: Monotonic) -> Work<W> {
         match self.write(position, released, now) {
             Ok(frame_bytes) => {
-                let mut waiters = std::mem::take(&mut self.frame.waiters);
+                let mut waiters = self.frame.take_waiters();
                 self.frame.clear();
                 self.journal.complete(position, frame_bytes, &mut waiters);
                 Work::Wrote { position, waiters }
@@ -155,7 +158,7 @@ impl<W> Writer<W> {
         let payload_bytes = self.frame.pieces.len() as u64;
         if !self.files.has_room(payload_bytes) {
             self.sync_written()?;
-            self.files.retire(self.stated, FILES_RETIRED_PER_TURN)?;
+            self.files.retire(self.stated, FILES_RETIRED_AT_ONCE)?;
             self.files.turn(position, released)?;
         }
         let pieces = &self.frame.pieces;
@@ -181,15 +184,21 @@ impl<W> Writer<W> {
         Ok(frame_bytes)
     }
 
-    /// What has time until nobody waits: a late sync, and files that are not needed any more.
+    /// Whether a file may go: a written frame says that it is not needed.
+    fn retires(&self) -> bool {
+        self.files.goes_at(Position(0)).is_some_and(|at| self.stated >= at)
+    }
+
+    /// What has time until nobody waits: a late sync, and files that are not needed any more, a few
+    /// at a time.
     fn tidy(&mut self, now: Monotonic, extent: Extent) -> Result<(), Poison> {
-        let retires = self.files.goes_at(Position(0)).is_some_and(|at| self.stated >= at);
+        let retires = self.retires();
         let late = self.sync_at().is_some_and(|at| at <= now);
         if late || retires || extent != Extent::Due {
             self.sync_written()?;
         }
         if retires {
-            self.files.retire(self.stated, usize::MAX)?;
+            self.files.retire(self.stated, FILES_RETIRED_AT_ONCE)?;
         }
         self.frame.shrink();
         Ok(())

@@ -7,6 +7,7 @@ mod failure;
 mod format;
 mod gathering;
 mod round_trip;
+mod threads;
 
 mod ledger;
 mod support;
