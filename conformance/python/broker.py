@@ -16,10 +16,14 @@ STOP_SECONDS = 15
 def binary():
     """Where the binary under test is; fails with the remedy when there is none."""
     chosen = os.environ.get("POSTROOM_BINARY")
-    places = [Path(chosen)] if chosen else [
-        ROOT / "target/release/postroom",
-        ROOT / "target/debug/postroom",
-    ]
+    places = (
+        [Path(chosen)]
+        if chosen
+        else [
+            ROOT / "target/release/postroom",
+            ROOT / "target/debug/postroom",
+        ]
+    )
     for place in places:
         if place.is_file():
             return place.resolve()

@@ -102,6 +102,16 @@ def raw(server):
 
 
 @pytest.fixture
+def pair(raw, names):
+    """A raw connection with channel 1 open, and a queue of its own."""
+    connection = raw()
+    connection.channel(1)
+    queue = names.queue()
+    connection.call("queue.declare", 1, queue=queue)
+    return connection, queue
+
+
+@pytest.fixture
 def raw_socket(server):
     """Opens raw connections that have not said anything yet."""
     opened = []

@@ -201,6 +201,9 @@ class RawConnection:
             else:
                 raise AssertionError(f"the server sent a frame of type {kind}")
 
+    def next_methods(self, count, seconds=WAIT_SECONDS):
+        return [self.next_method(seconds) for _ in range(count)]
+
     def expect(self, name, channel, seconds=WAIT_SECONDS):
         method = self.next_method(seconds)
         assert (method.name, method.channel) == (name, channel), (

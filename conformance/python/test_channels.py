@@ -83,7 +83,12 @@ def test_error_closes_only_its_channel(connection, names):
     "method, fields, code, name",
     [
         ("queue.declare", {"queue": "no-such-queue", "passive": True}, 404, "NOT_FOUND"),
-        ("exchange.declare", {"exchange": "no-such", "type": "direct", "passive": True}, 404, "NOT_FOUND"),
+        (
+            "exchange.declare",
+            {"exchange": "no-such", "type": "direct", "passive": True},
+            404,
+            "NOT_FOUND",
+        ),
         ("queue.bind", {"queue": "no-such-queue", "exchange": "amq.direct"}, 404, "NOT_FOUND"),
         ("queue.purge", {"queue": "no-such-queue"}, 404, "NOT_FOUND"),
         ("basic.get", {"queue": "no-such-queue"}, 404, "NOT_FOUND"),
@@ -91,7 +96,12 @@ def test_error_closes_only_its_channel(connection, names):
         ("exchange.declare", {"exchange": "amq.mine", "type": "direct"}, 403, "ACCESS_REFUSED"),
         ("exchange.delete", {"exchange": "amq.direct"}, 403, "ACCESS_REFUSED"),
         ("basic.ack", {"delivery_tag": 1}, 406, "PRECONDITION_FAILED"),
-        ("exchange.declare", {"exchange": "amq.direct", "type": "fanout"}, 406, "PRECONDITION_FAILED"),
+        (
+            "exchange.declare",
+            {"exchange": "amq.direct", "type": "fanout"},
+            406,
+            "PRECONDITION_FAILED",
+        ),
     ],
 )
 def test_error_names_code_and_method(raw, method, fields, code, name):
@@ -246,8 +256,13 @@ def test_methods_take_effect_in_order(raw, names):
     connection.send_bytes(burst)
     answers = [connection.next_method() for _ in range(7)]
     assert [answer.name for answer in answers] == [
-        "channel.open-ok", "exchange.declare-ok", "queue.declare-ok", "queue.bind-ok",
-        "basic.get-ok", "queue.purge-ok", "queue.delete-ok",
+        "channel.open-ok",
+        "exchange.declare-ok",
+        "queue.declare-ok",
+        "queue.bind-ok",
+        "basic.get-ok",
+        "queue.purge-ok",
+        "queue.delete-ok",
     ]
     assert answers[4].body == b"first"
     assert (answers[5].message_count, answers[6].message_count) == (1, 0)

@@ -82,7 +82,9 @@ def test_a_line_without_a_test_is_a_complaint(tmp_path):
 
 
 def test_tests_no_line_names_are_listed(tmp_path):
-    _, _, output = check(tmp_path, "python/test_a.py::test_good", "node/settle.test.mjs > outer > inner")
+    _, _, output = check(
+        tmp_path, "python/test_a.py::test_good", "node/settle.test.mjs > outer > inner"
+    )
     listed = [line for line in output.splitlines() if line.startswith("not in the table: ")]
     assert len(listed) == 7
     assert "not in the table: python/test_a.py::test_half" in listed

@@ -178,7 +178,9 @@ def test_confirms_with_aio_pika(server, names):
             await asyncio.gather(*(publish(each, routing_key=queue_name) for each in message))
             with pytest.raises(aio_pika.exceptions.DeliveryError):
                 await publish(aio_pika.Message(b"lost"), routing_key="no-such-queue")
-            assert (await channel.declare_queue(queue_name, passive=True)).declaration_result.message_count == 500
+            assert (
+                await channel.declare_queue(queue_name, passive=True)
+            ).declaration_result.message_count == 500
             bodies = []
             async with queue.iterator() as messages:
                 async for each in messages:

@@ -95,7 +95,9 @@ def test_wrong_password_drops_the_socket_of_an_old_client(raw_socket):
     connection.expect_eof(seconds=20)
 
 
-@pytest.mark.parametrize("response", [b"", b"guest", b"guest\0guest", b"\0guest", b"\0\0", b"\0" * 40])
+@pytest.mark.parametrize(
+    "response", [b"", b"guest", b"guest\0guest", b"\0guest", b"\0\0", b"\0" * 40]
+)
 def test_malformed_credentials_do_not_log_in(raw_socket, response):
     connection = raw_socket()
     connection.start()
@@ -120,7 +122,9 @@ def test_lower_limits_are_accepted(connect):
     assert connection.channel(7).is_open
 
 
-@pytest.mark.parametrize("limit", [{"frame_max": 131073}, {"channel_max": 2048}, {"frame_max": 0}, {"channel_max": 0}])
+@pytest.mark.parametrize(
+    "limit", [{"frame_max": 131073}, {"channel_max": 2048}, {"frame_max": 0}, {"channel_max": 0}]
+)
 def test_asking_for_more_than_offered_is_refused(server, raw_socket, limit):
     # 0 means "no limit", which is more than any.
     connection = raw_socket()
@@ -220,7 +224,9 @@ def test_unknown_frame_type_closes_with_501(raw, kind):
     connection.expect_connection_close(501)
 
 
-@pytest.mark.parametrize("method", ["channel.open", "queue.declare", "connection.open", "connection.tune-ok"])
+@pytest.mark.parametrize(
+    "method", ["channel.open", "queue.declare", "connection.open", "connection.tune-ok"]
+)
 def test_method_before_its_time_closes(raw_socket, method):
     connection = raw_socket()
     connection.start()
@@ -266,7 +272,8 @@ def test_method_frame_too_short_for_its_ids_closes(raw, payload):
 
 
 @pytest.mark.parametrize(
-    "method", ["queue.declare-ok", "basic.get-ok", "basic.deliver", "basic.get-empty", "channel.open-ok"]
+    "method",
+    ["queue.declare-ok", "basic.get-ok", "basic.deliver", "basic.get-empty", "channel.open-ok"],
 )
 def test_method_only_a_server_may_send_closes(raw, method):
     connection = raw()
@@ -337,7 +344,9 @@ def test_bytes_may_come_one_by_one(server, names):
 def test_many_frames_may_come_in_one_packet(raw, names):
     connection = raw()
     queue = names.queue()
-    burst = wire.method_frame(1, "channel.open") + wire.method_frame(1, "queue.declare", queue=queue)
+    burst = wire.method_frame(1, "channel.open") + wire.method_frame(
+        1, "queue.declare", queue=queue
+    )
     for number in range(50):
         burst += wire.method_frame(1, "basic.publish", routing_key=queue)
         burst += connection.content(1, b"%d" % number)
@@ -346,7 +355,9 @@ def test_many_frames_may_come_in_one_packet(raw, names):
     connection.expect("channel.open-ok", 1)
     connection.expect("queue.declare-ok", 1)
     connection.expect("basic.consume-ok", 1)
-    assert [connection.expect("basic.deliver", 1).body for _ in range(50)] == [b"%d" % n for n in range(50)]
+    assert [connection.expect("basic.deliver", 1).body for _ in range(50)] == [
+        b"%d" % n for n in range(50)
+    ]
 
 
 def test_server_sends_heartbeats(raw):

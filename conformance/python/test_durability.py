@@ -25,7 +25,9 @@ ENDINGS = pytest.mark.parametrize(
     "ending",
     [
         "restart",
-        pytest.param("kill", marks=pytest.mark.postroom_only(reason="only our own broker is killed")),
+        pytest.param(
+            "kill", marks=pytest.mark.postroom_only(reason="only our own broker is killed")
+        ),
     ],
 )
 
@@ -88,15 +90,25 @@ def test_durable_exchange_survives(broker, unique, ending):
     channel = broker.channel()
     kinds = ["direct", "fanout", "topic", "headers"]
     for kind in kinds:
-        channel.exchange_declare(unique + kind, kind, durable=True, internal=kind == "topic",
-                                 auto_delete=kind == "fanout",
-                                 arguments={"alternate-exchange": "elsewhere"})
+        channel.exchange_declare(
+            unique + kind,
+            kind,
+            durable=True,
+            internal=kind == "topic",
+            auto_delete=kind == "fanout",
+            arguments={"alternate-exchange": "elsewhere"},
+        )
     broker.end(ending)
     channel = broker.channel()
     for kind in kinds:
-        channel.exchange_declare(unique + kind, kind, durable=True, internal=kind == "topic",
-                                 auto_delete=kind == "fanout",
-                                 arguments={"alternate-exchange": "elsewhere"})
+        channel.exchange_declare(
+            unique + kind,
+            kind,
+            durable=True,
+            internal=kind == "topic",
+            auto_delete=kind == "fanout",
+            arguments={"alternate-exchange": "elsewhere"},
+        )
     for name in ("amq.direct", "amq.fanout", "amq.topic", "amq.headers", "amq.match"):
         channel.exchange_declare(name, passive=True)
     with refused(406, "type"):
@@ -112,7 +124,9 @@ def test_bindings_survive(broker, unique, ending):
     channel.exchange_declare(unique + "-headers", "headers", durable=True)
     channel.exchange_bind(unique + "-headers", unique + "-source", "a.#")
     channel.queue_declare(unique, durable=True)
-    channel.queue_bind(unique, unique + "-headers", "", arguments={"x-match": "any", "colour": "red"})
+    channel.queue_bind(
+        unique, unique + "-headers", "", arguments={"x-match": "any", "colour": "red"}
+    )
     channel.queue_bind(unique, "amq.direct", unique)
     broker.end(ending)
     channel = broker.channel()
@@ -136,8 +150,12 @@ def test_persistent_messages_survive(broker, unique, ending):
     sent = []
     for number in range(200):
         properties = wire.properties(
-            delivery_mode=2, headers=fields | {"n": number}, message_id=f"m-{number}", priority=number,
-            timestamp=1_700_000_000 + number, content_type="application/octet-stream",
+            delivery_mode=2,
+            headers=fields | {"n": number},
+            message_id=f"m-{number}",
+            priority=number,
+            timestamp=1_700_000_000 + number,
+            content_type="application/octet-stream",
         )
         body = b"%d " % number + bytes(range(256)) * (number * 13 % 40)
         sent.append((properties, body))
@@ -456,8 +474,21 @@ def test_confirmed_settlements_and_topology_survive_a_kill_in_a_row(own_server):
 
 def test_a_second_process_on_the_same_data_is_refused(own_server):
     second = subprocess.run(
-        [binary(), "serve", "--data-dir", own_server.data_dir, "--bind", "127.0.0.1", "--amqp-port", "0", "--http-port", "0"],
-        capture_output=True, text=True, timeout=20,
+        [
+            binary(),
+            "serve",
+            "--data-dir",
+            own_server.data_dir,
+            "--bind",
+            "127.0.0.1",
+            "--amqp-port",
+            "0",
+            "--http-port",
+            "0",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=20,
     )
     assert second.returncode != 0
     assert str(own_server.data_dir) in second.stderr + second.stdout

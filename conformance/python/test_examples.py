@@ -2,10 +2,10 @@
 
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pika
 import pytest
@@ -23,9 +23,13 @@ class Receiver:
         self.lines = queue.Queue()
         self.process = subprocess.Popen(
             [sys.executable, EXAMPLES / script, *arguments],
-            env=os.environ | {"AMQP_URL": url}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=os.environ | {"AMQP_URL": url},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
-        threading.Thread(target=self.read, daemon=True).start()
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
 
     def read(self):
         for line in self.process.stdout:
@@ -38,10 +42,21 @@ class Receiver:
         return [self.next_line() for _ in range(count)]
 
     def rest(self):
-        """End it as Ctrl-C does; what it had printed besides."""
-        self.process.send_signal(2)
+        """End it as Ctrl-C does; what it had printed besides its farewell."""
+        self.process.send_signal(signal.SIGINT)
         assert self.process.wait(10) == 0
-        time.sleep(0.1)
+        *lines, farewell = self.printed_to_the_end()
+        assert farewell == "bye"
+        return lines
+
+    def kill(self):
+        """End it at once; what it had printed besides."""
+        self.process.kill()
+        self.process.wait()
+        return self.printed_to_the_end()
+
+    def printed_to_the_end(self):
+        self.reader.join()
         return list(self.lines.queue)
 
 
@@ -67,7 +82,10 @@ def send(server):
     def run(script, *arguments):
         done = subprocess.run(
             [sys.executable, EXAMPLES / script, *arguments],
-            env=os.environ | {"AMQP_URL": server.url}, capture_output=True, text=True, timeout=30,
+            env=os.environ | {"AMQP_URL": server.url},
+            capture_output=True,
+            text=True,
+            timeout=30,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
@@ -82,10 +100,19 @@ def test_hello(receive, send):
     assert receiver.rest() == []
 
 
-def test_work_queue(server, receive, send):
+@pytest.fixture
+def parcels(server):
+    """A channel to look at the queue of parcels, which is deleted before and after."""
+    channel = pika.BlockingConnection(parameters(server.url)).channel()
+    channel.queue_delete("parcels")
+    yield channel
+    channel.queue_delete("parcels")
+    channel.connection.close()
+
+
+def test_work_queue(parcels, receive, send):
     workers = [receive("work_queue_worker.py") for _ in range(2)]
     assert send("work_queue_send.py", "10") == ["10 parcels are safe"]
-    channel = pika.BlockingConnection(parameters(server.url)).channel()
     done = []
 
     def all_done():
@@ -97,28 +124,22 @@ def test_work_queue(server, receive, send):
     eventually(all_done, seconds=15)
     assert sorted(line for _, line in done) == sorted(f"sorted parcel {n}" for n in range(1, 11))
     assert {worker for worker, _ in done} == set(workers), "both had work"
-    eventually(lambda: counts(channel, "parcels") == (0, 2))
+    eventually(lambda: counts(parcels, "parcels") == (0, 2))
     for worker in workers:
         assert worker.rest() == []
-    channel.queue_delete("parcels")
-    channel.connection.close()
 
 
-def test_work_queue_passes_on_the_work_of_one_who_died(server, receive, send):
+def test_work_queue_passes_on_the_work_of_one_who_died(parcels, receive, send):
     send("work_queue_send.py", "6")
     first = receive("work_queue_worker.py")
     sorted_by_first = [first.next_line()]
-    first.process.kill()
-    first.process.wait()
-    time.sleep(0.1)
-    sorted_by_first += list(first.lines.queue)
+    sorted_by_first += first.kill()
     second = receive("work_queue_worker.py")
-    sorted_by_second = second.next_lines(6 - len(sorted_by_first))
-    assert set(sorted_by_first + sorted_by_second) == {f"sorted parcel {n}" for n in range(1, 7)}
+    # What it had printed and not yet acknowledged is sorted once more.
+    done = set(sorted_by_first)
+    while done != {f"sorted parcel {n}" for n in range(1, 7)}:
+        done.add(second.next_line())
     second.rest()
-    channel = pika.BlockingConnection(parameters(server.url)).channel()
-    channel.queue_delete("parcels")
-    channel.connection.close()
 
 
 def test_publish_subscribe(receive, send):
@@ -132,7 +153,12 @@ def test_publish_subscribe(receive, send):
 def test_routing(receive, send):
     serious = receive("routing_receive.py", "warning", "error")
     everything = receive("routing_receive.py")
-    for severity, text in (("info", "fine"), ("error", "fire"), ("warning", "smoke"), ("debug", "noise")):
+    for severity, text in (
+        ("info", "fine"),
+        ("error", "fire"),
+        ("warning", "smoke"),
+        ("debug", "noise"),
+    ):
         assert send("routing_send.py", severity, text) == [f"reported as {severity}"]
     assert serious.next_lines(2) == ["error: fire", "warning: smoke"]
     assert everything.next_lines(3) == ["info: fine", "error: fire", "warning: smoke"]
@@ -145,7 +171,10 @@ def test_topics(receive, send):
     for key in ("norway.oslo.wind", "norway.bergen.rain", "france.paris.rain", "norway.oslo"):
         send("topics_send.py", key, "reading")
     assert oslo.next_lines(2) == ["norway.oslo.wind: reading", "norway.oslo: reading"]
-    assert rain_or_france.next_lines(2) == ["norway.bergen.rain: reading", "france.paris.rain: reading"]
+    assert rain_or_france.next_lines(2) == [
+        "norway.bergen.rain: reading",
+        "france.paris.rain: reading",
+    ]
     assert oslo.rest() == [] and rain_or_france.rest() == []
 
 

@@ -6,19 +6,18 @@ import pika
 import pytest
 
 import wire
-from steps import PERSISTENT, Collector, catch_up, counts, disconnected, publish_and_wait, refused, take
+from steps import (
+    PERSISTENT,
+    Collector,
+    catch_up,
+    counts,
+    disconnected,
+    publish_and_wait,
+    refused,
+    take,
+)
 
 SIZE_MAX = 16 * 1024 * 1024
-
-
-@pytest.fixture
-def pair(raw, names):
-    """A raw connection with channel 1 open, and a queue of its own."""
-    connection = raw()
-    connection.channel(1)
-    queue = names.queue()
-    connection.call("queue.declare", 1, queue=queue)
-    return connection, queue
 
 
 def fetch(connection, queue, channel=1):
@@ -112,7 +111,9 @@ def test_empty_body(pair):
 FRAME = 131072 - 8
 
 
-@pytest.mark.parametrize("size", [1, 4095, FRAME - 1, FRAME, FRAME + 1, 2 * FRAME, 2 * FRAME + 1, 5 << 20])
+@pytest.mark.parametrize(
+    "size", [1, 4095, FRAME - 1, FRAME, FRAME + 1, 2 * FRAME, 2 * FRAME + 1, 5 << 20]
+)
 def test_body_sizes(channel, names, size):
     queue = names.queue()
     channel.queue_declare(queue)
@@ -240,7 +241,15 @@ def test_header_of_another_class(pair, class_id):
         b"\x00\x40",
         b"\x10\x00",
     ],
-    ids=["no flags", "half the flags", "no value", "short value", "short table", "no timestamp", "no mode"],
+    ids=[
+        "no flags",
+        "half the flags",
+        "no value",
+        "short value",
+        "short table",
+        "no timestamp",
+        "no mode",
+    ],
 )
 def test_garbled_properties(server, pair, properties):
     connection, queue = pair
@@ -379,7 +388,9 @@ def test_all_field_types_together(pair):
     headers_arrive(*pair, payload)
 
 
-@pytest.mark.postroom_only(reason="RabbitMQ 3 knows neither the specification's L nor NaN and infinity")
+@pytest.mark.postroom_only(
+    reason="RabbitMQ 3 knows neither the specification's L nor NaN and infinity"
+)
 @pytest.mark.parametrize(
     "field",
     [
@@ -457,7 +468,9 @@ def test_wrong_user_id(channel, names):
     publish_and_wait(channel, "", queue, b"m", properties=pika.BasicProperties(user_id="guest"))
     assert take(channel, queue, 1) == [b"m"]
     with refused(406, "user_id property set to 'someone' but authenticated user was 'guest'"):
-        publish_and_wait(channel, "", queue, b"m", properties=pika.BasicProperties(user_id="someone"))
+        publish_and_wait(
+            channel, "", queue, b"m", properties=pika.BasicProperties(user_id="someone")
+        )
 
 
 @pytest.mark.parametrize("expiration", ["soon", "-1", "1.5", "", " 5", "10ms"])
@@ -465,7 +478,9 @@ def test_invalid_expiration(channel, names, expiration):
     queue = names.queue()
     channel.queue_declare(queue)
     with refused(406, "invalid expiration"):
-        publish_and_wait(channel, "", queue, b"m", properties=pika.BasicProperties(expiration=expiration))
+        publish_and_wait(
+            channel, "", queue, b"m", properties=pika.BasicProperties(expiration=expiration)
+        )
 
 
 def test_cc_and_bcc_are_further_keys(channel, names):
@@ -476,7 +491,9 @@ def test_cc_and_bcc_are_further_keys(channel, names):
         channel.queue_declare(queue)
         channel.queue_bind(queue, exchange, key)
     headers = {"CC": ["cc", "key"], "BCC": ["bcc"], "kept": 1}
-    publish_and_wait(channel, exchange, "key", b"m", properties=pika.BasicProperties(headers=headers))
+    publish_and_wait(
+        channel, exchange, "key", b"m", properties=pika.BasicProperties(headers=headers)
+    )
     for key, queue in queues.items():
         if key == "other":
             assert take(channel, queue) == []

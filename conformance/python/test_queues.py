@@ -76,7 +76,9 @@ def test_empty_name_means_the_queue_declared_last(raw, names):
     assert connection.expect("basic.get-ok", 1).body == first.encode()
 
 
-@pytest.mark.parametrize("method", ["basic.get", "basic.consume", "queue.purge", "queue.delete", "queue.bind"])
+@pytest.mark.parametrize(
+    "method", ["basic.get", "basic.consume", "queue.purge", "queue.delete", "queue.bind"]
+)
 def test_empty_name_without_a_queue_before(raw, method):
     connection = raw()
     connection.channel(1)
@@ -96,7 +98,9 @@ def test_reserved_name_passive_is_looked_up(channel):
         channel.queue_declare("amq.mine", passive=True)
 
 
-@pytest.mark.parametrize("name", ["ß", "очередь ✓", " ", "a/b?c=d&e", "q" * 255, "\N{CAT FACE}" * 63])
+@pytest.mark.parametrize(
+    "name", ["ß", "очередь ✓", " ", "a/b?c=d&e", "q" * 255, "\N{CAT FACE}" * 63]
+)
 def test_names_are_any_text_up_to_255_bytes(connection, name):
     channel = connection.channel()
     assert channel.queue_declare(name, exclusive=True).method.queue == name
@@ -127,7 +131,9 @@ def test_exclusive_is_locked_to_other_connections(raw, names, method, fields):
     owner.call("queue.bind", 1, queue=queue, exchange="amq.direct", routing_key="k")
     other.send(method, 1, queue=queue, **fields)
     close = other.expect_channel_close(1, 405, method)
-    assert close.reply_text.startswith("RESOURCE_LOCKED - cannot obtain exclusive access to locked queue")
+    assert close.reply_text.startswith(
+        "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue"
+    )
     assert queue in close.reply_text
 
 
@@ -249,10 +255,19 @@ def test_equivalent(channel, names):
     [
         ({"durable": False}, "durable", "received 'false' but current is 'true'"),
         ({"auto_delete": True}, "auto_delete", "received 'true' but current is 'false'"),
-        ({"arguments": {"x-message-ttl": 2}}, "x-message-ttl", "received '2' but current is '60000'"),
-        ({"arguments": {}}, "x-message-ttl", "received none but current is the value '60000' of type 'signedint'"),
         (
-            {"arguments": {"x-message-ttl": 60000, "x-max-length": 1}}, "x-max-length",
+            {"arguments": {"x-message-ttl": 2}},
+            "x-message-ttl",
+            "received '2' but current is '60000'",
+        ),
+        (
+            {"arguments": {}},
+            "x-message-ttl",
+            "received none but current is the value '60000' of type 'signedint'",
+        ),
+        (
+            {"arguments": {"x-message-ttl": 60000, "x-max-length": 1}},
+            "x-max-length",
             "received the value '1' of type 'signedint' but current is none",
         ),
     ],
@@ -424,7 +439,8 @@ def test_times_beyond_the_largest_are_refused(channel, names, argument):
 
 
 @pytest.mark.parametrize(
-    "argument", ["x-dead-letter-exchange", "x-dead-letter-routing-key", "x-overflow", "x-queue-type"]
+    "argument",
+    ["x-dead-letter-exchange", "x-dead-letter-routing-key", "x-overflow", "x-queue-type"],
 )
 @pytest.mark.parametrize("value", [1, True, ["a"]], ids=str)
 def test_string_arguments_want_strings(channel, names, argument, value):
@@ -466,7 +482,9 @@ def test_equal_numbers_of_other_width_are_equal(raw, names, first, second):
     queue = names.queue()
     layout = {"b": 1, "s": 2, "I": 4, "l": 8}
     for kind in (first, second):
-        payload = wire.short_string("x-max-length") + kind.encode() + (100).to_bytes(layout[kind], "big")
+        payload = (
+            wire.short_string("x-max-length") + kind.encode() + (100).to_bytes(layout[kind], "big")
+        )
         connection.call("queue.declare", 1, queue=queue, arguments=wire.Raw(payload))
 
 
@@ -480,7 +498,9 @@ def test_number_arguments_are_integers(raw, names, kind, bytes_):
     connection.expect_channel_close(1, 406, "queue.declare")
 
 
-@pytest.mark.parametrize("kind, size", [("b", 1), ("B", 1), ("s", 2), ("u", 2), ("I", 4), ("i", 4), ("l", 8)])
+@pytest.mark.parametrize(
+    "kind, size", [("b", 1), ("B", 1), ("s", 2), ("u", 2), ("I", 4), ("i", 4), ("l", 8)]
+)
 def test_number_arguments_of_every_integer_type(raw, names, kind, size):
     connection = raw()
     connection.channel(1)

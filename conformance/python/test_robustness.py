@@ -77,7 +77,9 @@ def test_random_payloads_in_well_formed_frames(server, witness):
 def test_a_valid_session_with_one_byte_changed(server, names, witness):
     queue = names.queue()
     session = wire.method_frame(1, "channel.open")
-    session += wire.method_frame(1, "queue.declare", queue=queue, arguments={"x-a": [1, {"b": "c"}]})
+    session += wire.method_frame(
+        1, "queue.declare", queue=queue, arguments={"x-a": [1, {"b": "c"}]}
+    )
     session += wire.method_frame(1, "basic.publish", routing_key=queue)
     session += wire.header_frame(1, 4, wire.properties(headers={"a": 1}, message_id="m"))
     session += wire.frame(wire.BODY, 1, b"body")
@@ -104,7 +106,10 @@ def test_breaking_off_in_the_middle(server, names, witness, where):
         "frame header": start[:4],
         "method": start[:20],
         "content header": start + header[:15],
-        "body": start + header + wire.frame(wire.BODY, 1, bytes(500)) + b"\x03\x00\x01\x00\x00\x01\xf4abc",
+        "body": start
+        + header
+        + wire.frame(wire.BODY, 1, bytes(500))
+        + b"\x03\x00\x01\x00\x00\x01\xf4abc",
     }[where]
     watcher = RawConnection.open(server.url)
     watcher.channel(1)
@@ -163,7 +168,10 @@ def test_deeply_nested_tables(server, raw, witness):
     connection = raw()
     connection.channel(1)
     connection.send(
-        "queue.bind", 1, queue="no-such-queue", exchange="amq.direct",
+        "queue.bind",
+        1,
+        queue="no-such-queue",
+        exchange="amq.direct",
         arguments=wire.Raw(wire.short_string("deep") + inner),
     )
     try:
@@ -223,7 +231,9 @@ def test_confirms_nobody_reads(server, names, witness):
     connection.channel(1)
     connection.call("queue.declare", 1, queue=queue, arguments={"x-max-length": 10})
     connection.call("confirm.select", 1)
-    burst = (wire.method_frame(1, "basic.publish", routing_key=queue) + connection.content(1, b"m")) * 500
+    burst = (
+        wire.method_frame(1, "basic.publish", routing_key=queue) + connection.content(1, b"m")
+    ) * 500
     connection.socket.settimeout(2)
     try:
         for _ in range(40):

@@ -129,7 +129,9 @@ def value(item):
     if isinstance(item, bool):
         return b"t" + bytes([item])
     if isinstance(item, int):
-        return b"I" + struct.pack(">i", item) if abs(item) < 2**31 else b"l" + struct.pack(">q", item)
+        return (
+            b"I" + struct.pack(">i", item) if abs(item) < 2**31 else b"l" + struct.pack(">q", item)
+        )
     if isinstance(item, float):
         return b"d" + struct.pack(">d", item)
     if isinstance(item, str):
@@ -212,8 +214,17 @@ class Reader:
     def value(self):
         kind = self.take(1)
         layouts = {
-            b"b": ">b", b"B": ">B", b"s": ">h", b"u": ">H", b"I": ">i", b"i": ">I", b"l": ">q",
-            b"L": ">q", b"f": ">f", b"d": ">d", b"T": ">Q",
+            b"b": ">b",
+            b"B": ">B",
+            b"s": ">h",
+            b"u": ">H",
+            b"I": ">i",
+            b"i": ">I",
+            b"l": ">q",
+            b"L": ">q",
+            b"f": ">f",
+            b"d": ">d",
+            b"T": ">Q",
         }
         if kind in layouts:
             return self.fixed(layouts[kind])
@@ -276,10 +287,19 @@ def header_frame(channel, size, properties=b"\0\0", class_id=60):
 
 # The fourteen properties, in the order of their flags from bit 15 down.
 PROPERTIES = [
-    ("content_type", "short"), ("content_encoding", "short"), ("headers", "table"),
-    ("delivery_mode", "octet"), ("priority", "octet"), ("correlation_id", "short"),
-    ("reply_to", "short"), ("expiration", "short"), ("message_id", "short"),
-    ("timestamp", "u64"), ("type", "short"), ("user_id", "short"), ("app_id", "short"),
+    ("content_type", "short"),
+    ("content_encoding", "short"),
+    ("headers", "table"),
+    ("delivery_mode", "octet"),
+    ("priority", "octet"),
+    ("correlation_id", "short"),
+    ("reply_to", "short"),
+    ("expiration", "short"),
+    ("message_id", "short"),
+    ("timestamp", "u64"),
+    ("type", "short"),
+    ("user_id", "short"),
+    ("app_id", "short"),
     ("cluster_id", "short"),
 ]
 

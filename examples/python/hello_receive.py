@@ -21,4 +21,4 @@ print("waiting for greetings, Ctrl-C ends", flush=True)
 try:
     channel.start_consuming()
 except KeyboardInterrupt:
-    connection.close()
+    print("bye")

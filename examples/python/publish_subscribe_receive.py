@@ -23,4 +23,4 @@ print("waiting for notices, Ctrl-C ends", flush=True)
 try:
     channel.start_consuming()
 except KeyboardInterrupt:
-    connection.close()
+    print("bye")

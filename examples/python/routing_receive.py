@@ -25,4 +25,4 @@ print(f"waiting for {', '.join(severities)}, Ctrl-C ends", flush=True)
 try:
     channel.start_consuming()
 except KeyboardInterrupt:
-    connection.close()
+    print("bye")

@@ -35,4 +35,4 @@ print("waiting for questions, Ctrl-C ends", flush=True)
 try:
     channel.start_consuming()
 except KeyboardInterrupt:
-    connection.close()
+    print("bye")

@@ -28,4 +28,4 @@ print(f"waiting for {' and '.join(patterns)}, Ctrl-C ends", flush=True)
 try:
     channel.start_consuming()
 except KeyboardInterrupt:
-    connection.close()
+    print("bye")
