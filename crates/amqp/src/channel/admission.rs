@@ -1,0 +1,150 @@
+//! Whether a message may come in, by its size and by the few properties that are the publisher's
+//! word to the broker.
+
+#![deny(clippy::indexing_slicing)]
+
+use broker::Persistence;
+
+use crate::reply_code::{Fault, ReplyCode};
+use crate::translate::garbled;
+use crate::translate::requests::PUBLISH;
+use crate::wire::properties::{self, ContentHeader};
+
+/// The longest time to live that RabbitMQ takes: ten years.
+const EXPIRATION_MS_MAX: u64 = 10 * 365 * 86_400_000;
+
+/// What a connection's messages are measured by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules<'a> {
+    /// The largest body.
+    pub(crate) message_bytes_max: u32,
+    /// Who logged in.
+    pub(crate) user: &'a str,
+}
+
+/// Checks what a header says.
+///
+/// Returns whether the message asks to survive a restart.
+#[inline]
+pub(crate) fn check(header: &ContentHeader<'_>, rules: Rules<'_>) -> Result<Persistence, Fault> {
+    if header.body_bytes > u64::from(rules.message_bytes_max) {
+        return Err(refused(format_args!(
+            "message size {} is larger than configured max size {}",
+            header.body_bytes, rules.message_bytes_max
+        )));
+    }
+    let glance = properties::glance(header.properties)
+        .map_err(|malformed| garbled::properties(PUBLISH, malformed))?;
+    if let Some(user) = glance.user_id
+        && user != rules.user.as_bytes()
+    {
+        return Err(refused(format_args!(
+            "user_id property set to '{}' but authenticated user was '{}'",
+            String::from_utf8_lossy(user),
+            rules.user
+        )));
+    }
+    if let Some(expiration) = glance.expiration {
+        check_expiration(expiration)?;
+    }
+    match glance.delivery_mode {
+        None | Some(1) => Ok(Persistence::Transient),
+        Some(2) => Ok(Persistence::Persistent),
+        Some(other) => {
+            Err(refused(format_args!("invalid message: {{delivery_mode_unknown,{other}}}")))
+        }
+    }
+}
+
+fn refused(text: std::fmt::Arguments<'_>) -> Fault {
+    Fault::new(ReplyCode::PreconditionFailed, PUBLISH, text)
+}
+
+fn check_expiration(expiration: &[u8]) -> Result<(), Fault> {
+    let text = String::from_utf8_lossy(expiration);
+    let invalid = |why: &str| refused(format_args!("invalid expiration '{text}': {why}"));
+    let (minus, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(&text)),
+    };
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    let (digits, leftover) = digits.split_at(end);
+    if digits.is_empty() {
+        return Err(invalid("no_integer"));
+    }
+    if !leftover.is_empty() {
+        return Err(invalid(&format!("{{leftover_string,{leftover:?}}}")));
+    }
+    match digits.parse() {
+        Ok(0) => Ok(()),
+        _some if minus => Err(invalid(&format!("{{value_negative,-{digits}}}"))),
+        Ok(1..=EXPIRATION_MS_MAX) => Ok(()),
+        _too_large => Err(invalid(&format!("{{value_too_large,{digits}}}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(expected: &str, body_bytes: u64, properties: &[u8]) {
+        let header = ContentHeader { class: 60, weight: 0, body_bytes, properties };
+        let found = match super::check(&header, Rules { message_bytes_max: 10, user: "guest" }) {
+            Ok(persistence) => format!("{persistence:?}"),
+            Err(fault) => fault.text,
+        };
+        assert_eq!(found, expected);
+    }
+
+    /// A property list of one short string.
+    fn one(flag: u16, text: &str) -> Vec<u8> {
+        let mut bytes = flag.to_be_bytes().to_vec();
+        bytes.push(u8::try_from(text.len()).unwrap());
+        bytes.extend(text.as_bytes());
+        bytes
+    }
+
+    /// Texts as RabbitMQ 3.10.8 sent them.
+    #[test]
+    fn messages_are_admitted_as_rabbitmq_admits_them() {
+        check("Transient", 10, &[0, 0]);
+        check("Transient", 0, &[0x10, 0, 1]);
+        check("Persistent", 0, &[0x10, 0, 2]);
+        check("PRECONDITION_FAILED - invalid message: {delivery_mode_unknown,3}", 0, &[0x10, 0, 3]);
+        check(
+            "PRECONDITION_FAILED - message size 11 is larger than configured max size 10",
+            11,
+            &[0, 0],
+        );
+        check("Transient", 0, &one(1 << 4, "guest"));
+        check(
+            "PRECONDITION_FAILED - user_id property set to 'bob' but authenticated user was 'guest'",
+            0,
+            &one(1 << 4, "bob"),
+        );
+        for (expiration, why) in [
+            ("0", None),
+            ("-0", None),
+            ("+5", None),
+            ("315360000000", None),
+            ("315360000001", Some("{value_too_large,315360000001}")),
+            ("99999999999999999999999", Some("{value_too_large,99999999999999999999999}")),
+            ("", Some("no_integer")),
+            ("-", Some("no_integer")),
+            ("abc", Some("no_integer")),
+            (" 5", Some("no_integer")),
+            ("--5", Some("no_integer")),
+            ("1.5", Some("{leftover_string,\".5\"}")),
+            ("5 ", Some("{leftover_string,\" \"}")),
+            ("-1", Some("{value_negative,-1}")),
+        ] {
+            let expected = match why {
+                None => "Transient".to_owned(),
+                Some(why) => {
+                    format!("PRECONDITION_FAILED - invalid expiration '{expiration}': {why}")
+                }
+            };
+            check(&expected, 0, &one(1 << 8, expiration));
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! The opening of a connection: start, tune, open (§2.2.4). Ends with limits agreed on and a
+//! virtual host entered, or with a refusal.
+
+#![deny(clippy::indexing_slicing)]
+
+use broker::{ConnectRefusal, LoginRefusal};
+use domain::table::{Table, Value};
+use stdx::reader::Reader;
+
+use crate::reply_code::{Fault, MethodId, ReplyCode};
+use crate::settings::AmqpSettings;
+use crate::translate::garbled;
+use crate::wire::field::{LongString, ShortString};
+use crate::wire::frame::FRAME_BYTES_MIN;
+use crate::wire::method::{self, Method, connection};
+
+/// The broker's door, as a connection needs it while it opens.
+pub trait Gate {
+    /// Checks a user's password.
+    fn login(&mut self, user: &str, password: &[u8]) -> Result<(), LoginRefusal>;
+
+    /// Enters a virtual host as the user who logged in.
+    fn enter(&mut self, vhost: &str) -> Result<(), ConnectRefusal>;
+}
+
+/// What a client told of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Client {
+    /// Who logged in.
+    pub(crate) user: String,
+    /// The name it gave the connection, for the log.
+    pub(crate) connection_name: Option<String>,
+    /// It wants to know when a consumer of its ends.
+    pub(crate) cancel_notify: bool,
+    /// It can be told that its login failed.
+    authentication_failure_close: bool,
+}
+
+/// The limits that both sides agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) channel_max: u16,
+    pub(crate) frame_bytes_max: u32,
+    pub(crate) heartbeat_seconds: u16,
+}
+
+/// How far the handshake is.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// `start` was written.
+    Starting,
+    /// `tune` was written.
+    Tuning,
+    /// `tune-ok` came.
+    Opening(Limits),
+}
+
+/// A connection that is being opened.
+#[derive(Debug)]
+pub(crate) struct Handshake {
+    stage: Stage,
+    client: Client,
+}
+
+/// Where a method has led.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// On; the next method may come.
+    On,
+    /// Limits are agreed on.
+    Tuned(Limits),
+    /// The virtual host is entered.
+    Opened { client: Client, limits: Limits, vhost: String },
+    /// The client gives up.
+    GivenUp,
+    /// The login failed, and the client must not be told.
+    Mute,
+}
+
+const MECHANISMS: &[u8] = b"PLAIN AMQPLAIN";
+
+impl Handshake {
+    /// The client has sent the protocol header: writes `connection.start`.
+    pub(crate) fn start(settings: &AmqpSettings, out: &mut Vec<u8>) -> Handshake {
+        let start = connection::Start {
+            version_major: 0,
+            version_minor: 9,
+            server_properties: server_properties(settings),
+            mechanisms: LongString(MECHANISMS),
+            locales: LongString(b"en_US"),
+        };
+        method::write(out, 0, &start);
+        Handshake { stage: Stage::Starting, client: Client::default() }
+    }
+
+    /// Takes a method of channel 0.
+    pub(crate) fn method(
+        &mut self,
+        id: MethodId,
+        fields: &[u8],
+        settings: &AmqpSettings,
+        gate: &mut dyn Gate,
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Fault> {
+        let stage = self.stage;
+        match (stage, id) {
+            (Stage::Starting, (connection::CLASS, connection::StartOk::ID)) => {
+                let start_ok: connection::StartOk<'_> = whole(id, fields)?;
+                let step = self.start_ok(&start_ok, gate)?;
+                if step == Step::On {
+                    self.stage = Stage::Tuning;
+                    let tune = connection::Tune {
+                        channel_max: settings.channel_max,
+                        frame_max: frame_bytes_max(settings),
+                        heartbeat: settings.heartbeat_seconds,
+                    };
+                    method::write(out, 0, &tune);
+                }
+                Ok(step)
+            }
+            (Stage::Tuning, (connection::CLASS, connection::TuneOk::ID)) => {
+                let limits = agree(&whole(id, fields)?, settings)?;
+                self.stage = Stage::Opening(limits);
+                Ok(Step::Tuned(limits))
+            }
+            (Stage::Opening(limits), (connection::CLASS, connection::Open::ID)) => {
+                let open: connection::Open<'_> = whole(id, fields)?;
+                self.open(&open, limits, gate, out)
+            }
+            (_, (connection::CLASS, connection::Close::ID)) => Ok(Step::GivenUp),
+            (stage, _unexpected) => {
+                let name = match stage {
+                    Stage::Starting => "starting",
+                    Stage::Tuning => "tuning",
+                    Stage::Opening(_) => "opening",
+                };
+                let text = format!("unexpected method in connection state {name}");
+                Err(Fault::new(ReplyCode::ChannelError, id, text))
+            }
+        }
+    }
+
+    fn start_ok(
+        &mut self,
+        start_ok: &connection::StartOk<'_>,
+        gate: &mut dyn Gate,
+    ) -> Result<Step, Fault> {
+        let properties = &start_ok.client_properties;
+        self.client = Client {
+            user: String::new(),
+            connection_name: text(properties, "connection_name").map(str::to_owned),
+            cancel_notify: is_capable(properties, "consumer_cancel_notify"),
+            authentication_failure_close: is_capable(properties, "authentication_failure_close"),
+        };
+        let mechanism = String::from_utf8_lossy(start_ok.mechanism.0);
+        let credentials = match &*mechanism {
+            "PLAIN" => plain(start_ok.response.0),
+            "AMQPLAIN" => amqplain(start_ok.response.0),
+            unknown => {
+                let text = format!("unknown authentication mechanism '{unknown}'");
+                let id = (connection::CLASS, connection::StartOk::ID);
+                return Err(Fault::new(ReplyCode::CommandInvalid, id, text));
+            }
+        };
+        let login = credentials.ok_or(LoginRefusal::BadCredentials).and_then(|credentials| {
+            gate.login(&credentials.user, &credentials.password).map(|()| credentials.user)
+        });
+        match login {
+            Ok(user) => {
+                self.client.user = user;
+                Ok(Step::On)
+            }
+            Err(refusal) => {
+                tracing::warn!(%refusal, "AMQP login refused");
+                if !self.client.authentication_failure_close {
+                    return Ok(Step::Mute);
+                }
+                let text = format!(
+                    "Login was refused using authentication mechanism {mechanism}. For details \
+                     see the broker logfile."
+                );
+                Err(Fault::new(ReplyCode::AccessRefused, (0, 0), text))
+            }
+        }
+    }
+
+    fn open(
+        &mut self,
+        open: &connection::Open<'_>,
+        limits: Limits,
+        gate: &mut dyn Gate,
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Fault> {
+        let id = (connection::CLASS, connection::Open::ID);
+        let vhost = String::from_utf8_lossy(open.virtual_host.0).into_owned();
+        gate.enter(&vhost).map_err(|refusal| match refusal {
+            ConnectRefusal::NoSuchVhost => {
+                Fault::new(ReplyCode::NotAllowed, id, format_args!("vhost {vhost} not found"))
+            }
+            ConnectRefusal::Stopping => shutdown(),
+            ConnectRefusal::Poisoned(poison) => Fault::new(ReplyCode::InternalError, id, poison),
+        })?;
+        method::write(out, 0, &connection::OpenOk { reserved_1: ShortString(b"") });
+        Ok(Step::Opened { client: std::mem::take(&mut self.client), limits, vhost })
+    }
+}
+
+/// What every client is told when the server stops.
+pub(crate) fn shutdown() -> Fault {
+    let text = "broker forced connection closure with reason 'shutdown'";
+    Fault::new(ReplyCode::ConnectionForced, (0, 0), text)
+}
+
+fn whole<'a, M: Method<'a>>(id: MethodId, fields: &'a [u8]) -> Result<M, Fault> {
+    method::read(fields).map_err(|malformed| garbled::fields(id, fields, malformed))
+}
+
+/// Less than the specification's least can't be offered.
+fn frame_bytes_max(settings: &AmqpSettings) -> u32 {
+    settings.frame_bytes_max.max(FRAME_BYTES_MIN)
+}
+
+/// A client may lower what was offered; 0 leaves it.
+fn agree(tune_ok: &connection::TuneOk, settings: &AmqpSettings) -> Result<Limits, Fault> {
+    let refused = |what: &str, asked: u32, how: &str, bound: u32| {
+        let id = (connection::CLASS, connection::Tune::ID);
+        let text = format!("negotiated {what} = {asked} is {how} allowed value ({bound})");
+        Fault::new(ReplyCode::NotAllowed, id, text)
+    };
+    let (lower, higher) = ("lower than the minimum", "higher than the maximum");
+    let ours = frame_bytes_max(settings);
+    let frame_bytes_max = match tune_ok.frame_max {
+        0 => ours,
+        asked if asked < FRAME_BYTES_MIN => {
+            return Err(refused("frame_max", asked, lower, FRAME_BYTES_MIN));
+        }
+        asked if asked > ours => return Err(refused("frame_max", asked, higher, ours)),
+        asked => asked,
+    };
+    let channel_max = match (tune_ok.channel_max, settings.channel_max) {
+        (0, 0) => u16::MAX,
+        (0, ours) => ours,
+        (asked, ours) if ours != 0 && asked > ours => {
+            return Err(refused("channel_max", asked.into(), higher, ours.into()));
+        }
+        (asked, _) => asked,
+    };
+    Ok(Limits { channel_max, frame_bytes_max, heartbeat_seconds: tune_ok.heartbeat })
+}
+
+/// What can be done here, and is done.
+const CAPABILITIES: [&str; 6] = [
+    "publisher_confirms",
+    "exchange_exchange_bindings",
+    "basic.nack",
+    "consumer_cancel_notify",
+    "per_consumer_qos",
+    "authentication_failure_close",
+];
+
+fn server_properties(settings: &AmqpSettings) -> Table {
+    let mut capabilities = Table::default();
+    for capability in CAPABILITIES {
+        capabilities.push(capability, Value::Bool(true));
+    }
+    let mut properties = Table::default();
+    properties.push("capabilities", Value::Table(capabilities));
+    for (name, text) in [
+        ("cluster_name", settings.cluster_name.as_str()),
+        ("copyright", "Copyright (c) the Postroom authors"),
+        ("information", "Licensed under the Apache License 2.0"),
+        ("platform", "Rust"),
+        ("product", "Postroom"),
+        ("version", env!("CARGO_PKG_VERSION")),
+    ] {
+        properties.push(name, Value::text(text));
+    }
+    properties
+}
+
+fn text<'a>(table: &'a Table, name: &str) -> Option<&'a str> {
+    table.get(name).and_then(Value::as_text)
+}
+
+fn is_capable(properties: &Table, capability: &str) -> bool {
+    match properties.get("capabilities") {
+        Some(Value::Table(capabilities)) => {
+            capabilities.get(capability) == Some(&Value::Bool(true))
+        }
+        _none => false,
+    }
+}
+
+/// Who somebody says they are. Never printed.
+struct Credentials {
+    user: String,
+    password: Vec<u8>,
+}
+
+/// RFC 4616: nobody to act for, NUL, the user, NUL, the password.
+fn plain(response: &[u8]) -> Option<Credentials> {
+    let mut parts = response.splitn(3, |byte| *byte == 0);
+    let (acting_for, user, password) = (parts.next()?, parts.next()?, parts.next()?);
+    if !acting_for.is_empty() || password.contains(&0) {
+        return None;
+    }
+    let user = std::str::from_utf8(user).ok()?.to_owned();
+    Some(Credentials { user, password: password.to_vec() })
+}
+
+/// AMQP 0-8's own mechanism, the default of some PHP clients: a table without its length.
+fn amqplain(response: &[u8]) -> Option<Credentials> {
+    let mut bytes = u32::try_from(response.len()).ok()?.to_be_bytes().to_vec();
+    bytes.extend_from_slice(response);
+    let table = Table::read(&mut Reader::new(&bytes)).ok()?;
+    let user = text(&table, "LOGIN")?.to_owned();
+    let Value::LongString(password) = table.get("PASSWORD")? else { return None };
+    Some(Credentials { user, password: password.to_vec() })
+}

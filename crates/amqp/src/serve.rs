@@ -1,0 +1,352 @@
+//! The only I/O: a socket, its connection, its session. One task per connection; it sleeps until
+//! its socket, its session or its clock has something to say, and then does all there is to do.
+//!
+//! Bytes are read into a buffer of the thread, not of the connection, and taken apart where they
+//! lie: a connection keeps only half a frame and what its socket would not take.
+
+mod bell;
+mod outflow;
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use broker::{Batch, Broker, ConnectRefusal, LoginRefusal, Session, User, Wake};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep, timeout};
+
+use self::bell::Bell;
+use self::outflow::{Outflow, PORTION_BYTES};
+use crate::connection::{Connection, Gate, Patience, SignsOfLife};
+use crate::settings::AmqpSettings;
+
+/// One read. Smaller ones cost throughput; it belongs to the thread, so that idle connections
+/// cost nothing.
+const READ_BYTES: usize = 128 << 10;
+
+/// Room that the thread's buffer for frames keeps.
+const FRAMES_BYTES_KEPT: usize = 2 * PORTION_BYTES;
+
+/// How long a socket is drained after its last word, so that the client gets to read it: a socket
+/// closed with bytes unread takes back what it has sent.
+const DRAIN: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static READ: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+    static FRAMES: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Speaks AMQP with the client at the other end, until one of the two hangs up.
+pub async fn serve(stream: TcpStream, broker: Arc<Broker>, settings: Arc<AmqpSettings>) {
+    let Ok(peer) = stream.peer_addr() else { return };
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "no TCP_NODELAY");
+    }
+    let mut link = Link::new(stream, broker, settings, peer.ip());
+    let end = poll_fn(|context| link.poll(context)).await;
+    tracing::debug!(%peer, ?end, "AMQP socket closes");
+    let stream = link.hang_up();
+    if let End::Said = end {
+        drain(stream).await;
+    }
+}
+
+/// How a connection came to its end.
+#[derive(Debug)]
+enum End {
+    /// Everything is said and written.
+    Said,
+    /// The socket broke or the client left.
+    #[expect(dead_code, reason = "it is there for the log")]
+    Broken(Option<io::Error>),
+}
+
+/// A socket with what belongs to it.
+struct Link {
+    stream: TcpStream,
+    connection: Connection,
+    door: Door,
+    batch: Batch,
+    outflow: Outflow,
+    timer: Option<Pin<Box<Sleep>>>,
+    patience: Patience,
+    signs: SignsOfLife,
+}
+
+/// The broker, as one connection sees it.
+struct Door {
+    broker: Arc<Broker>,
+    peer: IpAddr,
+    bell: Arc<Bell>,
+    user: Option<User>,
+    session: Option<Session>,
+}
+
+impl Gate for Door {
+    fn login(&mut self, user: &str, password: &[u8]) -> Result<(), LoginRefusal> {
+        self.user = Some(self.broker.authenticate(user, password, self.peer)?);
+        Ok(())
+    }
+
+    fn enter(&mut self, vhost: &str) -> Result<(), ConnectRefusal> {
+        let Some(user) = &self.user else { return Err(ConnectRefusal::NoSuchVhost) };
+        let bell: Arc<dyn Wake> = Arc::<Bell>::clone(&self.bell);
+        self.session = Some(self.broker.connect(user, vhost, bell)?);
+        Ok(())
+    }
+}
+
+impl Link {
+    fn new(
+        stream: TcpStream,
+        broker: Arc<Broker>,
+        settings: Arc<AmqpSettings>,
+        peer: IpAddr,
+    ) -> Link {
+        let bell = Arc::new(Bell::default());
+        Link {
+            stream,
+            connection: Connection::new(settings),
+            door: Door { broker, peer, bell, user: None, session: None },
+            batch: Batch::default(),
+            outflow: Outflow::default(),
+            timer: None,
+            patience: Patience::Endless,
+            signs: SignsOfLife::default(),
+        }
+    }
+
+    /// The session ends; the socket is left.
+    fn hang_up(self) -> TcpStream {
+        self.stream
+    }
+
+    /// Does all there is to do.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        self.door.bell.awake(context.waker());
+        loop {
+            match self.step(context) {
+                Ok(Step::Again) => {}
+                Ok(Step::Wait) => {
+                    if self.door.bell.sleep() {
+                        return Poll::Pending;
+                    }
+                }
+                Ok(Step::Over) => return Poll::Ready(End::Said),
+                Err(error) => return Poll::Ready(End::Broken(error)),
+            }
+        }
+    }
+
+    /// Takes what the broker says, writes what can be written, reads once.
+    fn step(&mut self, context: &mut Context<'_>) -> Result<Step, Option<io::Error>> {
+        if self.door.bell.answer()
+            && let Some(session) = &self.door.session
+        {
+            session.take(self.outflow.events());
+        }
+        let written = self.write(context)?;
+        if self.connection.is_over() && written.is_ready() {
+            return Ok(Step::Over);
+        }
+        if self.read(context)?.is_ready() || self.look_at_clock(context)? {
+            return Ok(Step::Again);
+        }
+        Ok(Step::Wait)
+    }
+
+    /// Writes until everything is written (ready) or the socket is full.
+    fn write(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, Option<io::Error>> {
+        loop {
+            while !self.outflow.pending().is_empty() {
+                let socket = Pin::new(&mut self.stream);
+                let Poll::Ready(taken) = socket.poll_write(context, self.outflow.pending()) else {
+                    return Ok(Poll::Pending);
+                };
+                self.wrote(taken?)?;
+            }
+            let cost_bytes = self.outflow.take_cost();
+            if cost_bytes > 0
+                && let Some(session) = &mut self.door.session
+            {
+                session.written(cost_bytes);
+            }
+            if !self.lay_down_frames(context)? {
+                return Ok(Poll::Ready(()));
+            }
+        }
+    }
+
+    fn wrote(&mut self, bytes: usize) -> Result<(), Option<io::Error>> {
+        if bytes == 0 {
+            return Err(Some(io::ErrorKind::WriteZero.into()));
+        }
+        self.signs.spoke = true;
+        self.outflow.advance(bytes);
+        Ok(())
+    }
+
+    /// Makes a portion of frames from waiting events and writes what the socket takes at once.
+    ///
+    /// Returns whether there were any.
+    fn lay_down_frames(&mut self, context: &mut Context<'_>) -> Result<bool, Option<io::Error>> {
+        let mut frames = FRAMES.take();
+        let mut any = false;
+        while frames.len() < PORTION_BYTES
+            && let Some(event) = self.outflow.next_event()
+        {
+            any = true;
+            self.connection.event(&event, &mut self.batch, &mut frames);
+        }
+        self.submit();
+        self.send(context, frames)?;
+        Ok(any)
+    }
+
+    /// Writes what the socket takes at once; the rest waits. Gives the buffer back to the thread.
+    fn send(
+        &mut self,
+        context: &mut Context<'_>,
+        mut frames: Vec<u8>,
+    ) -> Result<(), Option<io::Error>> {
+        let mut left = frames.as_slice();
+        while !left.is_empty() && self.outflow.pending().is_empty() {
+            match Pin::new(&mut self.stream).poll_write(context, left) {
+                Poll::Ready(taken) => {
+                    let taken = taken?;
+                    self.wrote(taken)?;
+                    left = left.get(taken..).unwrap_or_default();
+                }
+                Poll::Pending => break,
+            }
+        }
+        self.outflow.keep(left);
+        frames.clear();
+        frames.shrink_to(FRAMES_BYTES_KEPT);
+        FRAMES.set(frames);
+        Ok(())
+    }
+
+    fn submit(&mut self) {
+        if let Some(session) = &mut self.door.session {
+            session.submit(&mut self.batch);
+        }
+    }
+
+    /// Reads once, if the client may be read; ready if it was.
+    fn read(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, Option<io::Error>> {
+        if !self.may_read() {
+            return Ok(Poll::Pending);
+        }
+        let mut frames = FRAMES.take();
+        let outcome = READ.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+            let bytes = buffer.filled();
+            let connection = &mut self.connection;
+            connection.receive(bytes, &mut self.door, &mut self.batch, &mut frames);
+            Poll::Ready(Ok::<_, io::Error>(bytes.len()))
+        });
+        let Poll::Ready(outcome) = outcome else {
+            FRAMES.set(frames);
+            return Ok(Poll::Pending);
+        };
+        if outcome? == 0 {
+            return Err(None);
+        }
+        self.signs.heard = true;
+        self.submit();
+        self.send(context, frames)?;
+        Ok(Poll::Ready(()))
+    }
+
+    fn may_read(&self) -> bool {
+        !self.connection.is_over() && self.has_room() && !self.outflow.is_full()
+    }
+
+    fn has_room(&self) -> bool {
+        self.door.session.as_ref().is_none_or(Session::has_room)
+    }
+
+    /// Ends what has lasted too long.
+    ///
+    /// Returns whether there is now something to do.
+    fn look_at_clock(&mut self, context: &mut Context<'_>) -> Result<bool, Option<io::Error>> {
+        let patience = self.connection.patience();
+        if patience != self.patience {
+            self.patience = patience;
+            self.wind_up();
+        }
+        let Some(timer) = &mut self.timer else { return Ok(false) };
+        if timer.as_mut().poll(context).is_pending() {
+            return Ok(false);
+        }
+        // Who is not read for want of room here is not to blame for saying nothing; who does not
+        // read what we say shows life only by reading on.
+        let heard = self.signs.heard || !self.has_room();
+        let signs = SignsOfLife { heard, ..self.signs };
+        self.signs = SignsOfLife::default();
+        if self.connection.is_over() {
+            return Err(Some(io::ErrorKind::TimedOut.into()));
+        }
+        let mut frames = FRAMES.take();
+        self.connection.expire(signs, &mut frames);
+        self.outflow.keep(&frames);
+        frames.clear();
+        FRAMES.set(frames);
+        self.wind_up();
+        Ok(true)
+    }
+
+    fn wind_up(&mut self) {
+        let ms = match self.patience {
+            Patience::Opening(ms)
+            | Patience::Heartbeat(ms)
+            | Patience::Parting(ms)
+            | Patience::Mute(ms) => ms,
+            Patience::Endless => {
+                self.timer = None;
+                return;
+            }
+        };
+        let after = Duration::from_millis(ms);
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().reset(Instant::now() + after),
+            None => self.timer = Some(Box::pin(sleep(after))),
+        }
+    }
+}
+
+/// What comes after a step.
+enum Step {
+    Again,
+    Wait,
+    Over,
+}
+
+/// Says that nothing more comes, and lets the client finish what it was saying.
+async fn drain(mut stream: TcpStream) {
+    let drained = timeout(DRAIN, async {
+        poll_fn(|context| Pin::new(&mut stream).poll_shutdown(context)).await?;
+        loop {
+            stream.readable().await?;
+            let read = READ.with_borrow_mut(|buffer| stream.try_read(buffer));
+            match read {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    });
+    match drained.await {
+        Ok(Ok(())) | Err(_) => {}
+        Ok(Err(error)) => tracing::trace!(%error, "the client did not wait for the end"),
+    }
+}
