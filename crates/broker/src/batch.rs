@@ -127,6 +127,12 @@ impl Batch {
         self.operations.push(Operation::Publish(run));
     }
 
+    /// Everything in it, for whoever looks at a protocol without a broker behind it.
+    pub fn into_parts(mut self) -> (Vec<Operation>, Vec<Chunk>) {
+        let Sealed { operations, chunks, .. } = self.seal();
+        (operations, chunks)
+    }
+
     /// Whether it ends its session.
     pub(crate) fn ends(&self) -> bool {
         self.operations.iter().any(|operation| matches!(operation, Operation::End))
