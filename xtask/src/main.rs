@@ -17,18 +17,19 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 The project's own checks and chores.
 
-  cargo xtask test [--long]   everything, in the order that fails soonest
-  cargo xtask tidy            the rules of the house: layers, file length, names, docs
-  cargo xtask licences        every dependency's licence is one we accept
-  cargo xtask faults          every planted fault is caught by some test
+  cargo xtask test [--long] [WORD ...]   everything, in the order that fails soonest;
+                                         with words, the steps whose headings have one of them
+  cargo xtask tidy                       the rules of the house: layers, length, names, docs
+  cargo xtask licences                   every dependency's licence is one we accept
+  cargo xtask faults                     every planted fault is caught by some test
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
-        ["test"] => test::run(test::Form::Short),
-        ["test", "--long"] => test::run(test::Form::Long),
+        ["test", "--long", steps @ ..] => test::run(test::Form::Long, steps),
+        ["test", steps @ ..] => test::run(test::Form::Short, steps),
         ["faults"] => faults::run(),
         ["tidy"] => tidy::run(),
         ["licences"] => licences::run(),

@@ -49,11 +49,20 @@ const STEPS: [Step; 15] = [
     Step { heading: "fuzzing", run: fuzz::targets },
 ];
 
-pub(crate) fn run(form: Form) -> Result<(), Failure> {
+/// Runs every step, or only those whose heading contains one of `words`.
+pub(crate) fn run(form: Form, words: &[&str]) -> Result<(), Failure> {
+    let chosen: Vec<&Step> = STEPS
+        .iter()
+        .filter(|step| words.is_empty() || words.iter().any(|word| step.heading.contains(word)))
+        .collect();
+    if chosen.is_empty() {
+        let headings: Vec<&str> = STEPS.iter().map(|step| step.heading).collect();
+        return Err(Failure::new(format!("no such step; there are: {}", headings.join("; "))));
+    }
     let start = Instant::now();
     let mut skipped = Vec::new();
-    for (at, step) in STEPS.iter().enumerate() {
-        println!("\n=== {}/{} {}", at + 1, STEPS.len(), step.heading);
+    for (at, step) in chosen.iter().enumerate() {
+        println!("\n=== {}/{} {}", at + 1, chosen.len(), step.heading);
         let step_start = Instant::now();
         let outcome = (step.run)(form)
             .map_err(|failure| Failure::new(format!("\nFAILED: {}: {failure}", step.heading)))?;
@@ -65,12 +74,11 @@ pub(crate) fn run(form: Form) -> Result<(), Failure> {
             }
         }
     }
-    let seconds = start.elapsed().as_secs();
-    if skipped.is_empty() {
-        println!("\nPASSED: {} steps in {seconds} s", STEPS.len());
-    } else {
-        let passed = STEPS.len() - skipped.len();
-        println!("\nPASSED: {passed} steps in {seconds} s; skipped: {}", skipped.join(", "));
+    let (seconds, passed) = (start.elapsed().as_secs(), chosen.len() - skipped.len());
+    print!("\nPASSED: {passed} of {} steps in {seconds} s", STEPS.len());
+    if !skipped.is_empty() {
+        print!("; skipped: {}", skipped.join(", "));
     }
+    println!();
     Ok(())
 }
