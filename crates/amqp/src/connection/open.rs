@@ -115,7 +115,7 @@ impl Open {
             return Ok(rest);
         };
         if !channel.takes_requests() {
-            self.unfinished_close(number, id, batch, out);
+            self.unfinished_close(number, id, batch, out)?;
             return Ok(rest);
         }
         channel.content.refuse_method()?;
@@ -138,10 +138,7 @@ impl Open {
                 channel.close(number, batch, out);
                 Ok(())
             }
-            OPEN_CHANNEL => {
-                let text = "second 'channel.open' seen";
-                Err(Fault::new(ReplyCode::ChannelError, id, text))
-            }
+            OPEN_CHANNEL => Err(second_open()),
             _request => request(number, id, fields, batch, out),
         };
         outcome.or_else(|fault| self.fail_channel(number, fault, batch))?;
@@ -191,13 +188,15 @@ impl Open {
         id: MethodId,
         batch: &mut Batch,
         out: &mut Vec<u8>,
-    ) {
-        let Some(channel) = self.channels.get(number) else { return };
+    ) -> Result<(), Fault> {
+        let Some(channel) = self.channels.get(number) else { return Ok(()) };
         match id {
+            OPEN_CHANNEL => return Err(second_open()),
             CLOSE_CHANNEL => channel.close(number, batch, out),
             CLOSE_CHANNEL_OK if channel.close_ok(number, batch) => self.channels.free(number),
             _passed_over => {}
         }
+        Ok(())
     }
 
     /// A header or a piece of body that does not lie behind its method.
@@ -310,6 +309,11 @@ impl Open {
             Scope::Connection => Verdict::Fault(fault),
         }
     }
+}
+
+/// The number is not free, or not yet free again.
+fn second_open() -> Fault {
+    Fault::new(ReplyCode::ChannelError, OPEN_CHANNEL, "second 'channel.open' seen")
 }
 
 /// A request of an open channel: for the virtual host, or answered here where it asks for nothing.

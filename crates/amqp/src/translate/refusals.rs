@@ -49,6 +49,9 @@ fn words(refusal: &Refusal, verb: Verb, vhost: &str) -> (ReplyCode, String) {
     };
     match refusal {
         Refusal::NotFound(kind, name) => (Code::NotFound, format!("no {}", full(*kind, name))),
+        Refusal::NoQueueDeclaredYet if verb == Verb::DeclareQueue => {
+            (Code::NotFound, format!("no {}", full(Kind::Queue, &"")))
+        }
         Refusal::NoQueueDeclaredYet => (Code::NotFound, "no previously declared queue".to_owned()),
         Refusal::ReservedName(kind, name) if verb == Verb::DeleteExchange => {
             (Code::AccessRefused, format!("deletion of system {} not allowed", full(*kind, name)))
@@ -275,6 +278,12 @@ mod tests {
                 Verb::Get,
                 404,
                 "NOT_FOUND - no previously declared queue",
+            ),
+            (
+                Refusal::NoQueueDeclaredYet,
+                Verb::DeclareQueue,
+                404,
+                "NOT_FOUND - no queue '' in vhost '/'",
             ),
             (
                 Refusal::ReservedName(Kind::Exchange, name("amq.x")),
