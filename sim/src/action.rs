@@ -1,0 +1,399 @@
+//! What clients do: requests chosen at random, most of them sensible, some of them wrong.
+
+use broker::Persistence;
+use broker::operation::{
+    Acknowledgement, Answer, BindingChange, ChannelId, Consume, Declare, Destination, Operation,
+    Outcome, PrefetchScope, Sharing, Tags, Unroutable, Verb,
+};
+use domain::binding::BindingArguments;
+use domain::table::Table;
+
+use crate::checker::{ChannelKey, Checker, SessionKey, named};
+use crate::life::{Request, Size};
+use crate::message::Content;
+use crate::random::Random;
+use crate::vocabulary::{self, BINDING_KEYS, KEYS, PREDECLARED};
+
+const CHANNELS_MAX: ChannelId = 3;
+const CONSUMERS_MAX: usize = 4;
+
+/// Somebody about to ask for something.
+pub(crate) struct Client<'a> {
+    pub(crate) random: &'a mut Random,
+    pub(crate) checker: &'a mut Checker,
+    pub(crate) session: SessionKey,
+    /// What exchanges are like in this run.
+    pub(crate) flavour: u64,
+}
+
+/// Whether a batch may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    More,
+    /// A get is a batch's last request: what it takes depends on what went before it.
+    Enough,
+}
+
+impl Client<'_> {
+    /// The next requests of a batch, which belong together.
+    pub(crate) fn requests(&mut self) -> (Vec<Request>, Next) {
+        let Some(state) = self.checker.sessions.get(&self.session) else {
+            return (Vec::new(), Next::Enough);
+        };
+        let channels: Vec<(ChannelId, ChannelKey)> =
+            state.asked.iter().map(|(number, key)| (*number, *key)).collect();
+        let failed = channels.iter().find(|(_, key)| !self.is_open(*key)).copied();
+        if let Some((number, _)) = failed
+            && self.random.chance(60)
+        {
+            return (self.close(number), Next::More);
+        }
+        let few = channels.len() < usize::from(CHANNELS_MAX);
+        if channels.is_empty() || (few && self.random.chance(5)) {
+            let free = (1..=CHANNELS_MAX).find(|number| channels.iter().all(|(n, _)| n != number));
+            let channel = free.unwrap_or(1);
+            return (vec![operation(Operation::OpenChannel { channel })], Next::More);
+        }
+        let Some((number, key)) = self.random.pick(&channels).copied() else {
+            return (Vec::new(), Next::Enough);
+        };
+        self.on_channel(number, key)
+    }
+
+    fn is_open(&self, key: ChannelKey) -> bool {
+        self.checker.channels.get(&key).is_some_and(|channel| channel.open)
+    }
+
+    fn is_held(&self) -> bool {
+        self.checker.sessions.get(&self.session).is_some_and(|session| session.held.is_some())
+    }
+
+    fn on_channel(&mut self, channel: ChannelId, key: ChannelKey) -> (Vec<Request>, Next) {
+        let requests = match self.random.below(1000) {
+            0..330 => self.publish(channel),
+            330..560 => self.settle(channel, key),
+            560..630 => return (vec![self.get(channel)], Next::Enough),
+            630..710 => self.consume(channel, key),
+            710..730 => self.cancel(channel, key),
+            730..770 => self.prefetch(channel),
+            770..820 => vec![self.declare_queue(channel)],
+            820..860 => vec![self.declare_exchange(channel)],
+            860..925 => vec![self.bind(channel)],
+            925..932 => vec![self.delete_queue(channel)],
+            932..937 => vec![self.delete_exchange(channel)],
+            937..945 => vec![self.purge(channel)],
+            945..975 => {
+                vec![operation(Operation::SelectConfirms { channel, answer: Answer::Wanted })]
+            }
+            975..985 => self.recover(channel),
+            985..997 => self.close(channel),
+            _open => vec![operation(Operation::OpenChannel { channel })],
+        };
+        (self.quietly(channel, requests), Next::More)
+    }
+
+    /// Now and then nobody wants an answer; then a request that has one follows, so that what the
+    /// journal holds back belongs to this batch.
+    fn quietly(&mut self, channel: ChannelId, mut requests: Vec<Request>) -> Vec<Request> {
+        let may_be_quiet = matches!(
+            requests.last(),
+            Some(Request::Operation(
+                Operation::DeclareExchange { .. }
+                    | Operation::DeleteExchange { .. }
+                    | Operation::DeleteQueue { .. }
+                    | Operation::PurgeQueue { .. }
+                    | Operation::Bind { .. }
+            ))
+        );
+        if !may_be_quiet || !self.random.chance(15) {
+            return requests;
+        }
+        if let Some(Request::Operation(
+            Operation::DeclareExchange { answer, .. }
+            | Operation::DeleteExchange { answer, .. }
+            | Operation::DeleteQueue { answer, .. }
+            | Operation::PurgeQueue { answer, .. }
+            | Operation::Bind { answer, .. },
+        )) = requests.last_mut()
+        {
+            *answer = Answer::Unwanted;
+        }
+        requests.extend(self.prefetch(channel));
+        requests
+    }
+
+    fn publish(&mut self, channel: ChannelId) -> Vec<Request> {
+        let count = if self.random.chance(5) { self.random.between(20, 120) } else { 1 };
+        let count = if count == 1 { self.random.between(1, 6) } else { count };
+        let persistence =
+            if self.random.chance(80) { Persistence::Persistent } else { Persistence::Transient };
+        let unroutable =
+            if self.random.chance(30) { Unroutable::Returned } else { Unroutable::Dropped };
+        let (exchange, key) = self.route();
+        let headers = self.random.pick(&vocabulary::header_samples()).cloned();
+        let mut content = Content {
+            exchange: named(&exchange),
+            routing_key: key.as_bytes().into(),
+            persistence,
+            headers: headers.unwrap_or_default(),
+            body_bytes: 0,
+        };
+        let mut requests = Vec::new();
+        for _ in 0..count {
+            let large = count < 3 && self.random.chance(2);
+            let (size, body_bytes) = match large {
+                true => (Size::Large, self.random.between(50_000, 400_000)),
+                false if self.random.chance(5) => (Size::Small, self.random.between(1_000, 9_000)),
+                false => (Size::Small, self.random.between(0, 60)),
+            };
+            content.body_bytes = u32::try_from(body_bytes).unwrap_or(0);
+            if self.random.chance(10) {
+                let headers = self.random.pick(&vocabulary::header_samples()).cloned();
+                content.headers = headers.unwrap_or_default();
+            }
+            if self.random.chance(5) {
+                let other = [Persistence::Persistent, Persistence::Transient];
+                content.persistence = self.random.one_of(other);
+            }
+            let message = self.checker.messages.add(content.clone());
+            requests.push(Request::Publish { channel, unroutable, message, size });
+        }
+        requests
+    }
+
+    /// Where a publish goes: an exchange and a routing key.
+    fn route(&mut self) -> (String, String) {
+        let key = self.random.one_of(KEYS);
+        match self.random.below(100) {
+            0..45 => (String::new(), vocabulary::queue_name(self.random).to_owned()),
+            45..65 => (self.random.one_of(PREDECLARED).to_owned(), key.to_owned()),
+            65..70 => (String::new(), key.to_owned()),
+            70..72 => (vocabulary::exchange_name(self.random).to_owned(), key.to_owned()),
+            _there => {
+                let there: Vec<String> = (self.checker.topology.exchanges.iter())
+                    .filter(|(_, settings)| !settings.internal)
+                    .map(|(name, _)| name.clone())
+                    .collect();
+                let exchange = self.random.pick(&there).cloned();
+                (exchange.unwrap_or_default(), key.to_owned())
+            }
+        }
+    }
+
+    fn settle(&mut self, channel: ChannelId, key: ChannelKey) -> Vec<Request> {
+        let held = self.is_held();
+        let Some(state) = self.checker.channels.get(&key) else { return Vec::new() };
+        let tags: Vec<u64> = state.unsettled.keys().copied().collect();
+        let unknown = state.last_tag + 1_000;
+        let outcome = match self.random.below(100) {
+            0..65 => Outcome::Acknowledged,
+            65..90 => Outcome::Requeued,
+            _rejected => Outcome::Rejected,
+        };
+        let verb = match outcome {
+            Outcome::Acknowledged => Verb::Ack,
+            Outcome::Requeued | Outcome::Rejected => Verb::Nack,
+        };
+        let tag = self.random.pick(&tags).copied();
+        let tags = match (self.random.below(100), tag) {
+            (0..2, _) => Tags::One(unknown),
+            (2..10, _) if !held => Tags::UpTo(0),
+            (10..40, Some(tag)) => Tags::UpTo(tag),
+            (_, Some(tag)) => Tags::One(tag),
+            (_, None) => return Vec::new(),
+        };
+        vec![operation(Operation::Settle { channel, tags, outcome, verb })]
+    }
+
+    fn get(&mut self, channel: ChannelId) -> Request {
+        let queue = named(&self.queue_there());
+        operation(Operation::Get { channel, queue, acknowledgement: self.acknowledgement() })
+    }
+
+    /// Mostly a queue that is there; now and then none, or the one declared last.
+    fn queue_there(&mut self) -> String {
+        let there: Vec<String> = self.checker.names.keys().cloned().collect();
+        match self.random.below(100) {
+            0..2 => vocabulary::queue_name(self.random).to_owned(),
+            2..6 => String::new(),
+            _there => {
+                let name = self.random.pick(&there).cloned().unwrap_or_default();
+                // What the broker has not named yet can't be named.
+                if name.starts_with('?') { String::new() } else { name }
+            }
+        }
+    }
+
+    fn acknowledgement(&mut self) -> Acknowledgement {
+        if self.random.chance(75) { Acknowledgement::Manual } else { Acknowledgement::Automatic }
+    }
+
+    fn consume(&mut self, channel: ChannelId, key: ChannelKey) -> Vec<Request> {
+        let Some(state) = self.checker.channels.get(&key) else { return Vec::new() };
+        if state.consumers.len() >= CONSUMERS_MAX {
+            return Vec::new();
+        }
+        let taken = state.consumers.keys().find(|tag| !tag.starts_with('?')).cloned();
+        let consumer_tag = match (self.random.below(100), taken) {
+            (0..3, Some(taken)) => taken,
+            (0..15, _) => String::new(),
+            (_, _) => format!("c{}", self.random.next() % 1_000_000),
+        };
+        let answer = if !consumer_tag.is_empty() && self.random.chance(10) {
+            Answer::Unwanted
+        } else {
+            Answer::Wanted
+        };
+        let sharing = if self.random.chance(4) { Sharing::Exclusive } else { Sharing::Shared };
+        let consume = Consume {
+            queue: named(&self.queue_there()),
+            consumer_tag: named(&consumer_tag),
+            acknowledgement: self.acknowledgement(),
+            sharing,
+            arguments: Table::default(),
+        };
+        vec![operation(Operation::Consume { channel, consume: consume.into(), answer })]
+    }
+
+    fn cancel(&mut self, channel: ChannelId, key: ChannelKey) -> Vec<Request> {
+        let Some(state) = self.checker.channels.get(&key) else { return Vec::new() };
+        let tags: Vec<String> =
+            state.consumers.keys().filter(|tag| !tag.starts_with('?')).cloned().collect();
+        let tag = self.random.pick(&tags).cloned().unwrap_or_else(|| "nobody".to_owned());
+        let answer = self.random.one_of([Answer::Wanted, Answer::Wanted, Answer::Unwanted]);
+        vec![operation(Operation::Cancel { channel, consumer_tag: named(&tag), answer })]
+    }
+
+    fn prefetch(&mut self, channel: ChannelId) -> Vec<Request> {
+        let count = self.random.one_of([0, 1, 1, 2, 3, 10]);
+        let scope = self.random.one_of([PrefetchScope::Consumer, PrefetchScope::Channel]);
+        vec![operation(Operation::SetPrefetch { channel, count, scope })]
+    }
+
+    fn declare(&mut self) -> Declare {
+        if self.random.chance(6) { Declare::Passive } else { Declare::Active }
+    }
+
+    fn declare_queue(&mut self, channel: ChannelId) -> Request {
+        let answer = Answer::Wanted;
+        let (name, mut declaration) = match self.random.below(100) {
+            0..2 => ("amq.reserved", vocabulary::declaration("orders")),
+            // Named by the broker.
+            2..8 => ("", vocabulary::declaration("mine")),
+            _named => {
+                let name = vocabulary::queue_name(self.random);
+                (name, vocabulary::declaration(name))
+            }
+        };
+        if name != "" && self.random.chance(3) {
+            declaration.auto_delete ^= true;
+        }
+        let declare = if name.is_empty() { Declare::Active } else { self.declare() };
+        let (queue, declaration) = (named(name), declaration.into());
+        operation(Operation::DeclareQueue { channel, queue, declare, declaration, answer })
+    }
+
+    fn declare_exchange(&mut self, channel: ChannelId) -> Request {
+        let answer = Answer::Wanted;
+        let name = match self.random.below(100) {
+            0..2 => "amq.reserved",
+            2 => "",
+            _named => vocabulary::exchange_name(self.random),
+        };
+        let mut settings = vocabulary::settings(name, self.flavour);
+        if self.random.chance(3) {
+            settings.auto_delete ^= true;
+        }
+        let (declare, exchange) = (self.declare(), named(name));
+        let settings = settings.into();
+        operation(Operation::DeclareExchange { channel, exchange, declare, settings, answer })
+    }
+
+    /// Mostly an exchange that is there.
+    fn exchange_there(&mut self) -> String {
+        let there: Vec<String> = self.checker.topology.exchanges.keys().cloned().collect();
+        match self.random.below(100) {
+            0..2 => vocabulary::exchange_name(self.random).to_owned(),
+            2 => String::new(),
+            _there => self.random.pick(&there).cloned().unwrap_or_default(),
+        }
+    }
+
+    fn bind(&mut self, channel: ChannelId) -> Request {
+        let known = self.random.pick(&self.checker.topology.bindings).cloned();
+        if let Some(binding) = known
+            && self.random.chance(25)
+            && !matches!(&binding.goal, crate::checker::topology::Goal::Queue(name)
+                if name.starts_with('?'))
+        {
+            return operation(crate::inspect::unbind(channel, &binding));
+        }
+        let source = self.exchange_there();
+        let target = self.exchange_there();
+        // Nothing leads from a predeclared exchange to another one, so that their bindings show.
+        let to_exchange = self.random.chance(30) && !source.starts_with("amq.");
+        let destination = if to_exchange {
+            Destination::Exchange(named(&target))
+        } else {
+            Destination::Queue(named(&self.queue_there()))
+        };
+        operation(Operation::Bind {
+            channel,
+            change: if self.random.chance(95) { BindingChange::Add } else { BindingChange::Remove },
+            source: named(&source),
+            destination,
+            routing_key: self.random.one_of(BINDING_KEYS).as_bytes().into(),
+            arguments: BindingArguments(if self.random.chance(50) {
+                vocabulary::binding_arguments(self.random)
+            } else {
+                Table::default()
+            }),
+            answer: Answer::Wanted,
+        })
+    }
+
+    fn delete_queue(&mut self, channel: ChannelId) -> Request {
+        let queue = named(&self.queue_there());
+        let (only_if_unused, only_if_empty) = (self.random.chance(20), false);
+        let answer = Answer::Wanted;
+        operation(Operation::DeleteQueue { channel, queue, only_if_unused, only_if_empty, answer })
+    }
+
+    fn delete_exchange(&mut self, channel: ChannelId) -> Request {
+        let exchange = named(&self.exchange_there());
+        let (only_if_unused, answer) = (self.random.chance(30), Answer::Wanted);
+        operation(Operation::DeleteExchange { channel, exchange, only_if_unused, answer })
+    }
+
+    fn purge(&mut self, channel: ChannelId) -> Request {
+        let (queue, answer) = (named(&self.queue_there()), Answer::Wanted);
+        operation(Operation::PurgeQueue { channel, queue, answer })
+    }
+
+    /// Not while deliveries may be on their way unseen: which of them return would be anybody's
+    /// guess.
+    fn recover(&mut self, channel: ChannelId) -> Vec<Request> {
+        if self.is_held() {
+            return Vec::new();
+        }
+        let answer = self.random.one_of([Answer::Wanted, Answer::Unwanted]);
+        vec![operation(Operation::Recover { channel, answer })]
+    }
+
+    /// A close without an answer is followed by an opening, whose answer shows that it happened.
+    fn close(&mut self, channel: ChannelId) -> Vec<Request> {
+        if self.random.chance(70) {
+            let answer = Answer::Wanted;
+            return vec![operation(Operation::CloseChannel { channel, answer })];
+        }
+        let answer = Answer::Unwanted;
+        vec![
+            operation(Operation::CloseChannel { channel, answer }),
+            operation(Operation::OpenChannel { channel }),
+        ]
+    }
+}
+
+fn operation(operation: Operation) -> Request {
+    Request::Operation(operation)
+}

@@ -1,0 +1,427 @@
+//! Events: what a session was told, held against what it must be told.
+
+use broker::operation::ChannelId;
+use broker::{DeliveryRun, Event, Reply};
+use domain::refusal::Refusal;
+
+use super::queue::{Known, QueueKey, Whereabouts};
+use super::sessions::{Expected, Told, Unsettled};
+use super::{ChannelKey, Checker, ConsumerKey, SessionKey};
+use crate::message::MessageId;
+use crate::violation::{Violation, broken, demand};
+
+/// A delivery as its receiver sees it.
+struct Delivery {
+    session: SessionKey,
+    channel: ChannelKey,
+    queue: QueueKey,
+    consumer: Option<ConsumerKey>,
+    settles_itself: bool,
+    tag: u64,
+    redelivered: bool,
+    message: MessageId,
+}
+
+impl Checker {
+    /// A session was told something.
+    pub(crate) fn event(&mut self, session: SessionKey, event: &Event) -> Result<(), Violation> {
+        if self.session(session).ended {
+            return match event {
+                Event::Confirmed { .. } => Ok(()),
+                other => broken!(OverIsOver, "session {session} has ended and hears {other:?}"),
+            };
+        }
+        match event {
+            Event::Delivered(run) => self.delivered_run(session, run),
+            Event::Confirmed { channel, first, last } => {
+                self.confirmed(session, *channel, *first, *last)
+            }
+            Event::ConsumerCancelled { channel, consumer_tag } => {
+                self.cancelled(session, *channel, consumer_tag.as_str())
+            }
+            Event::Closing(_) => {
+                demand!(
+                    self.stopping || self.poisoned,
+                    PoisonTold,
+                    "session {session} has to go for no reason"
+                );
+                self.session(session).closing = true;
+                Ok(())
+            }
+            answer => self.answer(session, answer),
+        }
+    }
+
+    /// Something that a request asked for, in the order of the requests.
+    fn answer(&mut self, session: SessionKey, event: &Event) -> Result<(), Violation> {
+        let Some(expected) = self.session(session).expected.pop_front() else {
+            return broken!(Answered, "session {session} asked for nothing and hears {event:?}");
+        };
+        demand!(
+            expected.safe <= self.durable,
+            SafeBeforeTold,
+            "session {session} hears {event:?} of turn {}, the journal has {}",
+            expected.safe,
+            self.durable
+        );
+        let Expected { number, channel, ref told, .. } = expected;
+        let wrong = || {
+            broken!(Answered, "session {session} should hear {expected:?} and hears {event:?}")
+        };
+        match (event, told) {
+            (Event::Reply { channel: heard, reply }, told) if *heard == number => {
+                if !self.replied(session, channel, told, reply) {
+                    return wrong();
+                }
+                if *reply == Reply::ChannelClosed {
+                    self.all_confirmed(channel)?;
+                }
+                Ok(())
+            }
+            (Event::Refused { channel: heard, verb, refusal }, Told::Refused { .. })
+                if *heard == number =>
+            {
+                self.channel(channel).seen_consumers.clear();
+                match told {
+                    Told::Refused { verb: meant, refusal: reason }
+                        if verb == meant && alike(reason, refusal) =>
+                    {
+                        Ok(())
+                    }
+                    _other => wrong(),
+                }
+            }
+            (
+                Event::Got { channel: heard, tag, redelivered, remaining, chunk, index },
+                Told::Got { queue, settles_itself },
+            ) if *heard == number => {
+                let Some(message) = chunk.message(*index) else { return wrong() };
+                let message = self.messages.recognise(&message)?;
+                self.left(session, *queue, *remaining);
+                self.take_delivery(&Delivery {
+                    session,
+                    channel,
+                    queue: *queue,
+                    consumer: None,
+                    settles_itself: *settles_itself,
+                    tag: *tag,
+                    redelivered: *redelivered,
+                    message,
+                })
+            }
+            (Event::GotNothing { channel: heard }, Told::Got { queue, .. }) if *heard == number => {
+                self.left(session, *queue, 0);
+                Ok(())
+            }
+            (
+                Event::Returned { channel: heard, chunk, index },
+                Told::Returned { message, publish },
+            ) if *heard == number => {
+                let Some(returned) = chunk.message(*index) else { return wrong() };
+                if self.messages.recognise(&returned)? != *message {
+                    return wrong();
+                }
+                let publishes = self.channel(channel).publishes.as_mut();
+                if let (Some(publishes), Some(publish)) = (publishes, *publish) {
+                    publishes[publish].to_return = false;
+                }
+                Ok(())
+            }
+            (Event::Ended, Told::Ended) => {
+                self.session(session).ended = true;
+                self.session(session).seen.clear();
+                Ok(())
+            }
+            _other => wrong(),
+        }
+    }
+
+    /// A get said how many messages are left; that is judged if it was said just now.
+    fn left(&mut self, session: SessionKey, queue: QueueKey, count: u64) {
+        if self.session(session).held.is_none() {
+            self.left.push((queue, count));
+        }
+    }
+
+    /// Takes an answer in; false if it is not the one that was due.
+    fn replied(
+        &mut self,
+        session: SessionKey,
+        channel: ChannelKey,
+        told: &Told,
+        reply: &Reply,
+    ) -> bool {
+        let within = |bounds: &(u64, u64), count: u64| (bounds.0..=bounds.1).contains(&count);
+        let number = self.channel(channel).number;
+        match (told, reply) {
+            (Told::Opened, Reply::ChannelOpened) => {
+                self.session(session).seen.insert(number, channel);
+            }
+            (Told::Closed, Reply::ChannelClosed) => {
+                self.session(session).seen.remove(&number);
+            }
+            (Told::PrefetchSet(limit), Reply::PrefetchSet) => {
+                let state = self.channel(channel);
+                state.seen_limit = limit.unwrap_or(state.seen_limit);
+            }
+            (Told::Consuming(consumer), Reply::Consuming { consumer_tag }) => {
+                return self.consuming(channel, *consumer, consumer_tag.as_str());
+            }
+            (Told::Cancelled(tag), Reply::Cancelled { consumer_tag }) => {
+                self.channel(channel).seen_consumers.remove(tag);
+                return tag == consumer_tag.as_str();
+            }
+            (
+                Told::QueueDeclared { queue, name, messages, consumers },
+                Reply::QueueDeclared { queue: heard, messages: count, consumers: consuming },
+            ) => {
+                if name.is_none() {
+                    self.rename(channel, *queue, heard.as_str());
+                }
+                let named = name.as_ref().is_none_or(|name| name == heard.as_str());
+                return named && within(messages, *count) && consuming == consumers;
+            }
+            (Told::QueueDeleted { messages }, Reply::QueueDeleted { messages: count })
+            | (Told::QueuePurged { messages }, Reply::QueuePurged { messages: count }) => {
+                return within(messages, *count);
+            }
+            (Told::Exactly(exactly), reply) => return exactly == reply,
+            (Told::Recovered, Reply::Recovered) => {}
+            _other => return false,
+        }
+        true
+    }
+
+    fn consuming(&mut self, channel: ChannelKey, consumer: ConsumerKey, tag: &str) -> bool {
+        let Some(known) = self.consumers.get_mut(&consumer) else { return false };
+        let asked = std::mem::replace(&mut known.tag, tag.to_owned());
+        let made_up = asked.starts_with('?');
+        let state = self.channel(channel);
+        if made_up && state.consumers.remove(&asked).is_some() {
+            state.consumers.insert(tag.to_owned(), consumer);
+        }
+        state.seen_consumers.insert(tag.to_owned(), consumer);
+        made_up || asked == tag
+    }
+
+    /// The broker has made up a queue's name.
+    fn rename(&mut self, channel: ChannelKey, key: QueueKey, name: &str) {
+        let Some(queue) = self.queues.get_mut(&key) else { return };
+        let old = std::mem::replace(&mut queue.name, name.to_owned());
+        if self.names.remove(&old).is_some() {
+            self.names.insert(name.to_owned(), key);
+        }
+        self.topology.rename_queue(&old, name);
+        let state = self.channel(channel);
+        if state.last_queue.as_ref() == Some(&old) {
+            state.last_queue = Some(name.to_owned());
+        }
+    }
+
+    fn delivered_run(&mut self, session: SessionKey, run: &DeliveryRun) -> Result<(), Violation> {
+        let tag = run.consumer_tag.as_str();
+        let Some(channel) = self.session(session).seen.get(&run.channel).copied() else {
+            return broken!(OverIsOver, "a delivery for closed channel {}", run.channel);
+        };
+        let known = self.channel(channel).seen_consumers.get(tag).copied();
+        let quiet = (channel, tag.to_owned());
+        let known = known.or_else(|| self.session(session).quietly_cancelled.get(&quiet).copied());
+        let Some(key) = known else {
+            return broken!(OverIsOver, "session {session}: a delivery for no consumer, {tag}");
+        };
+        let Some(consumer) = self.consumers.get(&key).cloned() else { return Ok(()) };
+        for nth in 0..run.count {
+            let Some(message) = run.chunk.message(run.first + nth) else {
+                return broken!(Intact, "a delivery past the end of its chunk");
+            };
+            let message = self.messages.recognise(&message)?;
+            if !consumer.settles_itself {
+                self.check_limits(key, channel)?;
+            }
+            self.take_delivery(&Delivery {
+                session,
+                channel,
+                queue: consumer.queue,
+                consumer: Some(key),
+                settles_itself: consumer.settles_itself,
+                tag: run.first_tag + u64::from(nth),
+                redelivered: run.redelivered,
+                message,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whether the consumer may get one more.
+    fn check_limits(&mut self, consumer: ConsumerKey, key: ChannelKey) -> Result<(), Violation> {
+        let limit = self.consumers.get(&consumer).map_or(0, |consumer| consumer.limit);
+        let channel = self.channel(key);
+        let limits =
+            [(limit, channel.in_hand_of(consumer)), (channel.seen_limit, channel.in_hand())];
+        for (limit, in_hand) in limits {
+            demand!(
+                limit == 0 || in_hand < usize::from(limit),
+                PrefetchKept,
+                "session {} channel {} holds {in_hand} of {limit} and gets one more",
+                channel.session,
+                channel.number
+            );
+        }
+        Ok(())
+    }
+
+    fn take_delivery(&mut self, delivery: &Delivery) -> Result<(), Violation> {
+        let Delivery { session, channel, queue, message, tag, .. } = *delivery;
+        let state = self.channel(channel);
+        demand!(
+            tag == state.last_tag + 1,
+            TagsConsecutive,
+            "session {session} channel {}: tag {tag} follows {}",
+            state.number,
+            state.last_tag
+        );
+        state.last_tag = tag;
+        let is_open = state.open;
+        let held = self.session(session).held;
+        let foggy = self.is_foggy(queue);
+        let Some(state) = self.queues.get_mut(&queue) else { return Ok(()) };
+        if state.deleted {
+            demand!(held.is_some(), OverIsOver, "a delivery from the deleted {}", state.name);
+            self.hand_over(delivery, u64::MAX, is_open);
+            return Ok(());
+        }
+        let name = &state.name;
+        let gone_since = held.is_some() && !is_open;
+        let Some(place) = state.place(message) else {
+            if gone_since {
+                return Ok(());
+            }
+            return broken!(DeliveredOnce, "message {message} is not in {name} any more");
+        };
+        let Some(entry) = state.entries.get_mut(&place) else { return Ok(()) };
+        demand!(
+            entry.whereabouts == Whereabouts::Ready || gone_since,
+            DeliveredOnce,
+            "message {message} of {name} is with somebody else"
+        );
+        let right = match entry.redelivered {
+            Known::Perhaps => true,
+            Known::Yes => delivery.redelivered,
+            Known::No => !delivery.redelivered,
+        };
+        demand!(
+            right || foggy,
+            RedeliveredMark,
+            "message {message} of {name}: redelivered is {}, delivered before: {:?}",
+            delivery.redelivered,
+            entry.redelivered
+        );
+        if held.is_none() {
+            let last = self.delivered.insert((queue, session), place);
+            demand!(
+                last.is_none_or(|last| last < place),
+                DeliveredInOrder,
+                "session {session} gets place {place} of {name} after {last:?}"
+            );
+        }
+        self.hand_over(delivery, place, is_open);
+        Ok(())
+    }
+
+    /// A message is in its receiver's hands; on a channel that is closed since, it has returned.
+    fn hand_over(&mut self, delivery: &Delivery, place: u64, is_open: bool) {
+        let Delivery { channel, queue, consumer, tag, .. } = *delivery;
+        if is_open && !delivery.settles_itself {
+            let unsettled = Unsettled { queue, place, consumer };
+            self.channel(channel).unsettled.insert(tag, unsettled);
+        }
+        let Some(state) = self.queues.get_mut(&queue) else { return };
+        if delivery.settles_itself {
+            state.remove(place);
+        } else if let Some(entry) = state.entries.get_mut(&place) {
+            entry.redelivered = Known::Yes;
+            entry.there = Known::Yes;
+            if is_open {
+                entry.whereabouts = Whereabouts::Delivered;
+            }
+        }
+    }
+
+    fn confirmed(
+        &mut self,
+        session: SessionKey,
+        number: ChannelId,
+        first: u64,
+        last: u64,
+    ) -> Result<(), Violation> {
+        let Some(key) = self.session(session).seen.get(&number).copied() else {
+            return broken!(OverIsOver, "session {session}: a confirm for closed channel {number}");
+        };
+        let durable = self.durable;
+        let channel = self.channel(key);
+        demand!(
+            first == channel.confirmed + 1 && first <= last && last <= channel.published(),
+            ConfirmedInOrder,
+            "session {session} channel {number}: {first} to {last} of {} follow {}",
+            channel.published(),
+            channel.confirmed
+        );
+        let publishes = channel.publishes.as_deref().unwrap_or_default();
+        let (from, count) = (usize::try_from(first - 1).unwrap_or(0), last - first + 1);
+        for publish in publishes.iter().skip(from).take(usize::try_from(count).unwrap_or(0)) {
+            demand!(
+                publish.journaled.is_none_or(|turn| turn <= durable),
+                SafeBeforeTold,
+                "session {session} channel {number}: a confirm among {first} to {last} of turn \
+                 {:?}, the journal has {durable}",
+                publish.journaled
+            );
+            demand!(
+                !publish.to_return,
+                ReturnedBeforeConfirm,
+                "session {session} channel {number}: a confirm among {first} to {last}"
+            );
+        }
+        channel.confirmed = last;
+        Ok(())
+    }
+
+    /// A closed channel has heard of all its publishes: nobody else would.
+    fn all_confirmed(&mut self, key: ChannelKey) -> Result<(), Violation> {
+        let channel = self.channel(key);
+        demand!(
+            channel.confirmed == channel.published(),
+            ConfirmedInOrder,
+            "session {} channel {} is closed with {} of {} confirmed",
+            channel.session,
+            channel.number,
+            channel.confirmed,
+            channel.published()
+        );
+        Ok(())
+    }
+
+    fn cancelled(
+        &mut self,
+        session: SessionKey,
+        number: ChannelId,
+        tag: &str,
+    ) -> Result<(), Violation> {
+        let channel = self.session(session).seen.get(&number).copied();
+        let known = channel.and_then(|key| self.channel(key).seen_consumers.remove(tag));
+        let expected = known.is_some_and(|key| self.session(session).cancellations.remove(&key));
+        demand!(expected, Answered, "session {session}: nobody ended consumer {tag}");
+        Ok(())
+    }
+}
+
+/// Whether two refusals have the same reason; which setting differs is for the rules' own tests.
+fn alike(one: &Refusal, other: &Refusal) -> bool {
+    match (one, other) {
+        (
+            Refusal::Inequivalent { kind, name, .. },
+            Refusal::Inequivalent { kind: other_kind, name: other_name, .. },
+        ) => kind == other_kind && name == other_name,
+        _exactly => one == other,
+    }
+}

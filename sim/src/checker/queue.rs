@@ -1,0 +1,149 @@
+//! A queue as its clients can know it: which messages are in it, in which order, where each of them
+//! is, and how sure that is.
+
+use std::collections::BTreeMap;
+
+use domain::queue::QueueDeclaration;
+
+use crate::checker::{ConsumerKey, SessionKey, Turn};
+use crate::message::MessageId;
+
+/// The number of a queue; a deleted one and its namesake are two.
+pub(crate) type QueueKey = u64;
+
+/// Something that need not be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    No,
+    Yes,
+    Perhaps,
+}
+
+/// Where a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whereabouts {
+    /// In the queue.
+    Ready,
+    /// With a consumer.
+    Delivered,
+}
+
+/// One message in one queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) message: MessageId,
+    /// Whether it survives a restart.
+    pub(crate) journaled: bool,
+    pub(crate) whereabouts: Whereabouts,
+    /// Whether the next delivery must be marked.
+    pub(crate) redelivered: Known,
+    /// Whether it is there at all: a session that is gone may have taken it unseen.
+    pub(crate) there: Known,
+}
+
+/// One queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Queue {
+    pub(crate) name: String,
+    pub(crate) declaration: QueueDeclaration,
+    pub(crate) owner: Option<SessionKey>,
+    /// In order.
+    pub(crate) entries: BTreeMap<u64, Entry>,
+    by_message: BTreeMap<MessageId, u64>,
+    /// Messages it ever took.
+    pub(crate) enqueued: u64,
+    pub(crate) consumers: Vec<ConsumerKey>,
+    pub(crate) has_exclusive: bool,
+    /// Whether it ever had a consumer.
+    pub(crate) used: bool,
+    /// When it was declared.
+    pub(crate) made: Turn,
+    pub(crate) deleted: bool,
+}
+
+impl Queue {
+    pub(crate) fn new(
+        name: &str,
+        declaration: QueueDeclaration,
+        owner: Option<SessionKey>,
+        made: Turn,
+    ) -> Queue {
+        Queue {
+            name: name.to_owned(),
+            declaration,
+            owner,
+            entries: BTreeMap::new(),
+            by_message: BTreeMap::new(),
+            enqueued: 0,
+            consumers: Vec::new(),
+            has_exclusive: false,
+            used: false,
+            made,
+            deleted: false,
+        }
+    }
+
+    /// Whether the queue survives a restart.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.declaration.durable && !self.declaration.exclusive
+    }
+
+    pub(crate) fn enqueue(&mut self, message: MessageId, journaled: bool) {
+        let redelivered = Known::No;
+        let (whereabouts, there) = (Whereabouts::Ready, Known::Yes);
+        self.restore(Entry { message, journaled, whereabouts, redelivered, there });
+    }
+
+    pub(crate) fn restore(&mut self, entry: Entry) {
+        self.by_message.insert(entry.message, self.enqueued);
+        self.entries.insert(self.enqueued, entry);
+        self.enqueued += 1;
+    }
+
+    pub(crate) fn place(&self, message: MessageId) -> Option<u64> {
+        self.by_message.get(&message).copied()
+    }
+
+    /// A message leaves.
+    pub(crate) fn remove(&mut self, place: u64) {
+        if let Some(entry) = self.entries.remove(&place) {
+            self.by_message.remove(&entry.message);
+        }
+    }
+
+    /// A delivered message returns to its place.
+    pub(crate) fn requeue(&mut self, place: u64) {
+        if let Some(entry) = self.entries.get_mut(&place) {
+            entry.whereabouts = Whereabouts::Ready;
+            entry.redelivered = Known::Yes;
+        }
+    }
+
+    /// The ready messages; with those that may have gone unseen.
+    pub(crate) fn ready(&self) -> impl Iterator<Item = (u64, &Entry)> {
+        self.entries
+            .iter()
+            .filter(|(_, entry)| entry.whereabouts == Whereabouts::Ready)
+            .map(|(place, entry)| (*place, entry))
+    }
+
+    /// How many are ready, at least and at most.
+    pub(crate) fn ready_bounds(&self) -> (u64, u64) {
+        let least = self.ready().filter(|(_, entry)| entry.there == Known::Yes).count();
+        (least as u64, self.ready().count() as u64)
+    }
+
+    /// Drops the ready messages; where it is not known which are, all are in doubt.
+    pub(crate) fn purge(&mut self, surely: bool) {
+        if surely {
+            let ready: Vec<u64> = self.ready().map(|(place, _)| place).collect();
+            ready.into_iter().for_each(|place| self.remove(place));
+        } else {
+            for entry in self.entries.values_mut() {
+                if entry.whereabouts == Whereabouts::Ready {
+                    entry.there = Known::Perhaps;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What must be there after a restart: the durable part of the picture at one moment, and whether
+//! that is what was found.
+
+use std::collections::BTreeMap;
+
+use domain::exchange::ExchangeSettings;
+use domain::queue::QueueDeclaration;
+use domain::table::Table;
+
+use super::Checker;
+use super::queue::{Known, Queue, Whereabouts};
+use super::topology::Topology;
+use crate::message::MessageId;
+
+/// The most messages a queue may ever have taken for its watermark to be exact: when many are
+/// delivered at once it runs ahead, and marks some that never went out.
+const EXACT_MARKS_MAX: u64 = 64;
+
+/// The durable part of a broker's state at one moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) topology: Topology,
+    pub(crate) queues: BTreeMap<String, KeptQueue>,
+    /// Whether the broker had time to write down how far every queue delivered.
+    pub(crate) clean: bool,
+}
+
+/// A durable queue.
+#[derive(Clone, Debug)]
+pub(crate) struct KeptQueue {
+    pub(crate) declaration: QueueDeclaration,
+    /// In order.
+    pub(crate) messages: Vec<KeptMessage>,
+    pub(crate) enqueued: u64,
+}
+
+/// A message in a durable queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeptMessage {
+    pub(crate) id: MessageId,
+    pub(crate) redelivered: Known,
+    pub(crate) there: Known,
+}
+
+/// What was found after a restart.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) exchanges: BTreeMap<String, ExchangeSettings>,
+    pub(crate) queues: BTreeMap<String, FoundQueue>,
+    pub(crate) routes: Vec<FoundRoute>,
+}
+
+/// A queue and its messages in order, each with its mark.
+#[derive(Clone, Debug)]
+pub(crate) struct FoundQueue {
+    pub(crate) declaration: QueueDeclaration,
+    pub(crate) messages: Vec<(MessageId, bool)>,
+}
+
+/// Where one message went.
+#[derive(Clone, Debug)]
+pub(crate) struct FoundRoute {
+    pub(crate) exchange: String,
+    pub(crate) key: Vec<u8>,
+    pub(crate) headers: Table,
+    pub(crate) queues: Vec<String>,
+}
+
+impl Checker {
+    /// The durable part of the picture as it is now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let mut topology = self.topology.clone();
+        topology.bindings.retain(|binding| self.is_durable(binding));
+        topology.exchanges.retain(|_, settings| settings.durable);
+        let mut queues = BTreeMap::new();
+        for (key, queue) in &self.queues {
+            if queue.is_durable() && !queue.deleted {
+                let fog: Vec<bool> = (self.sessions.values())
+                    .filter_map(|session| session.held_queues.get(key).copied())
+                    .collect();
+                queues.insert(queue.name.clone(), keep(queue, &fog));
+            }
+        }
+        Snapshot { topology, queues, clean: false }
+    }
+}
+
+/// `fog` has an entry for every session that may have got messages unseen, true if such a delivery
+/// settled itself.
+fn keep(queue: &Queue, fog: &[bool]) -> KeptQueue {
+    let messages = queue.entries.values().map(|entry| {
+        let ready = entry.whereabouts == Whereabouts::Ready;
+        let in_doubt = !entry.journaled || (ready && fog.contains(&true));
+        let marked_in_doubt = ready && !fog.is_empty() && entry.redelivered == Known::No;
+        KeptMessage {
+            id: entry.message,
+            redelivered: if marked_in_doubt { Known::Perhaps } else { entry.redelivered },
+            there: if in_doubt { Known::Perhaps } else { entry.there },
+        }
+    });
+    KeptQueue {
+        declaration: queue.declaration.clone(),
+        messages: messages.collect(),
+        enqueued: queue.enqueued,
+    }
+}
+
+impl Snapshot {
+    /// Whether this is what was found; if not, the first difference.
+    pub(crate) fn explains(&self, found: &Found) -> Result<(), String> {
+        let exchanges = &self.topology.exchanges;
+        if *exchanges != found.exchanges {
+            let names = |of: &BTreeMap<String, ExchangeSettings>| format!("{:?}", of.keys());
+            return Err(format!("exchanges {}, not {}", names(&found.exchanges), names(exchanges)));
+        }
+        if !self.queues.keys().eq(found.queues.keys()) {
+            let (has, should) = (found.queues.keys(), self.queues.keys());
+            return Err(format!("queues {has:?}, not {should:?}"));
+        }
+        for (name, queue) in &self.queues {
+            let Some(other) = found.queues.get(name) else { continue };
+            if queue.declaration != other.declaration {
+                return Err(format!("queue {name} is another"));
+            }
+            self.explains_messages(queue, other).map_err(|error| format!("queue {name}: {error}"))?;
+        }
+        for route in &found.routes {
+            let known = |name: &str| self.queues.contains_key(name);
+            let routed =
+                self.topology.route(&route.exchange, &route.key, &route.headers, known);
+            let expected: Vec<String> = routed.into_iter().flatten().collect();
+            if expected != route.queues {
+                return Err(format!("{route:?} should go to {expected:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn explains_messages(&self, queue: &KeptQueue, found: &FoundQueue) -> Result<(), String> {
+        let mut kept = queue.messages.iter();
+        for (id, redelivered) in &found.messages {
+            let message = loop {
+                match kept.next() {
+                    Some(message) if message.id == *id => break message,
+                    Some(missing) if missing.there == Known::Yes => {
+                        return Err(format!("message {} is missing before {id}", missing.id));
+                    }
+                    Some(_may_be_gone) => {}
+                    None => return Err(format!("message {id} should not be there")),
+                }
+            };
+            let right = match message.redelivered {
+                Known::Yes => *redelivered,
+                Known::No => {
+                    !redelivered || !(self.clean || queue.enqueued < EXACT_MARKS_MAX)
+                }
+                Known::Perhaps => true,
+            };
+            if !right {
+                let delivered = message.redelivered;
+                return Err(format!("message {id}: marked {redelivered}, delivered {delivered:?}"));
+            }
+        }
+        match kept.find(|message| message.there == Known::Yes) {
+            Some(missing) => Err(format!("message {} is missing at the end", missing.id)),
+            None => Ok(()),
+        }
+    }
+
+    /// The same with exactly the messages found: what the next life starts from.
+    pub(crate) fn with(&self, found: &Found) -> Snapshot {
+        let mut snapshot = self.clone();
+        for (name, queue) in &mut snapshot.queues {
+            let Some(found) = found.queues.get(name) else { continue };
+            let messages = found.messages.iter().map(|(id, redelivered)| KeptMessage {
+                id: *id,
+                redelivered: if *redelivered { Known::Yes } else { Known::No },
+                there: Known::Yes,
+            });
+            queue.messages = messages.collect();
+        }
+        snapshot
+    }
+}

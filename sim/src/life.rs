@@ -1,0 +1,381 @@
+//! One life of a broker: its process, its clients, and the checker that watches both. Whatever
+//! happens to them happens through here, and is seen by the checker at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use broker::operation::{ChannelId, Operation, Unroutable};
+use broker::{Batch, LargeMessage, MessageHead, Session};
+use storage::SyncMode;
+
+use crate::checker::snapshot::Snapshot;
+use crate::checker::{Checker, SessionKey};
+use crate::message::MessageId;
+use crate::process::{Process, Woken};
+use crate::trace::{Trace, describe};
+use crate::violation::{Violation, broken, demand};
+
+/// A broker and everybody around it.
+#[derive(Debug)]
+pub(crate) struct Life {
+    pub(crate) process: Process,
+    pub(crate) checker: Checker,
+    pub(crate) trace: Trace,
+    clients: BTreeMap<SessionKey, Client>,
+    sync: SyncMode,
+    /// What each frame written so far left; the first is what the life began with.
+    frames: Vec<Snapshot>,
+    /// What would be there if the frame that failed made it to the disk.
+    torn: Option<Snapshot>,
+}
+
+/// A client's side of its session.
+#[derive(Debug)]
+struct Client {
+    session: Session,
+    woken: Arc<Woken>,
+    pace: Pace,
+    /// Events taken and not yet written to the client.
+    unwritten_bytes: usize,
+}
+
+/// How a client reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// At once.
+    Fast,
+    /// When told to.
+    Slow,
+}
+
+/// One thing that a batch asks for.
+#[derive(Clone, Debug)]
+pub(crate) enum Request {
+    Operation(Operation),
+    Publish { channel: ChannelId, unroutable: Unroutable, message: MessageId, size: Size },
+}
+
+/// How a message comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// In one piece.
+    Small,
+    /// In many reads.
+    Large,
+}
+
+/// How a life ended, as far as the disk is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// What was not synced may be gone.
+    Unsynced,
+    /// Everything written is there.
+    Nothing,
+}
+
+impl Life {
+    pub(crate) fn begin(
+        process: Process,
+        checker: Checker,
+        trace: Trace,
+        sync: SyncMode,
+        start: Snapshot,
+    ) -> Life {
+        let (clients, frames) = (BTreeMap::new(), vec![start]);
+        Life { process, checker, trace, clients, sync, frames, torn: None }
+    }
+
+    pub(crate) fn sessions(&self) -> Vec<SessionKey> {
+        self.clients.keys().copied().collect()
+    }
+
+    /// A client comes; none does where the broker lets nobody in.
+    pub(crate) fn connect(&mut self, pace: Pace) -> Result<Option<SessionKey>, Violation> {
+        self.checker.begin_turn();
+        let connected = self.process.connect();
+        let refused = self.checker.poisoned || self.checker.stopping;
+        demand!(
+            connected.is_err() == refused,
+            PoisonTold,
+            "connecting should be refused: {refused}; {:?}",
+            connected.err()
+        );
+        let Ok((session, woken)) = connected else { return Ok(None) };
+        let key = self.checker.connect();
+        self.trace.line(format!("session {key} comes, {pace:?}"));
+        self.clients.insert(key, Client { session, woken, pace, unwritten_bytes: 0 });
+        Ok(Some(key))
+    }
+
+    /// Adds a request to a batch of the turn that has begun.
+    pub(crate) fn ask(&mut self, session: SessionKey, batch: &mut Batch, request: &Request) {
+        match request {
+            Request::Operation(operation) => {
+                self.trace.line(format!("session {session} asks {operation:?}"));
+                self.checker.operation(session, operation);
+                batch.push(operation.clone());
+            }
+            Request::Publish { channel, unroutable, message, size } => {
+                let Some(content) = self.checker.messages.content(*message).cloned() else {
+                    return;
+                };
+                self.trace.line(format!(
+                    "session {session} publishes {message} on {channel} to {:?} {:?}, \
+                     {:?} {unroutable:?} {size:?}",
+                    content.exchange,
+                    String::from_utf8_lossy(&content.routing_key),
+                    content.persistence
+                ));
+                self.checker.publish(session, *channel, *unroutable, *message);
+                let (properties, body) = (content.properties(*message), content.body(*message));
+                let head = MessageHead {
+                    persistence: content.persistence,
+                    exchange: content.exchange.as_str(),
+                    routing_key: &content.routing_key,
+                    properties: &properties,
+                };
+                match size {
+                    Size::Small => batch.publish(*channel, *unroutable, &head, &body),
+                    Size::Large => {
+                        let mut large = LargeMessage::begin(&head, content.body_bytes);
+                        body.chunks(10_000).for_each(|piece| {
+                            large.body(piece);
+                        });
+                        batch.publish_large(*channel, *unroutable, large);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hands a batch over.
+    pub(crate) fn submit(
+        &mut self,
+        session: SessionKey,
+        mut batch: Batch,
+    ) -> Result<(), Violation> {
+        if let Some(client) = self.clients.get_mut(&session) {
+            client.session.submit(&mut batch);
+        }
+        self.see_and_write()
+    }
+
+    /// Hands these requests over as one batch.
+    pub(crate) fn request(
+        &mut self,
+        session: SessionKey,
+        requests: &[Request],
+    ) -> Result<(), Violation> {
+        self.checker.begin_turn();
+        let mut batch = Batch::default();
+        requests.iter().for_each(|request| self.ask(session, &mut batch, request));
+        self.submit(session, batch)
+    }
+
+    /// The connection breaks: nobody reads what the session is told any more.
+    pub(crate) fn drop_session(&mut self, session: SessionKey) -> Result<(), Violation> {
+        self.trace.line(format!("session {session} is lost"));
+        self.checker.begin_turn();
+        self.checker.operation(session, &Operation::End);
+        self.checker.vanish(session);
+        self.clients.remove(&session);
+        self.see_and_write()
+    }
+
+    /// A session that has ended needs no client any more.
+    fn forget_ended(&mut self) {
+        let ended: Vec<SessionKey> = (self.checker.sessions.iter())
+            .filter(|(_, session)| session.ended && session.held.is_none())
+            .map(|(key, _)| *key)
+            .collect();
+        for key in ended {
+            self.clients.remove(&key);
+            self.checker.vanish(key);
+        }
+    }
+
+    /// Shows the checker everything that was told.
+    fn see(&mut self) -> Result<(), Violation> {
+        let mut events = Vec::new();
+        for (key, client) in &mut self.clients {
+            client.session.take(&mut events);
+            let woken = client.woken.take();
+            demand!(events.is_empty() || woken, Woken, "session {key} sleeps through {events:?}");
+            for event in events.drain(..) {
+                self.trace.line(format!("session {key} hears {}", describe(&event)));
+                client.unwritten_bytes += event.cost_bytes();
+                self.checker.event(*key, &event)?;
+            }
+        }
+        self.checker.end_turn()
+    }
+
+    /// The same, and fast clients write what they took, which may bring more.
+    fn see_and_write(&mut self) -> Result<(), Violation> {
+        self.see()?;
+        while self.write(Pace::Fast)? {}
+        self.forget_ended();
+        Ok(())
+    }
+
+    /// Clients of that pace write what they took; says whether any did.
+    fn write(&mut self, pace: Pace) -> Result<bool, Violation> {
+        let waiting: Vec<SessionKey> = (self.clients.iter())
+            .filter(|(_, client)| client.pace == pace && client.unwritten_bytes > 0)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in &waiting {
+            self.checker.begin_turn();
+            if let Some(client) = self.clients.get_mut(key) {
+                let bytes = std::mem::take(&mut client.unwritten_bytes);
+                client.session.written(bytes);
+            }
+            self.see()?;
+        }
+        Ok(!waiting.is_empty())
+    }
+
+    /// Slow clients write what they took.
+    pub(crate) fn write_slow(&mut self) -> Result<(), Violation> {
+        self.trace.line("slow clients write".to_owned());
+        self.write(Pace::Slow)?;
+        self.see_and_write()
+    }
+
+    /// The journal's writer does one step; says whether it wrote something.
+    pub(crate) fn step(&mut self) -> Result<bool, Violation> {
+        let before = self.checker.snapshot();
+        let stepped = self.process.broker.step();
+        self.trace.line(format!("the writer steps: {stepped:?}"));
+        match stepped {
+            Ok(true) => {
+                self.written(false)?;
+                Ok(true)
+            }
+            Ok(false) => {
+                self.see_and_write()?;
+                Ok(false)
+            }
+            Err(_poison) => {
+                self.failed(before)?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// A frame with everything up to now was written.
+    fn written(&mut self, clean: bool) -> Result<(), Violation> {
+        self.checker.writing();
+        self.see()?;
+        self.checker.written();
+        let snapshot = Snapshot { clean, ..self.checker.snapshot() };
+        if self.sync == SyncMode::Always || clean {
+            self.frames.clear();
+        }
+        self.frames.push(snapshot);
+        self.see_and_write()
+    }
+
+    /// A frame may or may not have been written, and nothing will be any more.
+    fn failed(&mut self, before: Snapshot) -> Result<(), Violation> {
+        self.checker.begin_turn();
+        if !std::mem::replace(&mut self.checker.poisoned, true) {
+            self.torn = Some(before);
+        }
+        self.see_and_write()?;
+        for (key, session) in &self.checker.sessions {
+            demand!(
+                session.closing || session.ended,
+                PoisonTold,
+                "session {key} was not told that the journal can't be written"
+            );
+        }
+        Ok(())
+    }
+
+    /// Everything that can be done is done; then nobody may wait for anything.
+    pub(crate) fn settle(&mut self) -> Result<(), Violation> {
+        self.trace.line("everything settles".to_owned());
+        loop {
+            self.process.run_background();
+            self.process.clock.advance_ms(50);
+            let mut any = self.step()?;
+            any |= self.write(Pace::Slow)?;
+            if self.checker.poisoned {
+                return Ok(());
+            }
+            if !any {
+                break;
+            }
+        }
+        self.checker.written();
+        for (key, client) in &self.clients {
+            demand!(client.session.has_room(), NothingHangs, "session {key} has no room");
+        }
+        self.checker.idle()
+    }
+
+    /// Runs background tasks.
+    pub(crate) fn background(&mut self) -> Result<(), Violation> {
+        self.checker.begin_turn();
+        self.process.run_background();
+        self.see_and_write()
+    }
+
+    /// Time passes.
+    pub(crate) fn advance(&mut self, ms: u64) {
+        self.trace.line(format!("{ms} ms pass"));
+        self.process.clock.advance_ms(ms);
+    }
+
+    /// A clean stop: sessions are told and go, everything is written.
+    pub(crate) fn stop(&mut self) -> Result<(), Violation> {
+        self.trace.line("the broker stops".to_owned());
+        self.checker.begin_turn();
+        self.checker.stopping = true;
+        self.process.broker.close();
+        self.see_and_write()?;
+        demand!(self.connect(Pace::Fast)?.is_none(), OverIsOver, "a stopping broker lets in");
+        for key in self.sessions() {
+            self.request(key, &[Request::Operation(Operation::End)])?;
+        }
+        // What a session was told last may wait for the journal.
+        while self.step()? {}
+        for key in self.sessions() {
+            self.drop_session(key)?;
+        }
+        self.checker.begin_turn();
+        let before = self.checker.snapshot();
+        let finished = self.process.broker.finish();
+        self.trace.line(format!("finished: {finished:?}"));
+        match finished {
+            Ok(()) if self.checker.poisoned => broken!(PoisonTold, "a poisoned broker finishes"),
+            Ok(()) => self.written(true),
+            Err(_poison) => self.failed(before),
+        }
+    }
+
+    /// What may be found after this life, newest first.
+    pub(crate) fn outcomes(&self, loss: Loss) -> Vec<Snapshot> {
+        let newest = match (loss, self.sync) {
+            (Loss::Unsynced, SyncMode::Interval { .. } | SyncMode::Never) => self.frames.len(),
+            (Loss::Unsynced, SyncMode::Always) | (Loss::Nothing, _) => 1,
+        };
+        let frames = self.frames.iter().rev().take(newest);
+        self.torn.iter().chain(frames).cloned().collect()
+    }
+
+    /// Whether the session has asked for its end.
+    pub(crate) fn is_ending(&self, session: SessionKey) -> bool {
+        self.checker.sessions.get(&session).is_none_or(|session| session.end_asked)
+    }
+
+    /// Whether the session may send more.
+    pub(crate) fn has_room(&self, session: SessionKey) -> bool {
+        self.clients.get(&session).is_some_and(|client| client.session.has_room())
+    }
+
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.checker.poisoned
+    }
+}

@@ -1,0 +1,112 @@
+//! A broker process in the simulation: a broker whose time, randomness, writer and background
+//! tasks are moved by hand.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use broker::{
+    Background, Broker, BrokerSettings, ConnectRefusal, OpenError, Recovered, Session, VhostDisk,
+    Wake, WriterDrive,
+};
+use stdx::clock::ManualClock;
+use storage::SyncMode;
+use storage::disk::SimulatedDisk;
+
+use crate::checker::named;
+use crate::random::Random;
+
+/// How a broker is set up for one life.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup {
+    pub(crate) sync: SyncMode,
+    pub(crate) file_bytes: u64,
+    pub(crate) checkpoint_bytes: u64,
+    pub(crate) seed: u64,
+}
+
+/// A running broker.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) clock: Arc<ManualClock>,
+    later: Arc<Later>,
+}
+
+/// Background tasks that wait to be run.
+#[derive(Default)]
+struct Later(Mutex<Vec<Box<dyn FnOnce() + Send>>>);
+
+impl std::fmt::Debug for Later {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Later")
+    }
+}
+
+impl Background for Later {
+    fn run(&self, task: Box<dyn FnOnce() + Send>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+    }
+}
+
+/// Remembers that its session was woken.
+#[derive(Debug, Default)]
+pub(crate) struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Woken {
+    /// Whether it was woken since the last call.
+    pub(crate) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Process {
+    pub(crate) fn start(
+        disk: &SimulatedDisk,
+        setup: &Setup,
+    ) -> Result<(Process, Recovered), OpenError> {
+        let clock = Arc::new(ManualClock::default());
+        let later = Arc::new(Later::default());
+        let draws = AtomicU64::new(setup.seed);
+        let settings = BrokerSettings {
+            vhosts: vec![VhostDisk { name: named("/"), disk: Arc::new(disk.clone()) }],
+            sync: setup.sync,
+            journal_file_bytes: Some(setup.file_bytes),
+            checkpoint_bytes: Some(setup.checkpoint_bytes),
+            clock: Arc::clone(&clock) as _,
+            entropy: Arc::new(move || {
+                Random::new(draws.fetch_add(1, Ordering::Relaxed)).next()
+            }),
+            background: Arc::clone(&later) as _,
+            drive: WriterDrive::ByHand,
+        };
+        let (broker, mut recovered) = Broker::open(settings)?;
+        let Some(recovered) = recovered.pop() else { unreachable!("there is one vhost") };
+        Ok((Process { broker, clock, later }, recovered))
+    }
+
+    pub(crate) fn connect(&self) -> Result<(Session, Arc<Woken>), ConnectRefusal> {
+        let woken = Arc::new(Woken::default());
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let Ok(user) = self.broker.authenticate("guest", b"guest", peer) else {
+            unreachable!("guest may log in from this machine")
+        };
+        let session = self.broker.connect(&user, "/", Arc::clone(&woken) as _)?;
+        Ok((session, woken))
+    }
+
+    /// Runs what waits in the background; says whether there was anything.
+    pub(crate) fn run_background(&self) -> bool {
+        let tasks =
+            std::mem::take(&mut *self.later.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let any = !tasks.is_empty();
+        tasks.into_iter().for_each(|task| task());
+        any
+    }
+}
