@@ -201,7 +201,9 @@ impl Files {
             }
             let name = FileName::Journal(oldest.number).to_string();
             let spare = FileName::Spare(oldest.number);
-            if self.spares.len() < self.spare_files_max && !self.spares.contains(&spare) {
+            let room = self.spares.len() < self.spare_files_max && !self.spares.contains(&spare);
+            // A file that one huge frame made would hold its disk for ever.
+            if room && self.bytes_of(&name)? <= self.file_bytes.saturating_mul(2) {
                 self.disk
                     .rename(&name, &spare.to_string())
                     .map_err(failed(&name, Operation::Rename))?;
@@ -216,6 +218,11 @@ impl Files {
             Some(name) => self.sync_directory(&name),
             None => Ok(()),
         }
+    }
+
+    fn bytes_of(&self, name: &str) -> Result<u64, Poison> {
+        let file = self.disk.open(name).map_err(failed(name, Operation::Open))?;
+        file.bytes().map_err(failed(name, Operation::Read))
     }
 
     fn sync_directory(&self, name: &str) -> Result<(), Poison> {

@@ -339,3 +339,54 @@ fn a_disk_that_cannot_be_read_is_named() {
     let refused = open(&disk).unwrap_err();
     assert!(matches!(refused, OpenError::Io { .. }), "{refused}");
 }
+
+/// One random thing done to the files; `draw(n)` is a number below n.
+fn random_harm(files: &mut Files, draw: &mut impl FnMut(usize) -> usize) {
+    let names: Vec<String> = files.keys().cloned().collect();
+    let (name, other) = (&names[draw(names.len())], &names[draw(names.len())]);
+    let source = files[other].clone();
+    let Some(bytes) = files.get_mut(name) else { return };
+    let page = draw(4) * PAGE_BYTES;
+    match draw(6) {
+        0 if !bytes.is_empty() => {
+            let at = draw(bytes.len());
+            bytes[at] ^= 1 << draw(8);
+        }
+        1 => bytes.truncate(draw(bytes.len() + 1)),
+        2 => {
+            let end = (page + PAGE_BYTES).min(bytes.len());
+            bytes.get_mut(page..end).into_iter().for_each(|page| page.fill(0));
+        }
+        // A page of another place, or of another file.
+        3 if source.len() >= 4 * PAGE_BYTES && bytes.len() >= page + PAGE_BYTES => {
+            let from = draw(4) * PAGE_BYTES;
+            bytes[page..page + PAGE_BYTES].copy_from_slice(&source[from..from + PAGE_BYTES]);
+        }
+        4 => *bytes = source,
+        5 if names.len() > 1 => {
+            files.remove(name);
+        }
+        _ => bytes.extend((0..draw(9_000)).map(|_| 7)),
+    }
+}
+
+#[test]
+fn any_heap_of_damage_gives_a_prefix_or_refuses() {
+    let files = store(SyncMode::Always, Stop::Clean);
+    let all = all_records(&files);
+    let mut state = 1u64;
+    let mut draw = |end: usize| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % end
+    };
+    let mut refused = 0;
+    for round in 0..3_000 {
+        let mut files = files.clone();
+        for _ in 0..=draw(4) {
+            random_harm(&mut files, &mut draw);
+        }
+        refused += u32::from(prefix_or_refusal(files, &all, &format!("round {round}")).is_none());
+    }
+    assert!((500..2_990).contains(&refused), "{refused}");
+}

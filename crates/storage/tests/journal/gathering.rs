@@ -106,6 +106,21 @@ fn a_release_that_frees_a_file_is_written_down_before_the_file_goes() {
 }
 
 #[test]
+fn a_file_that_one_huge_frame_made_is_not_kept() {
+    let disk = SimulatedDisk::new();
+    let mut opened = open_with(&disk, settings(3 * 4096)).unwrap();
+    for bytes in [10, 100_000, 10, 10, 10] {
+        commit(&opened.journal, bytes, Urge::Yes, NOW);
+        work_until_idle(&mut opened.writer, NOW);
+    }
+    opened.journal.release_before(Position(5));
+    work_until_idle(&mut opened.writer, NOW);
+    let bytes: Vec<usize> = disk.files().values().map(Vec::len).collect();
+    assert!(bytes.iter().all(|bytes| *bytes <= 3 * 4096), "{bytes:?}");
+    assert!(disk.files().keys().any(|name| name.starts_with("spare")));
+}
+
+#[test]
 fn an_idle_journal_takes_next_to_nothing() {
     let disk = SimulatedDisk::new();
     let mut opened = open_with(&disk, settings(64 << 20)).unwrap();
