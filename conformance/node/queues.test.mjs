@@ -76,7 +76,7 @@ test('a name of 255 bytes is allowed', async (t) => {
 test('declaring again with the same settings changes nothing', async (t) => {
   const channel = await broker.confirmChannel(t);
   const queue = broker.name('same');
-  const settings = { exclusive: true, arguments: { 'x-max-length': 5 }, messageTtl: 60_000 };
+  const settings = { exclusive: true, overflow: 'drop-head', queueMode: 'lazy' };
   await channel.assertQueue(queue, settings);
   channel.sendToQueue(queue, Buffer.from('kept'));
   await channel.waitForConfirms();
@@ -97,7 +97,7 @@ test('the width of an integer argument does not matter', async (t) => {
   for (const type of ['int8', 'int16', 'int32', 'int64']) {
     await channel.assertQueue(queue, {
       exclusive: true,
-      arguments: { 'x-max-length': { '!': type, value: 100 } },
+      arguments: { 'x-queue-version': { '!': type, value: 1 } },
     });
   }
 });
@@ -106,16 +106,16 @@ test('declaring again with other settings is refused with 406', async (t) => {
   const connection = await broker.connect(t);
   const channel = await broker.confirmChannel(t, connection);
   const durable = broker.name('durable');
-  await channel.assertQueue(durable, { messageTtl: 60_000 });
+  await channel.assertQueue(durable, { overflow: 'drop-head' });
   const autoDelete = broker.name('auto-delete');
   await channel.assertQueue(autoDelete, { durable: false, autoDelete: true });
   for (const [what, queue, options] of [
-    ['durable', durable, { durable: false, messageTtl: 60_000 }],
-    ['auto_delete', durable, { autoDelete: true, messageTtl: 60_000 }],
+    ['durable', durable, { durable: false, overflow: 'drop-head' }],
+    ['auto_delete', durable, { autoDelete: true, overflow: 'drop-head' }],
     ['auto_delete', autoDelete, { durable: false, autoDelete: false }],
-    ['x-message-ttl', durable, { messageTtl: 60_001 }],
-    ['x-message-ttl', durable, {}],
-    ['x-max-length', durable, { messageTtl: 60_000, maxLength: 3 }],
+    ['x-overflow', durable, { overflow: 'reject-publish' }],
+    ['x-overflow', durable, {}],
+    ['x-queue-mode', durable, { overflow: 'drop-head', queueMode: 'lazy' }],
   ]) {
     const offender = await broker.channel(t, connection);
     const text = new RegExp(`PRECONDITION_FAILED - inequivalent arg '${what}' for queue '${queue}'`);
