@@ -21,7 +21,7 @@ use crate::process::{Broker, Places, ProcessError, Recipe, kill};
 use crate::violation::Violation;
 
 const OBSERVE_LONGEST: Duration = Duration::from_mins(1);
-const LOAD_SHORTEST: Duration = Duration::from_millis(150);
+const FIRST_CONFIRM_LATEST: Duration = Duration::from_secs(20);
 
 /// How often a restart is ended again before it is done.
 const SECOND_END_PER_CENT: u64 = 25;
@@ -159,9 +159,14 @@ impl Run {
                 return Ok(false);
             }
         };
-        let span = self.load_longest.saturating_sub(LOAD_SHORTEST);
-        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
-        sleep(LOAD_SHORTEST + Duration::from_micros(self.random.below(micros))).await;
+        let started = Instant::now();
+        while self.desk.ledger().totals.confirmed == confirmed_before
+            && started.elapsed() < FIRST_CONFIRM_LATEST
+        {
+            sleep(Duration::from_millis(1)).await;
+        }
+        let micros = u64::try_from(self.load_longest.as_micros()).unwrap_or(u64::MAX);
+        sleep(Duration::from_micros(self.random.below(micros))).await;
 
         let (ended_at, ended) = self.end(broker, load).await;
         if self.desk.ledger().totals.confirmed == confirmed_before {

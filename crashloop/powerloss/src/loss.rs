@@ -12,6 +12,9 @@ use crate::{Random, graveyard_of};
 /// Disks write a sector whole or not at all; that is the most one may believe.
 const SECTOR_BYTES: usize = 512;
 
+/// Of the writes that are longer than a sector.
+const TORN_PER_CENT: u64 = 60;
+
 /// How much of the un-synced is lost.
 #[derive(Debug)]
 pub enum Loss {
@@ -203,12 +206,15 @@ fn do_again(
                 }
             }
             TakenBack::Bytes { inode, offset, made, length_before, length_after }
-                if random.chance(kept_per_cent) =>
+                if kept_per_cent > 0 =>
             {
+                let torn = random.chance(TORN_PER_CENT) && made.len() > SECTOR_BYTES;
+                if !torn && !random.chance(kept_per_cent) {
+                    continue;
+                }
                 let Some(bytes) = image.bytes_mut(inode)? else {
                     continue;
                 };
-                let torn = random.chance(50) && made.len() > SECTOR_BYTES;
                 report.torn += usize::from(torn);
                 report.kept += usize::from(!torn);
                 if length_after < length_before {
