@@ -115,6 +115,7 @@ async fn a_consumer_that_never_reads_hurts_only_itself() -> Outcome {
         assert!(soon("a confirm", confirm).await??.is_ack());
     }
     others_are_served(broker.url()).await?;
+    memory_is_bounded(&broker);
 
     // Another consumer of the same queue gets its share, and all of it once the deaf one is gone.
     let client = Client::open(broker.url()).await?;
