@@ -36,13 +36,15 @@ const PRINTED_MAX: usize = 20;
 pub(crate) struct Summary {
     passed: u32,
     failed: u32,
+    /// Failed runs that prove a fault.
+    caught: u32,
 }
 
 impl Summary {
     pub(crate) fn exit_code(self, expectation: Expectation) -> ExitCode {
         let met = match expectation {
             Expectation::NoViolation => self.failed == 0 && self.passed > 0,
-            Expectation::Violation => self.failed > 0,
+            Expectation::Violation => self.caught > 0,
         };
         if met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
@@ -57,6 +59,8 @@ pub(crate) enum RunError {
     Io(#[from] io::Error),
     #[error(transparent)]
     Loss(#[from] LossError),
+    #[error(transparent)]
+    FirstStart(#[from] ProcessError),
 }
 
 /// Runs every mode asked for, each on a directory of its own.
@@ -68,9 +72,11 @@ pub(crate) async fn run_modes(arguments: &Arguments) -> Result<Summary, RunError
         let passed = run.rounds(arguments.rounds).await?;
         summary.passed += passed;
         summary.failed += u32::from(passed < arguments.rounds);
+        let caught = run.desk.ledger().violations.iter().any(Violation::proves_a_fault);
+        summary.caught += u32::from(caught);
         run.report(arguments);
     }
-    let Summary { passed, failed } = summary;
+    let Summary { passed, failed, .. } = summary;
     println!("crash loop: {passed} passed, {failed} failed");
     Ok(summary)
 }
@@ -121,7 +127,9 @@ impl Run {
 
     /// Plays rounds until one fails; gives how many passed.
     async fn rounds(&mut self, rounds: u32) -> Result<u32, RunError> {
-        let Some(mut broker) = self.start().await? else { return Ok(0) };
+        self.prepare_start()?;
+        // On an empty directory there is nothing yet that a crash could have broken.
+        let mut broker = self.recipe.start().await?;
         for round in 0..rounds {
             let before = self.desk.ledger().totals;
             let ended = self.load_and_end(broker, u16::try_from(round).unwrap_or(u16::MAX)).await?;
@@ -353,14 +361,17 @@ impl Run {
         let more = ledger.violations.len().saturating_sub(PRINTED_MAX);
         let kinds = kinds_of(&ledger.violations);
         println!("  {} violations, {more} of them not shown: {kinds}", ledger.violations.len());
+        let fault = arguments.planted_fault.as_ref();
         println!(
             "  kept: {} (data.before-restart is what the last restart began with)\n  \
-             again: crashloop --mode {} --rounds {} --seed {} --load-ms {}",
+             again: crashloop --mode {} --rounds {} --seed {} --load-ms {} --sync {}{}",
             self.recipe.places.work.display(),
             self.mode.name(),
             arguments.rounds,
             arguments.seed,
             arguments.load_longest.as_millis(),
+            arguments.sync,
+            fault.map_or_else(String::new, |fault| format!(" --planted-fault {fault}")),
         );
     }
 }

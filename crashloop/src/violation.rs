@@ -36,6 +36,14 @@ pub(crate) enum Violation {
     Refused { what: String },
 }
 
+impl Violation {
+    /// Whether a planted fault can be behind it. A client that is refused something, or a write that
+    /// the preloaded library misses, says nothing about what was kept.
+    pub(crate) fn proves_a_fault(&self) -> bool {
+        !matches!(self, Self::Refused { .. } | Self::Escaped { .. })
+    }
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -60,7 +68,8 @@ impl fmt::Display for Violation {
             Self::Escaped { names } => {
                 write!(f, "escaped: changed without the preloaded library seeing it: {names:?}")
             }
-            Self::Process { what } | Self::Refused { what } => f.write_str(what),
+            Self::Process { what } => write!(f, "process: {what}"),
+            Self::Refused { what } => write!(f, "refused: {what}"),
         }
     }
 }
