@@ -55,7 +55,12 @@ export class Broker {
 
   static async start() {
     const broker = new Broker(await mkdtemp(path.join(tmpdir(), 'postroom-node-')));
-    await broker.run();
+    try {
+      await broker.run();
+    } catch (error) {
+      await broker.remove();
+      throw error;
+    }
     return broker;
   }
 
@@ -63,20 +68,23 @@ export class Broker {
   async run(port = '0') {
     const portsFile = path.join(this.dataDirectory, 'ports.json');
     await rm(portsFile, { force: true });
-    this.#process = spawn(
+    const child = spawn(
       findBinary(),
       ['serve', '--data-dir', this.dataDirectory, '--bind', '127.0.0.1']
         .concat(['--amqp-port', port, '--http-port', '0']),
       { stdio: ['ignore', 'pipe', 'pipe'] },
     );
+    this.#process = child;
+    // No broker outlives the tests that started it.
+    process.once('exit', () => child.kill('SIGKILL'));
     const keep = (bytes) => {
       this.#output = (this.#output + bytes).slice(-20_000);
     };
-    this.#process.stdout.on('data', keep);
-    this.#process.stderr.on('data', keep);
+    child.stdout.on('data', keep);
+    child.stderr.on('data', keep);
     this.#exited = new Promise((resolve) => {
-      this.#process.once('error', (error) => resolve({ error }));
-      this.#process.once('exit', (code, signal) => resolve({ code, signal }));
+      child.once('error', (error) => resolve({ error }));
+      child.once('exit', (code, signal) => resolve({ code, signal }));
     });
     this.url = `amqp://guest:guest@127.0.0.1:${await this.#port(portsFile)}`;
   }
@@ -142,8 +150,11 @@ export function useBroker() {
   after(async () => {
     if (borrowed) return leaveNothingBehind(lent.url, names);
     if (!broker) return;
-    await broker.stop();
-    await broker.remove();
+    try {
+      await broker.stop();
+    } finally {
+      await broker.remove();
+    }
   });
 
   async function connect(t, { url = lent.url, ...socketOptions } = {}) {

@@ -103,7 +103,9 @@ impl Broker {
 
     fn start_process() -> Result<Self, StartFailure> {
         let directory = unique_directory()?;
-        let (child, port) = launch(&directory, 0)?;
+        let (child, port) = launch(&directory, 0).inspect_err(|_failure| {
+            drop(fs::remove_dir_all(&directory));
+        })?;
         let url = format!("amqp://guest:guest@127.0.0.1:{port}/%2f");
         Ok(Self { url, own: Some(OwnProcess { child, directory, port }) })
     }
