@@ -68,11 +68,16 @@ def lapin_outcomes(output):
     return outcomes
 
 
+CLIENTS = {"python": python_outcomes, "node": node_outcomes, "lapin": lapin_outcomes}
+
+
 def find(name, outcomes):
     """The outcomes of the test the table names so, and a complaint about the name if it is wrong."""
     client = name.split("/", 1)[0]
+    if client not in CLIENTS:
+        return [], "is of no client we know"
     if client not in outcomes:
-        return [], "is of no client we know, or its report was not given"
+        return [], None
     key = name
     if client == "node":
         file, separator, key = name.partition(" > ")
@@ -84,7 +89,8 @@ def find(name, outcomes):
 
 def problems(table, outcomes):
     """What is wrong, a sentence each, and the names the table used."""
-    found, named = [], set()
+    found = [f"no report of {client} was given" for client in CLIENTS if client not in outcomes]
+    named = set()
     for section, lines in table.items():
         for line_id, line in lines.items():
             here = f"{section}.{line_id}"
@@ -121,10 +127,9 @@ def main(arguments):
     parser.add_argument("--node", type=Path, help="node --test --test-reporter=junit")
     parser.add_argument("--lapin", type=Path, help="what cargo test printed")
     given = parser.parse_args(arguments)
-    readers = {"python": python_outcomes, "node": node_outcomes, "lapin": lapin_outcomes}
     outcomes = {
         client: read(getattr(given, client))
-        for client, read in readers.items()
+        for client, read in CLIENTS.items()
         if getattr(given, client)
     }
     table = tomllib.loads(given.table.read_text())

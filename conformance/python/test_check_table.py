@@ -24,11 +24,13 @@ test late ... ignored
 """
 
 
-def check(folder, *tests):
+def check(folder, *tests, without=None):
     """The checker's exit status and complaints for a table of one line that names these tests."""
     files = {"python": PYTHON, "node": NODE, "lapin": LAPIN}
     arguments = []
     for client, text in files.items():
+        if client == without:
+            continue
         (folder / client).write_text(text)
         arguments += [f"--{client}", folder / client]
     table = folder / "table.toml"
@@ -79,6 +81,11 @@ def test_any_other_is_a_complaint(tmp_path, test, complaint):
 def test_a_line_without_a_test_is_a_complaint(tmp_path):
     status, errors, _ = check(tmp_path)
     assert status == 1 and "a.b: no test shows it" in errors
+
+
+def test_a_missing_report_is_a_complaint(tmp_path):
+    status, errors, _ = check(tmp_path, "python/test_a.py::test_good", without="node")
+    assert status == 1 and "no report of node was given" in errors
 
 
 def test_tests_no_line_names_are_listed(tmp_path):

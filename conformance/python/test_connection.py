@@ -122,17 +122,23 @@ def test_lower_limits_are_accepted(connect):
     assert connection.channel(7).is_open
 
 
-@pytest.mark.parametrize(
-    "limit", [{"frame_max": 131073}, {"channel_max": 2048}, {"frame_max": 0}, {"channel_max": 0}]
-)
+@pytest.mark.parametrize("limit", [{"frame_max": 131073}, {"channel_max": 2048}])
 def test_asking_for_more_than_offered_is_refused(server, raw_socket, limit):
-    # 0 means "no limit", which is more than any.
     connection = raw_socket()
     connection.start()
     connection.log_in()
     connection.answer_tune(**limit)
     # RabbitMQ before 4 drops the socket without a word.
     connection.expect_refusal(530, or_drop=not server.is_postroom)
+
+
+@pytest.mark.postroom_only(reason="RabbitMQ takes 0 for more than any limit, and refuses it")
+def test_an_answer_of_zero_leaves_the_servers_limits(raw):
+    connection = raw(frame_max=0, channel_max=0)
+    connection.frame_max = connection.tune.frame_max
+    connection.channel(connection.tune.channel_max)
+    connection.send("channel.open", connection.tune.channel_max + 1)
+    connection.expect_connection_close((504, 530))
 
 
 def test_frame_max_below_4096_is_refused(server, raw_socket):
@@ -251,7 +257,8 @@ def test_unknown_method_closes(server, raw, ids, channel):
     connection.channel(1)
     connection.send_bytes(wire.frame(wire.METHOD, channel, struct.pack(">HH", *ids)))
     # RabbitMQ drops the socket without a word.
-    connection.expect_refusal((503, 540), or_drop=not server.is_postroom)
+    codes = (503, 504, 540) if channel == 0 else (503, 540)
+    connection.expect_refusal(codes, or_drop=not server.is_postroom)
 
 
 @pytest.mark.parametrize("cut", [1, 3, 5, 9])

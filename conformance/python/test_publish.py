@@ -483,6 +483,7 @@ def test_invalid_expiration(channel, names, expiration):
         )
 
 
+@pytest.mark.not_built_yet(reason="CC and BCC are ignored")
 def test_cc_and_bcc_are_further_keys(channel, names):
     exchange = names.exchange()
     channel.exchange_declare(exchange, "direct")
@@ -504,6 +505,7 @@ def test_cc_and_bcc_are_further_keys(channel, names):
         assert take(channel, queue) == [], "one copy"
 
 
+@pytest.mark.not_built_yet(reason="CC and BCC are ignored")
 @pytest.mark.parametrize("header", ["CC", "BCC"])
 def test_cc_must_be_an_array(channel, names, header):
     queue = names.queue()

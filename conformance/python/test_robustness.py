@@ -225,14 +225,12 @@ def test_a_client_that_never_reads(server, names, witness):
     connection.abort()
 
 
-def test_confirms_nobody_reads(server, names, witness):
-    queue = names.queue()
+def test_confirms_nobody_reads(server, witness):
     connection = RawConnection.open(server.url)
     connection.channel(1)
-    connection.call("queue.declare", 1, queue=queue, arguments={"x-max-length": 10})
     connection.call("confirm.select", 1)
     burst = (
-        wire.method_frame(1, "basic.publish", routing_key=queue) + connection.content(1, b"m")
+        wire.method_frame(1, "basic.publish", routing_key="nowhere") + connection.content(1, b"m")
     ) * 500
     connection.socket.settimeout(2)
     try:
