@@ -25,6 +25,16 @@ pub(crate) enum Waiter {
     Room { outbox: Arc<Outbox>, bytes: usize },
 }
 
+/// Nobody is told that what was waited for is safe: it may not be.
+pub(crate) fn abandon(waiters: Vec<Waiter>) {
+    for waiter in waiters {
+        if let Waiter::Gate { outbox, .. } = waiter {
+            outbox.forget_held();
+            outbox.nudge();
+        }
+    }
+}
+
 /// Does what was waited for, in order, then wakes every session once.
 pub(crate) fn release(mut waiters: Vec<Waiter>) {
     if planted(Fault::ConfirmOutOfOrder) {

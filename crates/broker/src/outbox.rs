@@ -98,6 +98,19 @@ impl Outbox {
         }
     }
 
+    /// What is held is never told, because the journal will not have it; only that a session has
+    /// ended is true anyway.
+    pub(crate) fn forget_held(&self) {
+        let mut inner = self.events();
+        for event in std::mem::take(&mut inner.held).into_iter().flat_map(|(_, events)| events) {
+            if matches!(event, Event::Ended) {
+                inner.ready.push(event);
+            } else {
+                self.waiting_bytes.fetch_sub(event.cost_bytes(), Ordering::AcqRel);
+            }
+        }
+    }
+
     /// Adds a confirm of something that is durable, before everything held; neighbours of the same
     /// channel become one range. Whatever had to go before it was attached to the journal before it.
     pub(crate) fn confirm(&self, channel: ChannelId, first: u64, last: u64) {

@@ -128,7 +128,7 @@ impl Recovery {
             }
             tag::EXCHANGE_DELETED => {
                 let name = exchange_records::take_deleted(payload)?;
-                self.topology.remove_exchange(name.as_str());
+                self.topology.forget_exchange(name.as_str());
             }
             tag::BINDING_MADE => {
                 self.binding(&BindingRecord::take(payload)?, Topology::restore_binding);
@@ -207,7 +207,7 @@ impl Recovery {
     fn queue_deleted(&mut self, queue: QueueId) {
         self.next_queue = self.next_queue.max(queue.0 + 1);
         if let Some((name, _)) = self.queues.remove(&queue) {
-            self.topology.remove_queue(name.as_str());
+            self.topology.forget_queue(name.as_str());
         }
         self.states.remove(&queue);
         if let Some(mut messages) = self.messages.remove(&queue) {
@@ -275,7 +275,9 @@ impl Recovery {
             for run in &marked {
                 chunks.hold_slot(run.place.chunk, run.count);
             }
-            slot.queue = Queue::restore(next, marked);
+            // The watermark may stand past the last journaled message: what comes new comes behind it,
+            // or it would count as delivered after the next restart.
+            slot.queue = Queue::restore(next.max(watermark), marked);
             slot.watermark = watermark;
             slot.delivered = watermark;
             queues.push((id, slot));

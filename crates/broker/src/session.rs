@@ -31,9 +31,14 @@ pub struct Session {
 
 impl Session {
     /// Hands the batch to the virtual host and empties it. Never waits; look at
-    /// [`Session::has_room`] before reading more from the client.
+    /// [`Session::has_room`] before reading more from the client. What comes after `End` is dropped:
+    /// the session's number may be another's by then.
     pub fn submit(&mut self, batch: &mut Batch) {
         if batch.is_empty() {
+            return;
+        }
+        if self.over {
+            *batch = Batch::default();
             return;
         }
         let bytes = batch.cost_bytes();

@@ -62,6 +62,10 @@ pub(crate) struct Vhost {
     checkpoint_bytes: u64,
     /// Where the next one stands, until it is durable.
     checkpoint_pending: Option<Position>,
+    /// Where the last change of the durable topology stands.
+    topology_position: Position,
+    /// This turn changed it.
+    topology_staged: bool,
     /// What the journal was last told it may let go before.
     released: Position,
     entropy: Entropy,
@@ -122,6 +126,8 @@ impl Vhost {
             checkpoint_staged: false,
             checkpoint_bytes,
             checkpoint_pending: None,
+            topology_position: Position::default(),
+            topology_staged: false,
             released: Position::default(),
             entropy,
             stats: Stats::default(),
@@ -158,7 +164,10 @@ impl Vhost {
         let outbox = Arc::clone(&state.outbox);
         let mut chunks: Vec<BatchChunk> = batch.chunks.into_iter().map(BatchChunk::new).collect();
         for operation in batch.operations {
-            self.operate(session, operation, &mut chunks);
+            // Nothing that is asked of a vhost that can't write could be kept; sessions only end.
+            if !self.is_poisoned() || matches!(operation, Operation::End) {
+                self.operate(session, operation, &mut chunks);
+            }
         }
         let any = chunks.iter().any(|chunk| self.chunks.is_journaled(chunk));
         let journaled = if any { Journaled::Yes } else { Journaled::No };
@@ -206,6 +215,10 @@ impl Vhost {
             Ok(reply) => self.reply(session, channel, answer, reply),
             Err(refusal) => self.refuse(session, channel, verb, refusal),
         }
+    }
+
+    pub(crate) fn is_poisoned(&self) -> bool {
+        matches!(self.closing, Some(Closing::Poisoned(_)))
     }
 
     /// Tells every session that it has to go.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use stdx::clock::{Clock, Monotonic};
 use storage::{Poison, Work, Writer};
 
-use crate::confirms::{Waiter, release};
+use crate::confirms::{Waiter, abandon, release};
 use crate::event::Closing;
 use crate::hub::{Bell, Hub};
 
@@ -75,8 +75,7 @@ fn step(
         Work::Poisoned { poison, abandoned } => {
             tracing::error!(vhost = %hub.name, reason = %poison, "the journal can't be written any more");
             hub.poison(&Closing::Poisoned(poison.clone()));
-            // Nobody is told that these are safe: they may not be.
-            drop(abandoned);
+            abandon(abandoned);
             Err(poison)
         }
     }

@@ -182,15 +182,21 @@ impl Topology {
     /// An exchange goes, with its bindings. Returns the auto-delete exchanges that thereby lost
     /// their last binding and went too, this one not among them.
     pub fn remove_exchange(&mut self, name: &str) -> Orphans {
-        let Some(id) = self.exchange_ids.remove(name) else {
-            return Orphans::new();
-        };
+        match self.drop_exchange(name) {
+            Some(id) => self.remove_bindings_to(Target::Exchange(id)),
+            None => Orphans::new(),
+        }
+    }
+
+    /// An exchange goes with the bindings from it; those to it are left to the caller.
+    fn drop_exchange(&mut self, name: &str) -> Option<ExchangeId> {
+        let id = self.exchange_ids.remove(name)?;
         if let Some(exchange) = self.exchanges.remove(&id) {
             for target in exchange.bindings.targets() {
                 self.forget_source(target, id);
             }
         }
-        self.remove_bindings_to(Target::Exchange(id))
+        Some(id)
     }
 
     /// Makes a binding.
@@ -268,6 +274,20 @@ impl Topology {
         }
     }
 
+    /// A queue went, as was decided before: exchanges that went with it are told of by themselves.
+    pub fn forget_queue(&mut self, name: &str) {
+        if let Some(queue) = self.queue_ids.remove(name) {
+            self.drop_bindings_to(Target::Queue(queue));
+        }
+    }
+
+    /// An exchange went, as was decided before: others that went with it are told of by themselves.
+    pub fn forget_exchange(&mut self, name: &str) {
+        if let Some(id) = self.drop_exchange(name) {
+            self.drop_bindings_to(Target::Exchange(id));
+        }
+    }
+
     /// The target that a destination's name stands for.
     pub fn exchange_target(&self, name: &Name) -> Result<Target, Refusal> {
         self.source(name).map(Target::Exchange)
@@ -292,13 +312,22 @@ impl Topology {
 
     fn remove_bindings_to(&mut self, target: Target) -> Orphans {
         let mut orphans = Orphans::new();
-        for id in self.sources.remove(&target).into_iter().flatten() {
-            if let Some(exchange) = self.exchanges.get_mut(&id) {
-                exchange.bindings.remove_target(target);
-                orphans.append(&mut self.delete_if_orphaned(id));
-            }
+        for id in self.drop_bindings_to(target) {
+            orphans.append(&mut self.delete_if_orphaned(id));
         }
         orphans
+    }
+
+    /// Removes all bindings to a target; returns the exchanges that had one.
+    fn drop_bindings_to(&mut self, target: Target) -> Vec<ExchangeId> {
+        let sources: Vec<ExchangeId> =
+            self.sources.remove(&target).into_iter().flatten().collect();
+        for id in &sources {
+            if let Some(exchange) = self.exchanges.get_mut(id) {
+                exchange.bindings.remove_target(target);
+            }
+        }
+        sources
     }
 
     fn delete_if_orphaned(&mut self, id: ExchangeId) -> Orphans {

@@ -5,7 +5,6 @@ use domain::refusal::Refusal;
 
 use super::Vhost;
 use super::sessions::{Channel, Confirms, SessionState};
-use crate::confirms::Waiter;
 use crate::event::{Event, Reply};
 use crate::operation::{Answer, ChannelId, Operation, PrefetchScope, Verb};
 use crate::session::SessionId;
@@ -87,19 +86,19 @@ impl Vhost {
     }
 
     /// A closed channel's last confirms go before the number can be used again: to its next user
-    /// they would be lies.
+    /// they would be lies. And nothing follows the end of a session.
     fn confirm_closed(&mut self, session: SessionId, channel: ChannelId, confirms: Confirms) {
-        let all_told = confirms.told == confirms.published;
-        if all_told && confirms.position <= self.journal.durable() {
+        if self.is_poisoned() {
             return;
         }
-        let Some(state) = self.sessions.get_mut(session.index()) else { return };
-        if !all_told {
+        if confirms.told < confirms.published {
+            // As an event, so that what was returned before comes before.
             let (first, last) = (confirms.told + 1, confirms.published);
-            let outbox = std::sync::Arc::clone(&state.outbox);
-            self.turn.staged.wait(Waiter::Confirm { outbox, channel, first, last });
+            self.tell(session, Event::Confirmed { channel, first, last });
         }
-        self.gate(session);
+        if confirms.journaled || confirms.position > self.journal.durable() {
+            self.gate(session);
+        }
     }
 
     /// Stops a channel's consumers and returns what it had not settled.
@@ -129,6 +128,10 @@ impl Vhost {
         let queues = std::mem::take(&mut state.exclusive_queues);
         for channel in channels {
             self.clear_channel(session, channel);
+            let state = self.channel_mut(session, channel);
+            if let Some(confirms) = state.and_then(|state| state.confirms.take()) {
+                self.confirm_closed(session, channel, confirms);
+            }
         }
         for queue in queues {
             self.remove_queue(queue);

@@ -29,11 +29,11 @@ impl Vhost {
             Declare::Active => {
                 let change = self.topology.declare_exchange(exchange, settings)?;
                 if change == Change::Made && settings.durable {
-                    self.turn.staged.record(tag::EXCHANGE_DECLARED, |out| {
+                    self.topology_record(tag::EXCHANGE_DECLARED, |out| {
                         exchange_records::put_declared(out, exchange, settings);
                     });
-                    self.gate(session);
                 }
+                self.gate_topology(session);
             }
         }
         Ok(Reply::ExchangeDeclared)
@@ -71,6 +71,7 @@ impl Vhost {
         if let Some(state) = self.channel_mut(session, channel) {
             state.last_queue = Some(name.clone());
         }
+        self.gate_topology(session);
         let slot = self.topology.queue(name.as_str()).and_then(|id| self.queues.get(&id));
         let (messages, consumers) =
             slot.map_or((0, 0), |slot| (slot.queue.ready_messages(), slot.queue.consumers.count()));
@@ -86,10 +87,9 @@ impl Vhost {
         }
         let slot = QueueSlot::new(name.clone(), declaration, owner);
         if slot.is_journaled() {
-            self.turn.staged.record(tag::QUEUE_DECLARED, |out| {
+            self.topology_record(tag::QUEUE_DECLARED, |out| {
                 queue_records::put_declared(out, id, name, &slot.declaration);
             });
-            self.gate(session);
         }
         self.topology.add_queue(name.clone(), id);
         self.queues.insert(id, slot);
@@ -121,11 +121,11 @@ impl Vhost {
                     BindingChange::Add => tag::BINDING_MADE,
                     BindingChange::Remove => tag::BINDING_REMOVED,
                 };
-                self.turn.staged.record(tag, |out| binding.put(out));
-                self.gate(session);
+                self.topology_record(tag, |out| binding.put(out));
             }
             self.journal_orphans(orphans);
         }
+        self.gate_topology(session);
         Ok(match (change, &binding.destination) {
             (BindingChange::Add, Destination::Queue(_)) => Reply::QueueBound,
             (BindingChange::Remove, Destination::Queue(_)) => Reply::QueueUnbound,
@@ -193,8 +193,25 @@ impl Vhost {
         channel.and_then(|channel| channel.last_queue.clone()).ok_or(Refusal::NoQueueDeclaredYet)
     }
 
+    /// Journals a change of the durable topology.
+    pub(crate) fn topology_record(&mut self, tag: u8, payload: impl FnOnce(&mut Vec<u8>)) {
+        self.topology_staged = true;
+        self.turn.staged.record(tag, payload);
+    }
+
+    /// The session's next answer promises that the topology stands as it is now: it waits until
+    /// the journal has whoever's last change of it.
+    pub(crate) fn gate_topology(&mut self, session: SessionId) {
+        if self.topology_staged || self.topology_position > self.journal.durable() {
+            self.gate(session);
+        }
+    }
+
     /// The session's next answer waits for the journal.
     pub(crate) fn gate(&mut self, session: SessionId) {
+        if self.is_poisoned() {
+            return;
+        }
         self.turn.staged.urge();
         if let Some(state) = self.session_mut(session) {
             state.gated = true;

@@ -24,12 +24,12 @@ impl Vhost {
             let found = self.topology.exchange(exchange.as_str());
             let durable = found.is_some_and(|exchange| exchange.settings.durable);
             let mut gone = self.topology.remove_exchange(exchange.as_str());
-            if durable || !gone.is_empty() {
-                self.gate(session);
+            if durable {
+                gone.insert(0, exchange.clone());
             }
-            gone.insert(0, exchange.clone());
             self.journal_orphans(gone);
         }
+        self.gate_topology(session);
         Ok(Reply::ExchangeDeleted)
     }
 
@@ -44,7 +44,10 @@ impl Vhost {
     ) -> Result<Reply, Refusal> {
         let (id, name) = match self.usable_queue(session, channel, queue) {
             Ok(found) => found,
-            Err(Refusal::NotFound(..)) => return Ok(Reply::QueueDeleted { messages: 0 }),
+            Err(Refusal::NotFound(..)) => {
+                self.gate_topology(session);
+                return Ok(Reply::QueueDeleted { messages: 0 });
+            }
             Err(refusal) => return Err(refusal),
         };
         let Some(slot) = self.queues.get(&id) else {
@@ -57,10 +60,8 @@ impl Vhost {
         if only_if_empty && messages > 0 {
             return Err(Refusal::NotEmpty(name));
         }
-        if slot.is_journaled() {
-            self.gate(session);
-        }
         self.remove_queue(id);
+        self.gate_topology(session);
         Ok(Reply::QueueDeleted { messages })
     }
 
@@ -111,7 +112,7 @@ impl Vhost {
             owner.exclusive_queues.retain(|known| *known != id);
         }
         if slot.is_journaled() {
-            self.turn.staged.record(tag::QUEUE_DELETED, |out| queue_records::put_deleted(out, id));
+            self.topology_record(tag::QUEUE_DELETED, |out| queue_records::put_deleted(out, id));
             self.turn.staged.urge();
         }
         let orphans = self.topology.remove_queue(slot.name.as_str());
@@ -121,9 +122,9 @@ impl Vhost {
     /// Exchanges went. Those that were not durable are journaled too: unknown names do no harm.
     pub(crate) fn journal_orphans(&mut self, orphans: Orphans) {
         for exchange in orphans {
-            self.turn
-                .staged
-                .record(tag::EXCHANGE_DELETED, |out| exchange_records::put_deleted(out, &exchange));
+            self.topology_record(tag::EXCHANGE_DELETED, |out| {
+                exchange_records::put_deleted(out, &exchange);
+            });
         }
     }
 }

@@ -9,7 +9,7 @@ use stdx::clock::Monotonic;
 use storage::{Nudge, Position, Staged};
 
 use super::Vhost;
-use crate::confirms::Waiter;
+use crate::confirms::{Waiter, abandon};
 use crate::event::Closing;
 use crate::journaled::binding_records::BindingRecord;
 use crate::journaled::checkpoint_records::{Checkpoint, QueueState};
@@ -91,7 +91,7 @@ impl Vhost {
                     finished.nudge_writer = [committed.nudge, released].contains(&Nudge::Writer);
                 }
                 Err(poison) => {
-                    drop(self.turn.staged.abandon());
+                    abandon(self.turn.staged.abandon());
                     self.poisoned(&Closing::Poisoned(poison));
                     self.hand_over_events();
                 }
@@ -142,7 +142,12 @@ impl Vhost {
             let Some(state) = self.sessions.get_mut(session.index()) else { continue };
             state.touched = false;
             state.events_bytes = 0;
-            if std::mem::take(&mut state.gated) {
+            let gated = std::mem::take(&mut state.gated);
+            if state.events.is_empty() {
+                // A change that nobody wanted an answer to: there is nothing to hold back.
+                continue;
+            }
+            if gated {
                 let ticket = state.outbox.hold(&mut state.events);
                 let outbox = Arc::clone(&state.outbox);
                 self.turn.staged.wait(Waiter::Gate { outbox, ticket });
@@ -177,6 +182,10 @@ impl Vhost {
             else {
                 continue;
             };
+            if confirms.told == confirms.published {
+                // Its publishes were those of a channel that is closed.
+                continue;
+            }
             if std::mem::take(&mut confirms.journaled) {
                 let (first, last) = (confirms.told + 1, confirms.published);
                 confirms.told = confirms.published;
@@ -200,6 +209,9 @@ impl Vhost {
             }
         }
         self.chunks.committed(position);
+        if std::mem::take(&mut self.topology_staged) {
+            self.topology_position = position;
+        }
         if std::mem::take(&mut self.checkpoint_staged) {
             self.checkpoint_pending = Some(position);
             self.journal.mark_checkpoint(position);
@@ -231,6 +243,9 @@ impl Vhost {
             else {
                 continue;
             };
+            if confirms.told == confirms.published {
+                continue;
+            }
             let (first, last) = (confirms.told + 1, confirms.published);
             confirms.told = confirms.published;
             let outbox = Arc::clone(&state.outbox);
@@ -258,9 +273,15 @@ impl Vhost {
 
     /// The vhost can't write: every session is told why, and none is let in.
     pub(crate) fn poisoned(&mut self, why: &Closing) {
-        if !matches!(self.closing, Some(Closing::Poisoned(_))) {
-            self.close_sessions(why);
+        if self.is_poisoned() {
+            return;
         }
+        for (_, state) in &mut self.sessions {
+            // What waited for the journal is never told; what comes now waits for nothing.
+            state.outbox.forget_held();
+            state.gated = false;
+        }
+        self.close_sessions(why);
     }
 
     fn is_checkpoint_due(&self) -> bool {
