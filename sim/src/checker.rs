@@ -24,7 +24,7 @@ use domain::name::Name;
 use crate::message::Messages;
 use crate::violation::{Violation, broken, demand};
 use queue::{Entry, Known, Queue, QueueKey, Whereabouts};
-use sessions::{Channel, Consumer, Session};
+use sessions::{Channel, Consumer, Session, Told};
 use snapshot::Snapshot;
 use topology::Topology;
 
@@ -52,6 +52,8 @@ pub(crate) struct Checker {
     /// The journal must have everything up to here before the request at hand is answered.
     safe: Turn,
     pub(crate) topology: Topology,
+    /// When anything of it was last changed that the journal may have to have.
+    topology_changed: Turn,
     /// When each durable thing, by description, was last made or removed.
     changed: BTreeMap<String, Turn>,
     pub(crate) queues: BTreeMap<QueueKey, Queue>,
@@ -167,6 +169,16 @@ impl Checker {
     /// The journal is about to say that it has everything.
     pub(crate) fn writing(&mut self) {
         self.durable = self.turn;
+    }
+
+    /// The journal can't be written any more: what waited for it is never told, and nothing that is
+    /// asked from now on is done.
+    pub(crate) fn poison(&mut self) {
+        self.poisoned = true;
+        for session in self.sessions.values_mut() {
+            session.expected.retain(|expected| matches!(expected.told, Told::Ended));
+            session.cancellations.clear();
+        }
     }
 
     /// The session is gone without having seen its last news.

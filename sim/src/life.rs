@@ -279,7 +279,8 @@ impl Life {
     /// A frame may or may not have been written, and nothing will be any more.
     fn failed(&mut self, before: Snapshot) -> Result<(), Violation> {
         self.checker.begin_turn();
-        if !std::mem::replace(&mut self.checker.poisoned, true) {
+        if !self.checker.poisoned {
+            self.checker.poison();
             self.torn = Some(before);
         }
         self.see_and_write()?;
@@ -337,7 +338,9 @@ impl Life {
         self.see_and_write()?;
         demand!(self.connect(Pace::Fast)?.is_none(), OverIsOver, "a stopping broker lets in");
         for key in self.sessions() {
-            self.request(key, &[Request::Operation(Operation::End)])?;
+            if !self.is_ending(key) {
+                self.request(key, &[Request::Operation(Operation::End)])?;
+            }
         }
         // What a session was told last may wait for the journal.
         while self.step()? {}

@@ -37,7 +37,7 @@ impl Checker {
             (Declare::Active, None) => {
                 self.topology.exchanges.insert(name.as_str().to_owned(), settings.clone());
                 if settings.durable {
-                    self.change(session, exchange(name.as_str()));
+                    self.change(exchange(name.as_str()));
                 }
             }
         }
@@ -65,9 +65,9 @@ impl Checker {
                 return Err(Refusal::InUse(Kind::Exchange, name.clone()));
             }
             if settings.durable {
-                self.change(session, exchange(text));
+                self.change(exchange(text));
             }
-            self.hold(session);
+            self.topology_changed = self.turn;
             self.topology.remove_exchange(text);
         }
         self.needs(&exchange(text));
@@ -127,7 +127,7 @@ impl Checker {
         let owner = declaration.exclusive.then_some(session);
         let state = Queue::new(name, declaration.clone(), owner, self.turn);
         if state.is_durable() {
-            self.change(session, queue(name));
+            self.change(queue(name));
         }
         let key = self.key();
         self.queues.insert(key, state);
@@ -207,7 +207,7 @@ impl Checker {
         let (name, durable) = (state.name.clone(), state.is_durable());
         let messages = (if self.is_foggy(key) { 0 } else { least }, most);
         if durable {
-            self.change(session, queue(&name));
+            self.change(queue(&name));
         }
         self.remove_queue(key);
         self.needs(&queue(&name));
@@ -228,6 +228,7 @@ impl Checker {
             self.session(session).cancellations.insert(consumer);
         }
         self.names.remove(&name);
+        self.topology_changed = self.turn;
         if durable {
             self.changed.insert(queue(&name), self.turn);
         }
@@ -311,15 +312,15 @@ impl Checker {
             (BindingChange::Add, None) => {
                 self.topology.bindings.push(binding);
                 if durable {
-                    self.change(session, description.clone());
+                    self.change(description.clone());
                 }
             }
             (BindingChange::Remove, Some(at)) => {
                 self.topology.bindings.remove(at);
                 // The source may go too, which is journaled whatever it was.
-                self.hold(session);
+                self.topology_changed = self.turn;
                 if durable {
-                    self.change(session, description.clone());
+                    self.change(description.clone());
                 }
                 self.topology.remove_if_orphaned(source);
             }
@@ -346,9 +347,9 @@ impl Checker {
     }
 
     /// Something durable changes, and its answer waits for the journal.
-    fn change(&mut self, session: SessionKey, what: String) {
+    fn change(&mut self, what: String) {
         self.changed.insert(what, self.turn);
-        self.hold(session);
+        self.topology_changed = self.turn;
     }
 
     /// The answer promises that this stands as it last became.

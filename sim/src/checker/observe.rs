@@ -26,10 +26,7 @@ impl Checker {
     /// A session was told something.
     pub(crate) fn event(&mut self, session: SessionKey, event: &Event) -> Result<(), Violation> {
         if self.session(session).ended {
-            return match event {
-                Event::Confirmed { .. } => Ok(()),
-                other => broken!(OverIsOver, "session {session} has ended and hears {other:?}"),
-            };
+            return broken!(OverIsOver, "session {session} has ended and hears {event:?}");
         }
         match event {
             Event::Delivered(run) => self.delivered_run(session, run),
@@ -340,8 +337,8 @@ impl Checker {
             state.remove(place);
         } else if let Some(entry) = state.entries.get_mut(&place) {
             entry.redelivered = Known::Yes;
-            entry.there = Known::Yes;
             if is_open {
+                entry.there = Known::Yes;
                 entry.whereabouts = Whereabouts::Delivered;
             }
         }

@@ -15,6 +15,9 @@ impl Checker {
     /// Anything but a publish.
     pub(crate) fn operation(&mut self, session: SessionKey, operation: &Operation) {
         self.safe = 0;
+        if self.poisoned && !matches!(operation, Operation::End) {
+            return;
+        }
         match operation {
             Operation::OpenChannel { channel } => self.open_channel(session, *channel),
             Operation::CloseChannel { channel, answer } => {
@@ -32,7 +35,12 @@ impl Checker {
             request => {
                 let Some((number, verb, answer)) = asker(request) else { return };
                 let Some(key) = self.open(session, number) else { return };
-                match self.request(session, key, answer, request) {
+                let requested = self.request(session, key, answer, request);
+                if is_about_topology(request) && self.topology_changed > self.durable {
+                    // The answer may wait for whoever's change.
+                    self.hold(session);
+                }
+                match requested {
                     Ok(told) if answer == Answer::Wanted => self.expect(session, key, told),
                     Ok(_unwanted) => {}
                     Err(refusal) => self.refuse(session, key, verb, refusal),
@@ -166,7 +174,11 @@ impl Checker {
         let last = channels.last().copied();
         for key in channels {
             self.clear_channel(key);
-            self.channel(key).open = false;
+            let channel = self.channel(key);
+            channel.open = false;
+            if channel.confirmed < channel.published() {
+                self.hold(session);
+            }
         }
         let owned = self.queues.iter().filter(|(_, queue)| queue.owner == Some(session));
         let owned: Vec<_> = owned.map(|(key, _)| *key).collect();
@@ -197,6 +209,9 @@ impl Checker {
         id: MessageId,
     ) {
         self.safe = 0;
+        if self.poisoned {
+            return;
+        }
         let Some(key) = self.open(session, number) else { return };
         let Some(content) = self.messages.content(id) else { return };
         let names = &self.names;
@@ -234,6 +249,18 @@ impl Checker {
             self.expect(session, key, Told::Returned { message: id, publish });
         }
     }
+}
+
+fn is_about_topology(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::DeclareExchange { .. }
+            | Operation::DeleteExchange { .. }
+            | Operation::DeclareQueue { .. }
+            | Operation::DeleteQueue { .. }
+            | Operation::PurgeQueue { .. }
+            | Operation::Bind { .. }
+    )
 }
 
 /// Who asks, what for, and whether an answer is wanted.
