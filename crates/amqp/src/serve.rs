@@ -149,7 +149,7 @@ impl Link {
         if self.door.bell.answer()
             && let Some(session) = &self.door.session
         {
-            session.take(self.outflow.events());
+            self.outflow.fill(|events| session.take(events));
         }
         let written = self.write(context)?;
         if self.connection.is_over() && written.is_ready() {

@@ -117,12 +117,14 @@ pub fn compare(
     received: &QueueDeclaration,
     current: &QueueDeclaration,
 ) -> Result<(), Refusal> {
+    // An exclusive queue goes with its connection; whether it is durable means nothing.
+    let durable_counts = !current.exclusive;
     let flags = [
-        ("durable", received.durable, current.durable),
-        ("auto_delete", received.auto_delete, current.auto_delete),
+        ("durable", received.durable, current.durable, durable_counts),
+        ("auto_delete", received.auto_delete, current.auto_delete, true),
     ];
-    for (setting, received, current) in flags {
-        if received != current {
+    for (setting, received, current, counts) in flags {
+        if counts && received != current {
             return Err(Refusal::Inequivalent {
                 kind: Kind::Queue,
                 name: name.clone(),

@@ -320,8 +320,7 @@ impl Topology {
 
     /// Removes all bindings to a target; returns the exchanges that had one.
     fn drop_bindings_to(&mut self, target: Target) -> Vec<ExchangeId> {
-        let sources: Vec<ExchangeId> =
-            self.sources.remove(&target).into_iter().flatten().collect();
+        let sources: Vec<ExchangeId> = self.sources.remove(&target).into_iter().flatten().collect();
         for id in &sources {
             if let Some(exchange) = self.exchanges.get_mut(id) {
                 exchange.bindings.remove_target(target);

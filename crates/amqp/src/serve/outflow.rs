@@ -15,6 +15,10 @@ const PENDING_BYTES_MAX: usize = 1 << 20;
 /// these are answers to a client that asks and asks and reads nothing.
 const EVENTS_MAX: usize = 16_384;
 
+/// Bytes of messages that a client asked for, or got back, and that wait unread before it is no
+/// longer read itself.
+const ANSWERS_BYTES_MAX: usize = 4 << 20;
+
 /// Room that an empty buffer keeps.
 const KEPT_BYTES: usize = 4096;
 
@@ -24,6 +28,8 @@ pub(super) struct Outflow {
     events: Vec<Event>,
     /// The first event that is not yet frames.
     next: usize,
+    /// Of the events that are not yet frames: what those cost that the client brought about.
+    answers_bytes: usize,
     pending: Vec<u8>,
     written: usize,
     /// What the events that became the pending bytes took of the session's outbox.
@@ -31,13 +37,15 @@ pub(super) struct Outflow {
 }
 
 impl Outflow {
-    /// Where the broker puts more events.
-    pub(super) fn events(&mut self) -> &mut Vec<Event> {
+    /// Lets the broker put more events behind those that wait.
+    pub(super) fn fill(&mut self, put: impl FnOnce(&mut Vec<Event>)) {
         if self.next > 0 {
             self.events.drain(..self.next);
             self.next = 0;
         }
-        &mut self.events
+        let known = self.events.len();
+        put(&mut self.events);
+        self.answers_bytes += self.events.iter().skip(known).map(answer_bytes).sum::<usize>();
     }
 
     /// The next event, or as much of it as makes a portion.
@@ -57,6 +65,7 @@ impl Outflow {
             self.next = 0;
         }
         self.cost_bytes += event.cost_bytes();
+        self.answers_bytes -= answer_bytes(&event);
         Some(event)
     }
 
@@ -90,8 +99,16 @@ impl Outflow {
 
     /// Whether so much waits that the client should first read.
     pub(super) fn is_full(&self) -> bool {
-        self.pending().len() > PENDING_BYTES_MAX || self.events.len() - self.next > EVENTS_MAX
+        self.pending().len() > PENDING_BYTES_MAX
+            || self.events.len() - self.next > EVENTS_MAX
+            || self.answers_bytes > ANSWERS_BYTES_MAX
     }
+}
+
+/// What an event costs that the client itself brought about. Deliveries are bounded by the broker,
+/// and a client that is slow to take them must still be heard.
+fn answer_bytes(event: &Event) -> usize {
+    if let Event::Delivered(_) = event { 0 } else { event.cost_bytes() }
 }
 
 fn run_bytes(run: &DeliveryRun) -> usize {
@@ -153,7 +170,7 @@ mod tests {
             let run = run(messages, body_bytes);
             let whole = run_bytes(&run);
             let mut outflow = Outflow::default();
-            outflow.events().push(Event::Delivered(run));
+            outflow.fill(|events| events.push(Event::Delivered(run)));
             let (mut next, mut count) = (0, 0);
             while let Some(Event::Delivered(run)) = outflow.next_event() {
                 assert_eq!((run.first, run.first_tag), (next, 7 + u64::from(next)));
@@ -169,7 +186,7 @@ mod tests {
     #[test]
     fn cost_is_given_back_when_the_last_byte_is_written() {
         let mut outflow = Outflow::default();
-        outflow.events().push(Event::Delivered(run(1, 10)));
+        outflow.fill(|events| events.push(Event::Delivered(run(1, 10))));
         assert!(outflow.next_event().is_some());
         assert!(outflow.next_event().is_none());
         outflow.keep(b"abc");
@@ -191,9 +208,25 @@ mod tests {
         assert!(outflow.is_full());
         outflow.advance(1);
         assert!(!outflow.is_full());
-        outflow.events().extend((0..=EVENTS_MAX).map(|_| Event::GotNothing { channel: 1 }));
+        let nothing = (0..=EVENTS_MAX).map(|_| Event::GotNothing { channel: 1 });
+        outflow.fill(|events| events.extend(nothing));
         assert!(outflow.is_full());
         assert!(outflow.next_event().is_some());
+        assert!(!outflow.is_full());
+    }
+
+    #[test]
+    fn returned_messages_nobody_reads_stop_the_reading_and_deliveries_do_not() {
+        let body_bytes = u32::try_from(ANSWERS_BYTES_MAX).unwrap();
+        let large = run(1, body_bytes);
+        let returned =
+            Event::Returned { channel: 1, chunk: Arc::clone(&large.chunk), index: large.first };
+        let mut outflow = Outflow::default();
+        outflow.fill(|events| events.push(Event::Delivered(large)));
+        assert!(!outflow.is_full());
+        outflow.fill(|events| events.push(returned));
+        assert!(outflow.is_full());
+        while outflow.next_event().is_some() {}
         assert!(!outflow.is_full());
     }
 }
