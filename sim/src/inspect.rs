@@ -93,6 +93,8 @@ impl Inspector {
     fn submit(&mut self, mut batch: Batch) -> Vec<Event> {
         let mut events = Vec::new();
         self.session.submit(&mut batch);
+        // Some answers wait for the journal.
+        while matches!(self.process.broker.step(), Ok(true)) {}
         self.session.take(&mut events);
         let told = events.iter().map(Event::cost_bytes).sum();
         self.session.written(told);
@@ -237,7 +239,6 @@ pub(crate) fn has_binding(
     let mut batch = Batch::default();
     add(&mut batch, &content, 1, Unroutable::Returned);
     let events = inspector.submit(batch);
-    inspector.process.run_background();
     Ok(!events.iter().any(|event| matches!(event, Event::Returned { .. })))
 }
 
