@@ -8,7 +8,7 @@ use crate::checkout;
 use crate::failure::Failure;
 
 /// Licences that may be linked into an Apache-2.0 program without further duties than naming them.
-const ACCEPTED: [&str; 14] = [
+const ACCEPTED: [&str; 15] = [
     "0BSD",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
@@ -20,6 +20,7 @@ const ACCEPTED: [&str; 14] = [
     "ISC",
     "MIT",
     "MIT-0",
+    "NCSA",
     "Unicode-3.0",
     "Unlicense",
     "Zlib",
@@ -80,6 +81,8 @@ fn crates(manifest: &str) -> Result<Vec<Package>, Failure> {
     let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
     Ok(packages
         .iter()
+        // What has no source is our own.
+        .filter(|package| package["source"].is_string())
         .map(|package| (text(&package["name"]), package["license"].as_str().map(str::to_owned)))
         .collect())
 }

@@ -7,6 +7,8 @@ use crate::{licences, tidy};
 
 pub(super) fn formatting(_form: Form) -> Result<Outcome, Failure> {
     succeed(&mut cargo(["fmt", "--all", "--check"]))?;
+    // The fuzz targets are a workspace of their own.
+    succeed(&mut cargo(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))?;
     Ok(Outcome::Passed)
 }
 
