@@ -12,7 +12,7 @@ use crate::event::Closing;
 pub use crate::hub::Background;
 use crate::hub::Hub;
 use crate::limits;
-use crate::outbox::{Outbox, Wake};
+use crate::outbox::{InflightShare, Outbox, Wake};
 use crate::recover::{Recovery, ReplayError};
 use crate::session::Session;
 use crate::users::{self, LoginRefusal, User};
@@ -127,6 +127,7 @@ pub struct Recovered {
 pub struct Broker {
     vhosts: Vec<(Arc<Hub>, Driven)>,
     clock: Arc<dyn Clock>,
+    share: Arc<InflightShare>,
 }
 
 impl Broker {
@@ -139,7 +140,7 @@ impl Broker {
             vhosts.push((hub, driven));
             recovered.push(found);
         }
-        Ok((Arc::new(Broker { vhosts, clock: settings.clock }), recovered))
+        Ok((Arc::new(Broker { vhosts, clock: settings.clock, share: Arc::default() }), recovered))
     }
 
     /// Checks a name and a password.
@@ -162,7 +163,7 @@ impl Broker {
     ) -> Result<Session, ConnectRefusal> {
         let found = self.vhosts.iter().find(|(hub, _)| hub.name.as_str() == vhost);
         let (hub, _) = found.ok_or(ConnectRefusal::NoSuchVhost)?;
-        let outbox = Arc::new(Outbox::new(wake));
+        let outbox = Arc::new(Outbox::new(wake, Arc::clone(&self.share)));
         let id = hub.connect(&outbox).map_err(|closing| match closing {
             Closing::Shutdown => ConnectRefusal::Stopping,
             Closing::Poisoned(poison) => ConnectRefusal::Poisoned(poison),

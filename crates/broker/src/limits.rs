@@ -5,8 +5,15 @@
 pub const OUTBOX_BYTES_MAX: usize = 1 << 20;
 
 /// Publishes of one session that are not yet safe, in bytes. Above it the session's socket is not
-/// read. Large enough for what a fast disk takes during one sync; one message may go beyond it.
+/// read. Large enough for what a fast disk takes during one sync; one read may go beyond it.
 pub const INFLIGHT_BYTES_MAX: usize = 8 << 20;
+
+/// Publishes of all sessions together that are not yet safe, in bytes: each session may have its
+/// share of it. Bounds the frame that gathers while a slow disk syncs.
+pub const INFLIGHT_BYTES_TOTAL: usize = 256 << 20;
+
+/// What every session may have, however many there are: one read.
+pub const INFLIGHT_BYTES_MIN: usize = 128 << 10;
 
 /// Batches one tenure of the door applies before it hands the rest to somebody else.
 pub const TENURE_BATCHES_MAX: usize = 64;

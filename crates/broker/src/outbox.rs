@@ -16,6 +16,21 @@ pub trait Wake: Send + Sync + std::fmt::Debug {
     fn wake(&self);
 }
 
+/// How much of what is on its way to the disk each session may have: the whole, shared out among
+/// all there are, so that many together are bounded too and none needs to know of the others.
+#[derive(Debug, Default)]
+pub(crate) struct InflightShare {
+    sessions: AtomicUsize,
+}
+
+impl InflightShare {
+    fn bytes(&self) -> usize {
+        let sessions = self.sessions.load(Ordering::Relaxed).max(1);
+        let share = limits::INFLIGHT_BYTES_TOTAL / sessions;
+        share.clamp(limits::INFLIGHT_BYTES_MIN, limits::INFLIGHT_BYTES_MAX)
+    }
+}
+
 /// Events on their way to one session.
 #[derive(Debug)]
 pub struct Outbox {
@@ -23,6 +38,7 @@ pub struct Outbox {
     /// Set when the session has been woken and has not looked yet, so that it is woken once.
     woken: AtomicBool,
     wake: Arc<dyn Wake>,
+    share: Arc<InflightShare>,
     /// Deliveries put in and not yet written to the socket.
     waiting_bytes: AtomicUsize,
     /// The owner held deliveries back for want of room.
@@ -43,8 +59,10 @@ struct Events {
 }
 
 impl Outbox {
-    pub(crate) fn new(wake: Arc<dyn Wake>) -> Outbox {
+    pub(crate) fn new(wake: Arc<dyn Wake>, share: Arc<InflightShare>) -> Outbox {
+        share.sessions.fetch_add(1, Ordering::Relaxed);
         Outbox {
+            share,
             events: Mutex::default(),
             woken: AtomicBool::new(false),
             wake,
@@ -179,20 +197,27 @@ impl Outbox {
 
     /// Whether the session should stop reading until it is woken.
     pub(crate) fn is_full(&self) -> bool {
-        if self.inflight_bytes.load(Ordering::Acquire) <= limits::INFLIGHT_BYTES_MAX {
+        let share_bytes = self.share.bytes();
+        if self.inflight_bytes.load(Ordering::Acquire) <= share_bytes {
             return false;
         }
         self.paused.store(true, Ordering::SeqCst);
         // What was settled between the look and the mark would never wake us: look again.
-        self.inflight_bytes.load(Ordering::SeqCst) > limits::INFLIGHT_BYTES_MAX
+        self.inflight_bytes.load(Ordering::SeqCst) > share_bytes
     }
 
     /// `bytes` of publishes are safe, or gone; whether the session may wait for this.
     pub(crate) fn settled(&self, bytes: usize) -> bool {
         let before = self.inflight_bytes.fetch_sub(bytes, Ordering::SeqCst);
-        before.saturating_sub(bytes) <= limits::INFLIGHT_BYTES_MAX / 2
+        before.saturating_sub(bytes) <= self.share.bytes() / 2
             && self.paused.load(Ordering::SeqCst)
             && self.paused.swap(false, Ordering::SeqCst)
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.share.sessions.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
