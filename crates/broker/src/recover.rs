@@ -60,6 +60,11 @@ pub(crate) struct Recovery {
     messages: Map<QueueId, Runs>,
     chunks: slab::Slab<ReplayedChunk>,
     slots: Map<ChunkId, u32>,
+    /// Chunks without a message in any queue. Their own frame may yet put others of their messages
+    /// into queues; after it they go.
+    empty: Vec<usize>,
+    /// The frame that is being read.
+    frame: Position,
     next_queue: u64,
     next_chunk: u64,
     gone: Vec<Run>,
@@ -83,6 +88,8 @@ impl Default for Recovery {
             messages: Map::default(),
             chunks: slab::Slab::new(),
             slots: Map::default(),
+            empty: Vec::new(),
+            frame: Position::default(),
             next_queue: 0,
             next_chunk: 0,
             gone: Vec::new(),
@@ -96,6 +103,10 @@ impl Recovery {
     pub(crate) fn record(&mut self, record: &Record<'_>) {
         if self.error.is_some() {
             return;
+        }
+        if record.position != self.frame {
+            self.frame = record.position;
+            self.drop_empty();
         }
         let (tag, position) = (record.tag, record.position.0);
         self.error = match self.apply(record) {
@@ -198,8 +209,16 @@ impl Recovery {
             let Some(chunk) = self.chunks.get_mut(slot) else { continue };
             chunk.live = chunk.live.saturating_sub(run.count.into());
             if chunk.live == 0 {
+                self.empty.push(slot);
+            }
+        }
+    }
+
+    fn drop_empty(&mut self) {
+        for slot in self.empty.drain(..) {
+            if self.chunks.get(slot).is_some_and(|chunk| chunk.live == 0) {
+                let chunk = self.chunks.remove(slot);
                 self.slots.remove(&chunk.id);
-                self.chunks.remove(slot);
             }
         }
     }

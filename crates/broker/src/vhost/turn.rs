@@ -109,6 +109,10 @@ impl Vhost {
 
     fn deliver_dirty(&mut self) -> bool {
         let dirty = std::mem::take(&mut self.turn.dirty);
+        if self.is_poisoned() {
+            // Everybody has been told to go.
+            return false;
+        }
         let mut more = Vec::new();
         for queue in &dirty {
             if let Some(slot) = self.queues.get_mut(queue) {
