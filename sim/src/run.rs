@@ -55,6 +55,8 @@ struct Run {
     messages: Messages,
     /// What the next life starts from.
     start: Snapshot,
+    /// What else a power loss may leave as long as nobody has made that durable.
+    instead: Vec<Snapshot>,
     trace: Trace,
 }
 
@@ -70,6 +72,7 @@ pub fn run(seed: u64, lines: Lines) -> Outcome {
         flavour,
         messages: Messages::default(),
         start: Snapshot::default(),
+        instead: Vec::new(),
         trace: Trace::new(lines),
     };
     let lives = run.random.between(2, 5);
@@ -109,7 +112,9 @@ impl Run {
                 if matches!(ending, Ending::Stop) {
                     return broken!(Starts, "{error}");
                 }
-                return self.come_back(ending, &setup, &[self.start.clone()]);
+                let mut outcomes = std::mem::take(&mut self.instead);
+                outcomes.insert(0, self.start.clone());
+                return self.come_back(ending, &setup, &outcomes);
             }
         };
         let checker = Checker::restored(std::mem::take(&mut self.messages), &self.start);
@@ -284,6 +289,7 @@ impl Run {
         let (start, summary) = restarted?;
         self.trace.line(format!("power failed: {power_fails}; found {summary}"));
         self.start = start;
+        self.instead = if power_fails { Vec::new() } else { outcomes.to_vec() };
         Ok(())
     }
 }
