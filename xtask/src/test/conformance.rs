@@ -44,7 +44,8 @@ pub(super) fn node(_form: Form) -> Result<Outcome, Failure> {
 pub(super) fn lapin(_form: Form) -> Result<Outcome, Failure> {
     make_reports_folder()?;
     let report = checkout::root().join(REPORTS).join("lapin.txt");
-    let mut command = cargo(["test", "--package", "conformance-lapin", "--features", "live"]);
+    let mut command =
+        cargo(["test", "--package", "conformance-lapin", "--features", "live", "--no-fail-fast"]);
     succeed_and_keep(&mut command, &report)?;
     Ok(Outcome::Passed)
 }
