@@ -1,1 +1,152 @@
-//! to come
+//! Everything that a crash can meet, one after the other: a fixed scenario whose power fails at its
+//! first disk operation, then at its second, and so on, each time with several kinds of damage.
+
+use storage::SyncMode;
+use storage::disk::{Faults, SimulatedDisk};
+
+use crate::checker::Checker;
+use crate::checker::snapshot::Snapshot;
+use crate::life::{Life, Loss};
+use crate::message::Messages;
+use crate::process::{Process, Setup};
+use crate::restart::{Restart, restart};
+use crate::script::Player;
+use crate::trace::{Lines, Trace};
+use crate::violation::{Violation, broken};
+
+/// The lives of the scenario: between two of them the broker stops and starts again. Files are so
+/// small that a few frames fill one, and checkpoints so frequent that old files are used again.
+const LIVES: [&str; 3] = [
+    "
+    A: queue orders; queue mails; exchange x.one direct; exchange x.two topic
+    step
+    A: bind x.one orders a; bind x.one x.two b; bind x.two mails #
+    step
+    A: publish x.one a 3; publish x.one b 2; publish - nobody 1
+    step
+    B: consume orders c1
+    A: publish - orders 4; publish - orders 2 transient; publish x.one b 3
+    B: ack 1; requeue-up-to 3
+    step
+    B: ack-up-to 5; reject 7
+    wait 20
+    step
+    A: publish x.one a 30
+    step
+    A: purge mails
+    lose B
+    step
+    A: publish x.two c 5
+    step
+    A: get mails
+    A: queue audit; bind amq.fanout audit a; publish amq.fanout a 2
+    step
+    A: unbind x.one x.two b; publish x.one b 1
+    settle
+    ",
+    "
+    A: consume orders c1
+    A: ack-up-to 20
+    step
+    A: publish - mails 3; delete-queue audit; queue audit; publish - audit 2
+    step
+    A: delete-exchange x.two; publish - mails 2
+    step
+    B: consume mails c2
+    B: ack 2; ack 4
+    A: cancel c1
+    wait 20
+    step
+    B: requeue-up-to 1
+    A: queue jobs; bind amq.direct jobs a; publish amq.direct a 2; publish - audit 1
+    step
+    A: purge orders; publish - orders 6
+    step
+    A: publish - orders 40
+    step
+    ",
+    "
+    A: consume orders c1; consume mails c2
+    A: ack-up-to 30
+    step
+    A: publish - orders 3; publish - jobs 3
+    step
+    settle
+    ",
+];
+
+/// What an enumeration came to.
+#[derive(Clone, Debug)]
+pub struct Enumerated {
+    /// Disk operations of the undisturbed scenario.
+    pub operations: u64,
+    /// Crashes tried.
+    pub crashes: u64,
+    /// Where a promise was broken: the operation, the seed of the damage, the violation.
+    pub violations: Vec<(u64, u64, Violation)>,
+}
+
+/// Crashes the scenario at every disk operation, each `damages` times.
+pub fn crash_at_every_operation(damages: u64) -> Enumerated {
+    let mut enumerated = Enumerated { operations: 0, crashes: 0, violations: Vec::new() };
+    match crash_at(None, 0) {
+        Ok(operations) => enumerated.operations = operations,
+        Err(violation) => enumerated.violations.push((0, 0, violation)),
+    }
+    for operation in 1..=enumerated.operations {
+        for damage in 0..damages {
+            enumerated.crashes += 1;
+            if let Err(violation) = crash_at(Some(operation), damage) {
+                enumerated.violations.push((operation, damage, violation));
+            }
+        }
+    }
+    enumerated
+}
+
+/// Plays the scenario until the power fails at a disk operation; says how many there were.
+fn crash_at(operation: Option<u64>, damage: u64) -> Result<u64, Violation> {
+    let mut disk = SimulatedDisk::new();
+    disk.set_faults(Faults { power_out: operation, ..Faults::default() });
+    let (mut start, mut messages) = (Snapshot::default(), Messages::default());
+    for (number, script) in LIVES.iter().enumerate() {
+        let setup = Setup {
+            sync: SyncMode::Always,
+            file_bytes: 16 << 10,
+            checkpoint_bytes: 24 << 10,
+            seed: 1_000 * (number as u64 + 1),
+        };
+        let process = match Process::start(&disk, &setup) {
+            Ok((process, _)) => process,
+            Err(error) if operation.is_none() => return broken!(Starts, "{error}"),
+            Err(_power_is_out) => {
+                let (disk, outcomes) = (&disk.crash(damage), &[start][..]);
+                let messages = &messages;
+                return restart(&Restart { disk, setup: &setup, messages, outcomes }).map(|_| 0);
+            }
+        };
+        let checker = Checker::restored(messages, &start);
+        let trace = Trace::new(Lines::Hashed);
+        let mut life = Life::begin(process, checker, trace, setup.sync, start);
+        Player::default().play(&mut life, script)?;
+        if !life.is_poisoned() {
+            life.stop()?;
+        }
+        let (crashed, outcomes) = (life.is_poisoned(), life.outcomes(Loss::Unsynced));
+        messages = std::mem::take(&mut life.checker.messages);
+        drop(life);
+        let left = if crashed { disk.crash(damage) } else { disk.clone() };
+        let restarted = restart(&Restart {
+            disk: &left,
+            setup: &setup,
+            messages: &messages,
+            outcomes: &outcomes,
+        })?;
+        if crashed {
+            return Ok(disk.counts().operations);
+        }
+        start = restarted.0;
+        disk = left;
+    }
+    Ok(disk.counts().operations)
+}

@@ -6,9 +6,11 @@
 //! disk, or a clean stop. A [checker](checker) knows every confirm, delivery and answer, and what is
 //! found after each restart must be what it promised. The same seed makes the same run.
 
+mod enumerate;
 mod run;
 
 mod action;
+mod script;
 
 mod restart;
 
@@ -26,6 +28,7 @@ mod vocabulary;
 mod random;
 mod violation;
 
+pub use enumerate::{Enumerated, crash_at_every_operation};
 pub use run::{Outcome, run};
 pub use trace::Lines;
 pub use violation::{Rule, Violation};

@@ -8,7 +8,7 @@ use domain::queue::QueueDeclaration;
 use domain::refusal::{Kind, Refusal};
 use domain::table::{Table, Value};
 
-use super::queue::{Queue, QueueKey};
+use super::queue::{Known, Queue, QueueKey};
 use super::sessions::Told;
 use super::topology::{Binding, Goal};
 use super::{ChannelKey, Checker, SessionKey, named};
@@ -247,12 +247,12 @@ impl Checker {
             return Err(Refusal::NoQueueDeclaredYet);
         };
         let (least, most) = state.ready_bounds();
-        let journaled = state.ready().any(|(_, entry)| entry.journaled);
+        let journaled =
+            state.ready().any(|(_, entry)| entry.journaled && entry.there == Known::Yes);
         state.purge(!foggy);
-        if journaled {
-            self.hold(session);
-        }
-        if journaled && !foggy && least > 0 {
+        // Its answer may have to wait, even where that is not certain.
+        self.hold(session);
+        if journaled && !foggy {
             self.safe = self.turn;
         }
         Ok(Told::QueuePurged { messages: (if foggy { 0 } else { least }, most) })
