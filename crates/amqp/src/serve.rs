@@ -12,8 +12,8 @@ use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use broker::{Batch, Broker, ConnectRefusal, LoginRefusal, Session, User, Wake};
@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use self::bell::Bell;
+use self::bell::{Bell, Errand, Resident};
 use self::outflow::{Outflow, PORTION_BYTES};
 use crate::connection::{Connection, Gate, Patience, SignsOfLife};
 use crate::settings::AmqpSettings;
@@ -48,12 +48,32 @@ pub async fn serve(stream: TcpStream, broker: Arc<Broker>, settings: Arc<AmqpSet
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "no TCP_NODELAY");
     }
-    let mut link = Link::new(stream, broker, settings, peer.ip());
-    let end = poll_fn(|context| link.poll(context)).await;
+    let link = Arc::new_cyclic(|link: &Weak<Mutex<Link>>| {
+        let bell = Arc::new(Bell::new(Weak::<Mutex<Link>>::clone(link)));
+        Mutex::new(Link::new(stream, broker, settings, peer.ip(), bell))
+    });
+    let end = poll_fn(|context| lock(&link).poll(context)).await;
     tracing::debug!(%peer, ?end, "AMQP socket closes");
-    let stream = link.hang_up();
+    lock(&link).hang_up();
     if let End::Said = end {
-        drain(stream).await;
+        let drained = timeout(DRAIN, poll_fn(|context| lock(&link).drain(context)));
+        if let Ok(Err(error)) = drained.await {
+            tracing::trace!(%peer, %error, "the client did not wait for the end");
+        }
+    }
+}
+
+/// The task's own door to its link; whoever runs an errand is quick.
+fn lock(link: &Mutex<Link>) -> MutexGuard<'_, Link> {
+    link.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Resident for Mutex<Link> {
+    fn run_errand(&self) -> Errand {
+        match self.try_lock() {
+            Ok(mut link) => link.run_errand(),
+            Err(TryLockError::Poisoned(_) | TryLockError::WouldBlock) => Errand::ForTheTask,
+        }
     }
 }
 
@@ -77,6 +97,8 @@ struct Link {
     timer: Option<Pin<Box<Sleep>>>,
     patience: Patience,
     signs: SignsOfLife,
+    /// The socket was asked to wake the task when bytes come; not so while there is no room.
+    listening: bool,
 }
 
 /// The broker, as one connection sees it.
@@ -108,8 +130,8 @@ impl Link {
         broker: Arc<Broker>,
         settings: Arc<AmqpSettings>,
         peer: IpAddr,
+        bell: Arc<Bell>,
     ) -> Link {
-        let bell = Arc::new(Bell::default());
         Link {
             stream,
             connection: Connection::new(settings),
@@ -119,12 +141,55 @@ impl Link {
             timer: None,
             patience: Patience::Endless,
             signs: SignsOfLife::default(),
+            listening: false,
         }
     }
 
     /// The session ends; the socket is left.
-    fn hang_up(self) -> TcpStream {
-        self.stream
+    fn hang_up(&mut self) {
+        self.door.session = None;
+    }
+
+    /// Says that nothing more comes, and lets the client finish what it was saying.
+    fn drain(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+        READ.with_borrow_mut(|buffer| {
+            loop {
+                let mut buffer = ReadBuf::new(buffer);
+                ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+                if buffer.filled().is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        })
+    }
+
+    /// Writes what little the broker has just said, on the thread that says it, so that the task
+    /// need not wake up.
+    fn run_errand(&mut self) -> Errand {
+        loop {
+            self.hear();
+            if !self.listening || !self.outflow.is_small() {
+                return Errand::ForTheTask;
+            }
+            // Should the socket be full, the task is woken and asks to be told when it is not.
+            let written = self.write(&mut Context::from_waker(Waker::noop()));
+            if !matches!(written, Ok(Poll::Ready(()))) || self.connection.is_over() {
+                return Errand::ForTheTask;
+            }
+            if self.door.bell.sleep() {
+                return Errand::Done;
+            }
+        }
+    }
+
+    /// Takes what the broker has said, if it rang.
+    fn hear(&mut self) {
+        if self.door.bell.answer()
+            && let Some(session) = &self.door.session
+        {
+            self.outflow.fill(|events| session.take(events));
+        }
     }
 
     /// Does all there is to do.
@@ -146,11 +211,7 @@ impl Link {
 
     /// Takes what the broker says, writes what can be written, reads once.
     fn step(&mut self, context: &mut Context<'_>) -> Result<Step, Option<io::Error>> {
-        if self.door.bell.answer()
-            && let Some(session) = &self.door.session
-        {
-            self.outflow.fill(|events| session.take(events));
-        }
+        self.hear();
         let written = self.write(context)?;
         if self.connection.is_over() && written.is_ready() {
             return Ok(Step::Over);
@@ -241,7 +302,8 @@ impl Link {
 
     /// Reads once, if the client may be read; ready if it was.
     fn read(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, Option<io::Error>> {
-        if !self.may_read() {
+        self.listening = self.may_read();
+        if !self.listening {
             return Ok(Poll::Pending);
         }
         let mut frames = FRAMES.take();
@@ -328,25 +390,4 @@ enum Step {
     Again,
     Wait,
     Over,
-}
-
-/// Says that nothing more comes, and lets the client finish what it was saying.
-async fn drain(mut stream: TcpStream) {
-    let drained = timeout(DRAIN, async {
-        poll_fn(|context| Pin::new(&mut stream).poll_shutdown(context)).await?;
-        loop {
-            stream.readable().await?;
-            let read = READ.with_borrow_mut(|buffer| stream.try_read(buffer));
-            match read {
-                Ok(0) => return Ok(()),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-        }
-    });
-    match drained.await {
-        Ok(Ok(())) | Err(_) => {}
-        Ok(Err(error)) => tracing::trace!(%error, "the client did not wait for the end"),
-    }
 }

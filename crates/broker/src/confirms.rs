@@ -6,7 +6,7 @@ use std::sync::Arc;
 use stdx::fault::{Fault, planted};
 
 use crate::operation::ChannelId;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, WakeList};
 
 /// Something that happens once a commit is durable.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) fn abandon(waiters: Vec<Waiter>) {
     for waiter in waiters {
         if let Waiter::Gate { outbox, .. } = waiter {
             outbox.forget_held();
-            outbox.nudge();
+            outbox.wake();
         }
     }
 }
@@ -40,7 +40,7 @@ pub(crate) fn release(mut waiters: Vec<Waiter>) {
     if planted(Fault::ConfirmOutOfOrder) {
         waiters.reverse();
     }
-    let mut wake: Vec<Arc<Outbox>> = Vec::new();
+    let mut wake = WakeList::default();
     for waiter in waiters {
         let (outbox, news) = match waiter {
             Waiter::Confirm { outbox, channel, first, last } => {
@@ -56,11 +56,9 @@ pub(crate) fn release(mut waiters: Vec<Waiter>) {
                 (outbox, news)
             }
         };
-        if news && !wake.iter().rev().take(8).any(|known| Arc::ptr_eq(known, &outbox)) {
+        if news {
             wake.push(outbox);
         }
     }
-    for outbox in wake {
-        outbox.nudge();
-    }
+    wake.wake();
 }

@@ -14,6 +14,7 @@ use crate::limits;
 use crate::outbox::Outbox;
 use crate::session::SessionId;
 use crate::vhost::stats::Stats;
+use crate::vhost::turn::Finished;
 use crate::vhost::{Submitted, Vhost};
 
 /// Runs a task some time soon on another thread (or later, in a simulation).
@@ -90,10 +91,15 @@ impl Hub {
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => return Tenure::Refused,
             };
-            let more = self.turn(&mut vhost, &mut left);
+            let mut finished = self.turn(&mut vhost, &mut left);
             drop(vhost);
+            // Not under the lock: waking takes its time, and who is woken may come to the door.
+            if finished.nudge_writer {
+                self.bell.ring();
+            }
+            finished.wake.wake();
             // Whoever came meanwhile found the door locked and left: look again after unlocking.
-            if !more && self.inbox().is_empty() {
+            if !finished.more && self.inbox().is_empty() {
                 return Tenure::Done;
             }
             if left == 0 {
@@ -102,8 +108,8 @@ impl Hub {
         }
     }
 
-    /// Applies what waits, up to `left` batches; returns whether queues have more to deliver.
-    fn turn(&self, vhost: &mut Vhost, left: &mut usize) -> bool {
+    /// Applies what waits, up to `left` batches.
+    fn turn(&self, vhost: &mut Vhost, left: &mut usize) -> Finished {
         let waiting = {
             let mut inbox = self.inbox();
             let count = inbox.len().min(*left);
@@ -118,11 +124,7 @@ impl Hub {
         for submitted in waiting {
             vhost.apply(submitted);
         }
-        let finished = vhost.finish_turn(self.clock.monotonic());
-        if finished.nudge_writer {
-            self.bell.ring();
-        }
-        finished.more
+        vhost.finish_turn(self.clock.monotonic())
     }
 
     /// Lets a client in.

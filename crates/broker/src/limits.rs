@@ -27,3 +27,7 @@ pub const CHECKPOINT_BYTES: u64 = 64 << 20;
 /// Deliveries in one turn from which on the journaled watermark runs ahead of them, by as many again.
 /// Fewer are marked exactly, so that a crash marks no message as redelivered that never went out.
 pub const WATERMARK_STEP_MIN: u64 = 64;
+
+/// Sessions that the thread which has news for them may serve itself instead of waking their tasks.
+/// When there are more, other cores should help.
+pub const SERVED_ON_THE_SPOT_MAX: usize = 2;

@@ -12,8 +12,14 @@ use crate::operation::ChannelId;
 
 /// How a session is told that something waits for it. Must not block.
 pub trait Wake: Send + Sync + std::fmt::Debug {
-    /// Events wait, or there is room again.
+    /// Events wait, or there is room again: somebody else is to look.
     fn wake(&self);
+
+    /// As [`Wake::wake`], but the calling thread may do what there is to do, if it is little and
+    /// does not block.
+    fn wake_or_serve(&self) {
+        self.wake();
+    }
 }
 
 /// How much of what is on its way to the disk each session may have: the whole, shared out among
@@ -21,6 +27,28 @@ pub trait Wake: Send + Sync + std::fmt::Debug {
 #[derive(Debug, Default)]
 pub(crate) struct InflightShare {
     sessions: AtomicUsize,
+}
+
+/// Sessions to be woken, each once. No lock may be held when they are: the first few may be served
+/// on the spot.
+#[derive(Debug, Default)]
+pub(crate) struct WakeList(Vec<Arc<Outbox>>);
+
+impl WakeList {
+    /// Adds a session, unless it was among the last to be added.
+    pub(crate) fn push(&mut self, outbox: Arc<Outbox>) {
+        if !self.0.iter().rev().take(8).any(|known| Arc::ptr_eq(known, &outbox)) {
+            self.0.push(outbox);
+        }
+    }
+
+    /// Wakes them all and empties the list.
+    pub(crate) fn wake(&mut self) {
+        let few = self.0.len() <= limits::SERVED_ON_THE_SPOT_MAX;
+        for outbox in self.0.drain(..) {
+            outbox.nudge(|wake| if few { wake.wake_or_serve() } else { wake.wake() });
+        }
+    }
 }
 
 impl InflightShare {
@@ -84,7 +112,7 @@ impl Outbox {
         }
     }
 
-    /// Adds events in order; the session is woken by [`Outbox::nudge`].
+    /// Adds events in order; the session is woken by a [`WakeList`].
     pub(crate) fn append(&self, events: &mut Vec<Event>) {
         self.count(events);
         let mut inner = self.events();
@@ -143,10 +171,15 @@ impl Outbox {
         push_confirm(behind, channel, first, last);
     }
 
+    /// Wakes the session's own task. May be called under any lock.
+    pub(crate) fn wake(&self) {
+        self.nudge(|wake| wake.wake());
+    }
+
     /// Wakes the session unless it has been woken and has not looked since.
-    pub(crate) fn nudge(&self) {
+    fn nudge(&self, wake: impl FnOnce(&dyn Wake)) {
         if !self.woken.swap(true, Ordering::AcqRel) {
-            self.wake.wake();
+            wake(&*self.wake);
         }
     }
 

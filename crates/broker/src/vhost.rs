@@ -9,7 +9,7 @@ mod delete;
 mod deliver;
 mod publish;
 mod settle;
-mod turn;
+pub(crate) mod turn;
 
 pub(crate) mod chunks;
 pub(crate) mod queues;

@@ -1,8 +1,10 @@
 //! The bell at a connection's door: the broker rings when events wait or there is room again. Rung
-//! while the connection is at work it only leaves a mark, so that nobody is woken for nothing.
+//! while the connection is at work it only leaves a mark, so that nobody is woken for nothing. Rung
+//! while it sleeps, whoever rings may run the errand himself if it is small: at low rates waking
+//! another thread costs more than the work it is woken for.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, Weak};
 use std::task::Waker;
 
 use broker::Wake;
@@ -14,20 +16,39 @@ const AWAKE: u8 = 1;
 /// It rang since the task last looked.
 const RUNG: u8 = 2;
 
+/// What is left to do after an errand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Errand {
+    /// Nothing: the task sleeps on.
+    Done,
+    /// The task has to wake up.
+    ForTheTask,
+}
+
+/// Somebody for whom a ringing thread can do the work.
+pub(super) trait Resident: Send + Sync {
+    /// Does what the ring is about, if it is little and nobody else is at it. Must not block.
+    fn run_errand(&self) -> Errand;
+}
+
 /// Wakes one task.
-#[derive(Debug)]
 pub(super) struct Bell {
     state: AtomicU8,
     task: Mutex<Option<Waker>>,
+    resident: Weak<dyn Resident>,
 }
 
-impl Default for Bell {
-    fn default() -> Bell {
-        Bell { state: AtomicU8::new(AWAKE), task: Mutex::default() }
+impl std::fmt::Debug for Bell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bell").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
 impl Bell {
+    pub(super) fn new(resident: Weak<dyn Resident>) -> Bell {
+        Bell { state: AtomicU8::new(AWAKE), task: Mutex::default(), resident }
+    }
+
     /// The task is at work from now on; `task` wakes it once it sleeps again.
     pub(super) fn awake(&self, task: &Waker) {
         // A ring that woke the task must still be seen by `answer`.
@@ -49,12 +70,32 @@ impl Bell {
     }
 }
 
+impl Bell {
+    /// Leaves a mark; says whether the task was asleep.
+    fn ring(&self) -> bool {
+        self.state.swap(RUNG, Ordering::AcqRel) == ASLEEP
+    }
+
+    fn wake_task(&self) {
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(task) = &*task {
+            task.wake_by_ref();
+        }
+    }
+}
+
 impl Wake for Bell {
     fn wake(&self) {
-        if self.state.swap(RUNG, Ordering::AcqRel) == ASLEEP {
-            let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(task) = &*task {
-                task.wake_by_ref();
+        if self.ring() {
+            self.wake_task();
+        }
+    }
+
+    fn wake_or_serve(&self) {
+        if self.ring() {
+            let errand = self.resident.upgrade().map(|resident| resident.run_errand());
+            if errand != Some(Errand::Done) {
+                self.wake_task();
             }
         }
     }
@@ -75,9 +116,50 @@ mod tests {
         }
     }
 
+    struct Nobody;
+
+    impl Resident for Nobody {
+        fn run_errand(&self) -> Errand {
+            Errand::ForTheTask
+        }
+    }
+
+    fn bell() -> Bell {
+        Bell::new(Weak::<Nobody>::new())
+    }
+
+    /// Runs errands as a connection does: looks, works, and goes to sleep again.
+    struct Servant {
+        bell: Arc<Bell>,
+        small: bool,
+    }
+
+    impl Resident for Servant {
+        fn run_errand(&self) -> Errand {
+            assert!(self.bell.answer());
+            if self.small && self.bell.sleep() { Errand::Done } else { Errand::ForTheTask }
+        }
+    }
+
+    #[test]
+    fn a_small_errand_is_run_without_waking_the_task() {
+        for (small, woken) in [(true, 0), (false, 1)] {
+            let counter = Arc::new(Counter::default());
+            let resident = Arc::new_cyclic(|resident: &Weak<Servant>| Servant {
+                bell: Arc::new(Bell::new(Weak::<Servant>::clone(resident))),
+                small,
+            });
+            let bell = &resident.bell;
+            bell.awake(&Waker::from(Arc::clone(&counter)));
+            assert!(bell.sleep());
+            bell.wake_or_serve();
+            assert_eq!(counter.0.load(Ordering::Relaxed), woken);
+        }
+    }
+
     #[test]
     fn a_ring_wakes_a_sleeper_once_and_marks_the_others() {
-        let (bell, counter) = (Bell::default(), Arc::new(Counter::default()));
+        let (bell, counter) = (bell(), Arc::new(Counter::default()));
         let task = Waker::from(Arc::clone(&counter));
         let woken = || counter.0.load(Ordering::Relaxed);
         bell.awake(&task);

@@ -19,6 +19,11 @@ const EVENTS_MAX: usize = 16_384;
 /// longer read itself.
 const ANSWERS_BYTES_MAX: usize = 4 << 20;
 
+/// What a thread with other duties may write for a connection: few events of few bytes. More is the
+/// work of the connection's own task, on a core of its own.
+const SMALL_EVENTS_MAX: usize = 8;
+const SMALL_BYTES_MAX: usize = 8 << 10;
+
 /// Room that an empty buffer keeps.
 const KEPT_BYTES: usize = 4096;
 
@@ -95,6 +100,13 @@ impl Outflow {
     /// What may be given back to the session's outbox, once everything laid down is written.
     pub(super) fn take_cost(&mut self) -> usize {
         if self.pending().is_empty() { std::mem::take(&mut self.cost_bytes) } else { 0 }
+    }
+
+    /// Whether so little waits that whoever has it may as well write it.
+    pub(super) fn is_small(&self) -> bool {
+        let waiting = self.events.get(self.next..).unwrap_or_default();
+        waiting.len() <= SMALL_EVENTS_MAX
+            && waiting.iter().map(Event::cost_bytes).sum::<usize>() <= SMALL_BYTES_MAX
     }
 
     /// Whether so much waits that the client should first read.

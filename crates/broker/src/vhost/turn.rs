@@ -16,7 +16,7 @@ use crate::journaled::checkpoint_records::{Checkpoint, QueueState};
 use crate::journaled::message_records::put_settled;
 use crate::journaled::{exchange_records, queue_records, tag};
 use crate::operation::{ChannelId, Destination};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, WakeList};
 use crate::session::SessionId;
 
 /// What has gathered since the last turn was finished.
@@ -39,7 +39,7 @@ pub(crate) struct Turn {
     pub(crate) ended: Vec<SessionId>,
     /// Batches whose memory is free once they are applied.
     settled_rooms: Vec<(Arc<Outbox>, usize)>,
-    wake: Vec<Arc<Outbox>>,
+    wake: WakeList,
 }
 
 impl Turn {
@@ -70,10 +70,12 @@ pub(crate) struct Finished {
     pub(crate) nudge_writer: bool,
     /// Queues have more to deliver: another turn is due.
     pub(crate) more: bool,
+    /// Sessions that have something to look at.
+    pub(crate) wake: WakeList,
 }
 
 impl Vhost {
-    /// Ends the turn. Sessions are woken here; the caller nudges the writer.
+    /// Ends the turn. The caller nudges the writer and wakes the sessions, once it has let the vhost go.
     pub(crate) fn finish_turn(&mut self, now: Monotonic) -> Finished {
         let mut finished = Finished { more: self.deliver_dirty(), ..Finished::default() };
         self.write_watermarks();
@@ -100,9 +102,7 @@ impl Vhost {
         self.confirm_the_rest();
         self.free_rooms();
         self.remove_ended();
-        for outbox in self.turn.wake.drain(..) {
-            outbox.nudge();
-        }
+        finished.wake = std::mem::take(&mut self.turn.wake);
         finished.more |= !self.turn.dirty.is_empty();
         finished
     }
