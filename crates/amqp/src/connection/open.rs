@@ -9,7 +9,7 @@ use broker::{Batch, Closing, Event, Reply};
 
 use super::handshake::{Client, Limits};
 use super::heartbeat::Heartbeat;
-use crate::channel::content;
+use crate::channel::content::{self, Bounds};
 use crate::channel::{Channels, Rules};
 use crate::reply_code::{Fault, MethodId, ReplyCode, Scope};
 use crate::translate::requests::{self, PUBLISH, Request};
@@ -123,15 +123,12 @@ impl Open {
             PUBLISH => {
                 let publish = requests::publish(number, fields)?;
                 let payload_bytes_max = self.limits.frame_bytes_max - OVERHEAD_BYTES;
-                if let Some(content) = content::adjoining(number, rest, payload_bytes_max) {
-                    match content::publish(number, &publish, &content, rules, batch) {
-                        Ok(()) => return Ok(content.rest),
-                        Err(fault) => Err(fault),
-                    }
-                } else {
-                    channel.content.announce(&publish);
-                    Ok(())
-                }
+                let bounds = Bounds { payload_bytes_max, rules };
+                let content = &mut channel.content;
+                return match content::publish(content, &publish, frame, rest, bounds, batch) {
+                    Ok(rest) => Ok(rest),
+                    Err((fault, rest)) => self.fail_channel(number, fault, batch).map(|()| rest),
+                };
             }
             CLOSE_CHANNEL => {
                 whole::<channel::Close<'_>>(id, fields)?;

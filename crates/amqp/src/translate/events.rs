@@ -1,7 +1,7 @@
 //! Events of a virtual host, from the broker's words into frames.
 
 use broker::operation::ChannelId;
-use broker::{Chunk, DeliveryRun, Message, Reply};
+use broker::{DeliveryRun, Message, Reply};
 
 use crate::wire::field::{LongString, ShortString};
 use crate::wire::frame;
@@ -115,67 +115,44 @@ pub(crate) fn got_nothing(channel: ChannelId, out: &mut Vec<u8>) {
 /// method and header, one of body.
 const DELIVERY_OVERHEAD_BYTES: usize = 64;
 
-/// Appends deliveries. This is the hot path out: room is made once, and every message is laid down
-/// in a few pieces.
+/// Appends deliveries. This is the hot path out: room is made once, and a method that differs from
+/// the one before it only in its tag is not made anew.
 pub(crate) fn delivered(run: &DeliveryRun, frame_bytes_max: u32, out: &mut Vec<u8>) {
     let span = run.chunk.span_bytes(run.first, run.count);
     let tag = run.consumer_tag.as_str();
     out.reserve(span + run.count as usize * (DELIVERY_OVERHEAD_BYTES + tag.len()));
+    let mut method = Vec::new();
+    let mut route: Option<(&str, &[u8])> = None;
     for offset in 0..run.count {
-        let Some(message) = message(&run.chunk, run.first + offset) else { return };
+        let message = run.chunk.message(run.first + offset);
+        debug_assert!(message.is_some(), "an event tells of a message that is not there");
+        let Some(message) = message else { return };
         let delivery_tag = run.first_tag + u64::from(offset);
-        deliver(run, delivery_tag, &message, out);
+        if route == Some((message.exchange, message.routing_key)) {
+            set_delivery_tag(&mut method, tag.len(), delivery_tag);
+        } else {
+            route = Some((message.exchange, message.routing_key));
+            method.clear();
+            let deliver = basic::Deliver {
+                consumer_tag: tag.into(),
+                delivery_tag,
+                flags: if run.redelivered { basic::Deliver::REDELIVERED } else { 0 },
+                exchange: message.exchange.into(),
+                routing_key: ShortString(message.routing_key),
+            };
+            method::write(&mut method, run.channel, &deliver);
+        }
+        out.extend_from_slice(&method);
         content(run.channel, &message, frame_bytes_max, out);
     }
 }
 
-/// The message at `index`; there is none only if the broker told of one that it has not.
-fn message(chunk: &Chunk, index: u32) -> Option<Message<'_>> {
-    let message = chunk.message(index);
-    debug_assert!(message.is_some(), "an event tells of a message that is not there");
-    message
-}
-
-/// Appends `basic.deliver`, by hand: it is written once per message.
-#[inline]
-fn deliver(run: &DeliveryRun, delivery_tag: u64, message: &Message<'_>, out: &mut Vec<u8>) {
-    let consumer_tag = short(run.consumer_tag.as_str().as_bytes());
-    let exchange = short(message.exchange.as_bytes());
-    let routing_key = short(message.routing_key);
-    let strings =
-        usize::from(consumer_tag.1) + usize::from(exchange.1) + usize::from(routing_key.1);
-    // Class, method, three string lengths, delivery tag, flags, and the strings.
-    let [_, _, length_high, length_low] = u32::try_from(16 + strings).unwrap_or(0).to_be_bytes();
-    let [channel_high, channel_low] = run.channel.to_be_bytes();
-    out.extend_from_slice(&[
-        frame::METHOD,
-        channel_high,
-        channel_low,
-        0,
-        0,
-        length_high,
-        length_low,
-        0,
-        60,
-        0,
-        60,
-        consumer_tag.1,
-    ]);
-    out.extend_from_slice(consumer_tag.0);
-    let [t0, t1, t2, t3, t4, t5, t6, t7] = delivery_tag.to_be_bytes();
-    let redelivered = u8::from(run.redelivered);
-    out.extend_from_slice(&[t0, t1, t2, t3, t4, t5, t6, t7, redelivered, exchange.1]);
-    out.extend_from_slice(exchange.0);
-    out.push(routing_key.1);
-    out.extend_from_slice(routing_key.0);
-    out.push(frame::END);
-}
-
-/// A short string's bytes and their number.
-#[inline]
-fn short(bytes: &[u8]) -> (&[u8], u8) {
-    let len = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
-    (bytes.get(..len.into()).unwrap_or_default(), len)
+/// Writes another tag into a frame with `basic.deliver`: behind class, method and consumer tag.
+fn set_delivery_tag(deliver: &mut [u8], consumer_tag_bytes: usize, delivery_tag: u64) {
+    let at = frame::PREFIX_BYTES + 5 + consumer_tag_bytes;
+    if let Some(place) = deliver.get_mut(at..at + 8) {
+        place.copy_from_slice(&delivery_tag.to_be_bytes());
+    }
 }
 
 /// Appends the header and the body of a message, in frames no larger than agreed.

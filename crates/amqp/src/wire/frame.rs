@@ -72,6 +72,37 @@ pub fn take(bytes: &[u8], payload_bytes_max: u32) -> Result<Option<(Frame<'_>, &
     Ok(whole.ok().map(|(payload, end)| (Frame { kind, channel, payload, end }, reader.rest())))
 }
 
+/// A frame to be recognised where it comes again: publishers send the same method over and over.
+#[derive(Clone, Copy, Debug)]
+pub struct Pattern<'a> {
+    prefix: [u8; PREFIX_BYTES],
+    payload: &'a [u8],
+    end: u8,
+}
+
+impl<'a> Pattern<'a> {
+    /// The bytes of this frame.
+    pub fn of(frame: &Frame<'a>) -> Pattern<'a> {
+        let [c1, c0] = frame.channel.to_be_bytes();
+        let length = u32::try_from(frame.payload.len()).unwrap_or(u32::MAX);
+        let [l3, l2, l1, l0] = length.to_be_bytes();
+        let prefix = [frame.kind, c1, c0, l3, l2, l1, l0];
+        Pattern { prefix, payload: frame.payload, end: frame.end }
+    }
+
+    /// What follows the frame, if it is at the front of `bytes`.
+    #[inline]
+    pub fn strip<'b>(&self, bytes: &'b [u8]) -> Option<&'b [u8]> {
+        let (prefix, rest) = bytes.split_first_chunk::<PREFIX_BYTES>()?;
+        if *prefix != self.prefix {
+            return None;
+        }
+        let (payload, rest) = rest.split_at_checked(self.payload.len())?;
+        let (end, rest) = rest.split_first()?;
+        (*end == self.end && payload == self.payload).then_some(rest)
+    }
+}
+
 /// How many bytes must follow these before [`take`] can say more; 0: it can already.
 pub fn missing_bytes(bytes: &[u8], payload_bytes_max: u32) -> usize {
     match prefix(&mut Reader::new(bytes)) {
@@ -133,7 +164,15 @@ mod tests {
             assert_eq!(missing, known - cut, "cut at {cut}");
         }
         assert_eq!(missing_bytes(&bytes, 7), 0);
+        let pattern = Pattern::of(&frame);
+        for cut in 0..bytes.len() {
+            assert_eq!(pattern.strip(bytes.get(..cut).unwrap()), None, "cut at {cut}");
+            let mut other = bytes.clone();
+            *other.get_mut(cut).unwrap() ^= 1;
+            assert_eq!(pattern.strip(&other), None, "changed at {cut}");
+        }
         let more = [bytes.as_slice(), b"next"].concat();
+        assert_eq!(pattern.strip(&more), Some(&b"next"[..]));
         assert_eq!(take(&more, 7), Ok(Some((frame, &b"next"[..]))));
     }
 
