@@ -75,10 +75,23 @@ const LIVES: [&str; 3] = [
     ",
 ];
 
+/// How the disk is used while the scenario is played.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    file_bytes: u64,
+    /// A write takes no more at a time, so that a frame can be cut between two of its writes.
+    write_bytes_max: Option<usize>,
+}
+
+const SHAPES: [Shape; 2] = [
+    Shape { file_bytes: 8 << 10, write_bytes_max: None },
+    Shape { file_bytes: 16 << 10, write_bytes_max: Some(1_500) },
+];
+
 /// What an enumeration came to.
 #[derive(Clone, Debug)]
 pub struct Enumerated {
-    /// Disk operations of the undisturbed scenario.
+    /// Disk operations of the undisturbed scenario, in all its shapes.
     pub operations: u64,
     /// Crashes tried.
     pub crashes: u64,
@@ -89,15 +102,21 @@ pub struct Enumerated {
 /// Crashes the scenario at every disk operation, each `damages` times.
 pub fn crash_at_every_operation(damages: u64) -> Enumerated {
     let mut enumerated = Enumerated { operations: 0, crashes: 0, violations: Vec::new() };
-    match crash_at(None, 0) {
-        Ok(operations) => enumerated.operations = operations,
-        Err(violation) => enumerated.violations.push((0, 0, violation)),
-    }
-    for operation in 1..=enumerated.operations {
-        for damage in 0..damages {
-            enumerated.crashes += 1;
-            if let Err(violation) = crash_at(Some(operation), damage) {
-                enumerated.violations.push((operation, damage, violation));
+    for shape in &SHAPES {
+        let operations = match crash_at(shape, None, 0) {
+            Ok(operations) => operations,
+            Err(violation) => {
+                enumerated.violations.push((0, 0, violation));
+                continue;
+            }
+        };
+        enumerated.operations += operations;
+        for operation in 1..=operations {
+            for damage in 0..damages {
+                enumerated.crashes += 1;
+                if let Err(violation) = crash_at(shape, Some(operation), damage) {
+                    enumerated.violations.push((operation, damage, violation));
+                }
             }
         }
     }
@@ -105,14 +124,15 @@ pub fn crash_at_every_operation(damages: u64) -> Enumerated {
 }
 
 /// Plays the scenario until the power fails at a disk operation; says how many there were.
-fn crash_at(operation: Option<u64>, damage: u64) -> Result<u64, Violation> {
+fn crash_at(shape: &Shape, operation: Option<u64>, damage: u64) -> Result<u64, Violation> {
     let mut disk = SimulatedDisk::new();
-    disk.set_faults(Faults { power_out: operation, ..Faults::default() });
+    let write_bytes_max = shape.write_bytes_max;
+    disk.set_faults(Faults { power_out: operation, write_bytes_max, ..Faults::default() });
     let (mut start, mut messages) = (Snapshot::default(), Messages::default());
     for (number, script) in LIVES.iter().enumerate() {
         let setup = Setup {
             sync: SyncMode::Always,
-            file_bytes: 16 << 10,
+            file_bytes: shape.file_bytes,
             checkpoint_bytes: 24 << 10,
             seed: 1_000 * (number as u64 + 1),
         };

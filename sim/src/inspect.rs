@@ -234,7 +234,10 @@ pub(crate) fn has_binding(
         return Ok(there && !inspector.works(delete));
     }
     // A predeclared exchange can't be deleted: a message shows whether the binding leads anywhere.
-    let key = String::from_utf8_lossy(&binding.key).replace(['*', '#'], "x");
+    let mut key = String::from_utf8_lossy(&binding.key).into_owned();
+    if binding.source == "amq.topic" {
+        key = key.replace(['*', '#'], "x");
+    }
     let content = probe(&binding.source, key.as_bytes(), binding.arguments.clone());
     let mut batch = Batch::default();
     add(&mut batch, &content, 1, Unroutable::Returned);

@@ -39,7 +39,7 @@ pub(crate) fn restart(restart: &Restart<'_>) -> Result<(Snapshot, String), Viola
         let there = has_binding(&copy(), setup, &binding, &all)?;
         possible.retain(|outcome| outcome.topology.bindings.contains(&binding) == there);
         if possible.is_empty() {
-            differences.push(format!("{binding:?}, there: {there}"));
+            differences.insert(0, format!("{binding:?}, there: {there}"));
         }
     }
     let Some(outcome) = possible.first() else {
