@@ -285,7 +285,7 @@ impl Client<'_> {
                 (name, vocabulary::declaration(name))
             }
         };
-        if name != "" && self.random.chance(3) {
+        if !name.is_empty() && self.random.chance(3) {
             declaration.auto_delete ^= true;
         }
         let declare = if name.is_empty() { Declare::Active } else { self.declare() };

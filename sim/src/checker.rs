@@ -76,7 +76,7 @@ impl Checker {
         let mut checker = Checker { messages, ..Checker::default() };
         checker.topology = snapshot.topology.clone();
         for (name, kept) in &snapshot.queues {
-            let mut queue = Queue::new(name, kept.declaration.clone(), None, 0);
+            let mut queue = Queue::new(name, kept.declaration.clone(), None);
             for message in &kept.messages {
                 let redelivered = message.redelivered;
                 let (whereabouts, there) = (Whereabouts::Ready, Known::Yes);

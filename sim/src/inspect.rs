@@ -54,7 +54,8 @@ pub(crate) fn inspect(
     }
     let mut count = 0;
     for name in &names.queues {
-        let of = |snapshot: &Snapshot| snapshot.queues.get(name).map(|queue| queue.declaration.clone());
+        let of =
+            |snapshot: &Snapshot| snapshot.queues.get(name).map(|queue| queue.declaration.clone());
         let declarations: Vec<_> = candidates.iter().filter_map(of).collect();
         if let Some(queue) = inspector.queue(name, &declarations, messages)? {
             count += queue.messages.len() as u64;
@@ -164,8 +165,7 @@ impl Inspector {
         let mut all = Vec::new();
         loop {
             let queue = named(name);
-            let mut events =
-                self.ask(Operation::Get { channel: GETTING, queue, acknowledgement });
+            let mut events = self.ask(Operation::Get { channel: GETTING, queue, acknowledgement });
             let more = events.iter().any(|event| matches!(event, Event::Got { .. }));
             all.append(&mut events);
             if !more {

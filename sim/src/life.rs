@@ -168,7 +168,9 @@ impl Life {
     ) -> Result<(), Violation> {
         self.checker.begin_turn();
         let mut batch = Batch::default();
-        requests.iter().for_each(|request| self.ask(session, &mut batch, request));
+        for request in requests {
+            self.ask(session, &mut batch, request);
+        }
         self.submit(session, batch)
     }
 

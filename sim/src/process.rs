@@ -80,9 +80,7 @@ impl Process {
             journal_file_bytes: Some(setup.file_bytes),
             checkpoint_bytes: Some(setup.checkpoint_bytes),
             clock: Arc::clone(&clock) as _,
-            entropy: Arc::new(move || {
-                Random::new(draws.fetch_add(1, Ordering::Relaxed)).next()
-            }),
+            entropy: Arc::new(move || Random::new(draws.fetch_add(1, Ordering::Relaxed)).next()),
             background: Arc::clone(&later) as _,
             drive: WriterDrive::ByHand,
         };
@@ -106,7 +104,9 @@ impl Process {
         let tasks =
             std::mem::take(&mut *self.later.0.lock().unwrap_or_else(PoisonError::into_inner));
         let any = !tasks.is_empty();
-        tasks.into_iter().for_each(|task| task());
+        for task in tasks {
+            task();
+        }
         any
     }
 }

@@ -59,8 +59,7 @@ fn differing_bindings(outcomes: &[&Snapshot]) -> Vec<Binding> {
     let mut differing: Vec<Binding> = Vec::new();
     for outcome in outcomes {
         for binding in &outcome.topology.bindings {
-            let everywhere =
-                outcomes.iter().all(|other| other.topology.bindings.contains(binding));
+            let everywhere = outcomes.iter().all(|other| other.topology.bindings.contains(binding));
             if !everywhere && !differing.contains(binding) {
                 differing.push(binding.clone());
             }

@@ -75,8 +75,8 @@ pub fn run(seed: u64, lines: Lines) -> Outcome {
         instead: Vec::new(),
         trace: Trace::new(lines),
     };
-    let lives = run.random.between(2, 5);
-    let violation = (0..lives).find_map(|life| run.life(life).err());
+    let count = run.random.between(2, 5);
+    let violation = (0..count).find_map(|number| run.life(number).err());
     if let Some(violation) = &violation {
         run.trace.line(format!("VIOLATION {violation}"));
     }
@@ -279,12 +279,8 @@ impl Run {
             self.disk.clone()
         };
         let messages = std::mem::take(&mut self.messages);
-        let restarted = restart(&Restart {
-            disk: &self.disk,
-            setup,
-            messages: &messages,
-            outcomes,
-        });
+        let restarted =
+            restart(&Restart { disk: &self.disk, setup, messages: &messages, outcomes });
         self.messages = messages;
         let (start, summary) = restarted?;
         self.trace.line(format!("power failed: {power_fails}; found {summary}"));

@@ -33,7 +33,7 @@ impl Player {
     /// Plays a script; stops early where the journal can't be written any more.
     pub(crate) fn play(&mut self, life: &mut Life, script: &str) -> Result<(), Violation> {
         for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            self.line(life, line)?;
+            self.act(life, line)?;
             if life.is_poisoned() {
                 break;
             }
@@ -41,8 +41,8 @@ impl Player {
         Ok(())
     }
 
-    fn line(&mut self, life: &mut Life, line: &str) -> Result<(), Violation> {
-        let words: Vec<&str> = line.split_whitespace().collect();
+    fn act(&mut self, life: &mut Life, action: &str) -> Result<(), Violation> {
+        let words: Vec<&str> = action.split_whitespace().collect();
         match words[..] {
             ["step"] => life.step().map(drop),
             ["settle"] => life.settle(),
@@ -54,25 +54,24 @@ impl Player {
                 Some(session) => life.drop_session(session),
                 None => Ok(()),
             },
-            _ => self.batch(life, line),
+            _ => self.batch(life, action),
         }
     }
 
-    fn batch(&mut self, life: &mut Life, line: &str) -> Result<(), Violation> {
-        let Some((name, requests)) = line.split_once(':') else {
-            unreachable!("{line:?} names a session")
+    fn batch(&mut self, life: &mut Life, action: &str) -> Result<(), Violation> {
+        let Some((name, requests)) = action.split_once(':') else {
+            unreachable!("{action:?} names a session")
         };
         let mut batch = Vec::new();
-        let session = match self.sessions.get(name) {
-            Some(session) => *session,
-            None => {
-                let Some(session) = life.connect(Pace::Fast)? else { return Ok(()) };
-                self.sessions.insert(name.to_owned(), session);
-                let answer = Answer::Wanted;
-                batch.push(ask(Operation::OpenChannel { channel: CHANNEL }));
-                batch.push(ask(Operation::SelectConfirms { channel: CHANNEL, answer }));
-                session
-            }
+        let session = if let Some(session) = self.sessions.get(name) {
+            *session
+        } else {
+            let Some(session) = life.connect(Pace::Fast)? else { return Ok(()) };
+            self.sessions.insert(name.to_owned(), session);
+            let answer = Answer::Wanted;
+            batch.push(ask(Operation::OpenChannel { channel: CHANNEL }));
+            batch.push(ask(Operation::SelectConfirms { channel: CHANNEL, answer }));
+            session
         };
         for request in requests.split(';') {
             let words: Vec<&str> = request.split_whitespace().collect();

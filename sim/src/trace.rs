@@ -61,7 +61,13 @@ pub(crate) fn describe(event: &Event) -> String {
         Event::Returned { channel, chunk, index } => {
             format!("{channel}: returned {}", id(chunk, *index))
         }
-        other => format!("{other:?}"),
+        Event::GotNothing { .. }
+        | Event::Confirmed { .. }
+        | Event::Reply { .. }
+        | Event::Refused { .. }
+        | Event::ConsumerCancelled { .. }
+        | Event::Closing(_)
+        | Event::Ended => format!("{event:?}"),
     }
 }
 

@@ -106,7 +106,7 @@ pub(crate) fn header_samples() -> [Table; 4] {
 /// Arguments of a binding that a headers exchange understands.
 pub(crate) fn binding_arguments(random: &mut Random) -> Table {
     let mut table = Table::default();
-    for headers in random.pick(&header_samples()).into_iter() {
+    if let Some(headers) = random.pick(&header_samples()) {
         table.0.extend(headers.0.iter().cloned());
     }
     if random.chance(50) {

@@ -34,21 +34,16 @@ fn seeds_that_once_found_something_keep_every_promise() {
         // Replay asked the auto-delete rule again, and lost an exchange with transient bindings.
         4,
         // A declaration of what another session had just made was answered before it was safe.
-        8,
-        // After a poisoned journal, confirms went on with a gap.
+        8, // After a poisoned journal, confirms went on with a gap.
         24,
         // A returned message came after its confirm when its channel was closed in the same batch.
-        26,
-        // A session that had asked for its end waited for it on a poisoned journal.
+        26, // A session that had asked for its end waited for it on a poisoned journal.
         35,
         // Messages published after a restart got places that counted as delivered already.
-        41,
-        // A session used after its end reached another one that had got its number.
+        41, // A session used after its end reached another one that had got its number.
         243,
         // A message deleted with its queue took along others of its batch at replay: no start.
-        1481,
-        1763,
-        // A poisoned vhost went on delivering.
+        1481, 1763, // A poisoned vhost went on delivering.
         1889,
     ]);
 }

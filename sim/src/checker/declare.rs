@@ -16,7 +16,6 @@ use super::{ChannelKey, Checker, SessionKey, named};
 impl Checker {
     pub(super) fn declare_exchange(
         &mut self,
-        session: SessionKey,
         name: &Name,
         declare: Declare,
         settings: &ExchangeSettings,
@@ -49,7 +48,6 @@ impl Checker {
 
     pub(super) fn delete_exchange(
         &mut self,
-        session: SessionKey,
         name: &Name,
         only_if_unused: bool,
     ) -> Result<Told, Refusal> {
@@ -125,7 +123,7 @@ impl Checker {
         declaration: &QueueDeclaration,
     ) -> QueueKey {
         let owner = declaration.exclusive.then_some(session);
-        let state = Queue::new(name, declaration.clone(), owner, self.turn);
+        let state = Queue::new(name, declaration.clone(), owner);
         if state.is_durable() {
             self.change(queue(name));
         }
@@ -289,7 +287,6 @@ impl Checker {
 
     pub(super) fn bind(
         &mut self,
-        session: SessionKey,
         change: BindingChange,
         source: &str,
         goal: Goal,
@@ -372,11 +369,7 @@ fn inequivalent(kind: Kind, name: &Name) -> Refusal {
     Refusal::Inequivalent { kind, name: name.clone(), setting: "", received, current }
 }
 
-fn compare(
-    name: &Name,
-    one: &ExchangeSettings,
-    other: &ExchangeSettings,
-) -> Result<(), Refusal> {
+fn compare(name: &Name, one: &ExchangeSettings, other: &ExchangeSettings) -> Result<(), Refusal> {
     let alternate = |settings: &ExchangeSettings| {
         let value = settings.arguments.get(ALTERNATE_EXCHANGE).and_then(Value::as_text);
         value.map(str::to_owned)

@@ -45,7 +45,12 @@ impl Checker {
                 self.session(session).closing = true;
                 Ok(())
             }
-            answer => self.answer(session, answer),
+            Event::Got { .. }
+            | Event::GotNothing { .. }
+            | Event::Returned { .. }
+            | Event::Reply { .. }
+            | Event::Refused { .. }
+            | Event::Ended => self.answer(session, event),
         }
     }
 
@@ -62,9 +67,8 @@ impl Checker {
             self.durable
         );
         let Expected { number, channel, ref told, .. } = expected;
-        let wrong = || {
-            broken!(Answered, "session {session} should hear {expected:?} and hears {event:?}")
-        };
+        let wrong =
+            || broken!(Answered, "session {session} should hear {expected:?} and hears {event:?}");
         match (event, told) {
             (Event::Reply { channel: heard, reply }, told) if *heard == number => {
                 if !self.replied(session, channel, told, reply) {
@@ -75,18 +79,12 @@ impl Checker {
                 }
                 Ok(())
             }
-            (Event::Refused { channel: heard, verb, refusal }, Told::Refused { .. })
-                if *heard == number =>
-            {
+            (
+                Event::Refused { channel: heard, verb, refusal },
+                Told::Refused { verb: meant, refusal: reason },
+            ) if *heard == number && verb == meant && alike(reason, refusal) => {
                 self.channel(channel).seen_consumers.clear();
-                match told {
-                    Told::Refused { verb: meant, refusal: reason }
-                        if verb == meant && alike(reason, refusal) =>
-                    {
-                        Ok(())
-                    }
-                    _other => wrong(),
-                }
+                Ok(())
             }
             (
                 Event::Got { channel: heard, tag, redelivered, remaining, chunk, index },

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use domain::queue::QueueDeclaration;
 
-use crate::checker::{ConsumerKey, SessionKey, Turn};
+use crate::checker::{ConsumerKey, SessionKey};
 use crate::message::MessageId;
 
 /// The number of a queue; a deleted one and its namesake are two.
@@ -56,8 +56,6 @@ pub(crate) struct Queue {
     pub(crate) has_exclusive: bool,
     /// Whether it ever had a consumer.
     pub(crate) used: bool,
-    /// When it was declared.
-    pub(crate) made: Turn,
     pub(crate) deleted: bool,
 }
 
@@ -66,7 +64,6 @@ impl Queue {
         name: &str,
         declaration: QueueDeclaration,
         owner: Option<SessionKey>,
-        made: Turn,
     ) -> Queue {
         Queue {
             name: name.to_owned(),
@@ -78,7 +75,6 @@ impl Queue {
             consumers: Vec::new(),
             has_exclusive: false,
             used: false,
-            made,
             deleted: false,
         }
     }
@@ -137,7 +133,9 @@ impl Queue {
     pub(crate) fn purge(&mut self, surely: bool) {
         if surely {
             let ready: Vec<u64> = self.ready().map(|(place, _)| place).collect();
-            ready.into_iter().for_each(|place| self.remove(place));
+            for place in ready {
+                self.remove(place);
+            }
         } else {
             for entry in self.entries.values_mut() {
                 if entry.whereabouts == Whereabouts::Ready {

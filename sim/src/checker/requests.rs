@@ -31,21 +31,36 @@ impl Checker {
                     self.refuse(session, key, *verb, refusal);
                 }
             }
-            Operation::Publish(_) | Operation::ResumeDeliveries => {}
-            request => {
-                let Some((number, verb, answer)) = asker(request) else { return };
-                let Some(key) = self.open(session, number) else { return };
-                let requested = self.request(session, key, answer, request);
-                if is_about_topology(request) && self.topology_changed > self.durable {
-                    // The answer may wait for whoever's change.
-                    self.hold(session);
-                }
-                match requested {
-                    Ok(told) if answer == Answer::Wanted => self.expect(session, key, told),
-                    Ok(_unwanted) => {}
-                    Err(refusal) => self.refuse(session, key, verb, refusal),
-                }
-            }
+            Operation::Publish(_)
+            | Operation::ResumeDeliveries
+            | Operation::SelectConfirms { .. }
+            | Operation::SetPrefetch { .. }
+            | Operation::Consume { .. }
+            | Operation::Cancel { .. }
+            | Operation::Get { .. }
+            | Operation::Recover { .. }
+            | Operation::DeclareExchange { .. }
+            | Operation::DeleteExchange { .. }
+            | Operation::DeclareQueue { .. }
+            | Operation::DeleteQueue { .. }
+            | Operation::PurgeQueue { .. }
+            | Operation::Bind { .. } => self.answered(session, operation),
+        }
+    }
+
+    /// A request that is answered or refused as a whole.
+    fn answered(&mut self, session: SessionKey, request: &Operation) {
+        let Some((number, verb, answer)) = asker(request) else { return };
+        let Some(key) = self.open(session, number) else { return };
+        let requested = self.request(session, key, answer, request);
+        if is_about_topology(request) && self.topology_changed > self.durable {
+            // The answer may wait for whoever's change.
+            self.hold(session);
+        }
+        match requested {
+            Ok(told) if answer == Answer::Wanted => self.expect(session, key, told),
+            Ok(_unwanted) => {}
+            Err(refusal) => self.refuse(session, key, verb, refusal),
         }
     }
 
@@ -87,10 +102,10 @@ impl Checker {
                 Ok(Told::Recovered)
             }
             O::DeclareExchange { exchange, declare, settings, .. } => {
-                self.declare_exchange(session, exchange, *declare, settings)
+                self.declare_exchange(exchange, *declare, settings)
             }
             O::DeleteExchange { exchange, only_if_unused, .. } => {
-                self.delete_exchange(session, exchange, *only_if_unused)
+                self.delete_exchange(exchange, *only_if_unused)
             }
             O::DeclareQueue { queue, declare, declaration, .. } => {
                 self.declare_queue(session, channel, queue.as_str(), *declare, declaration)
@@ -102,7 +117,7 @@ impl Checker {
             O::Bind { change, source, destination, routing_key, arguments, .. } => {
                 let goal = self.goal(session, channel, source, destination)?;
                 let key = routing_key.to_vec();
-                self.bind(session, *change, source.as_str(), goal, key, &arguments.0)
+                self.bind(*change, source.as_str(), goal, key, &arguments.0)
             }
             O::Publish(_)
             | O::Settle { .. }
@@ -182,7 +197,9 @@ impl Checker {
         }
         let owned = self.queues.iter().filter(|(_, queue)| queue.owner == Some(session));
         let owned: Vec<_> = owned.map(|(key, _)| *key).collect();
-        owned.into_iter().for_each(|queue| self.remove_queue(queue));
+        for queue in owned {
+            self.remove_queue(queue);
+        }
         self.session(session).end_asked = true;
         let channel = last.unwrap_or_default();
         let expected = Expected { number: 0, channel, safe: 0, told: Told::Ended };
@@ -197,7 +214,9 @@ impl Checker {
         self.requeue_all(key);
         queues.sort_unstable();
         queues.dedup();
-        queues.into_iter().for_each(|queue| self.remove_if_abandoned(queue));
+        for queue in queues {
+            self.remove_if_abandoned(queue);
+        }
     }
 
     /// A publish; the message is known already.
@@ -272,9 +291,7 @@ fn asker(operation: &Operation) -> Option<(ChannelId, Verb, Answer)> {
         O::Consume { channel, answer, .. } => (*channel, Verb::Consume, *answer),
         O::Cancel { channel, answer, .. } => (*channel, Verb::Cancel, *answer),
         O::Get { channel, .. } => (*channel, Verb::Get, Answer::Wanted),
-        O::Recover { channel, answer: Answer::Wanted } => {
-            (*channel, Verb::Recover, Answer::Wanted)
-        }
+        O::Recover { channel, answer: Answer::Wanted } => (*channel, Verb::Recover, Answer::Wanted),
         O::Recover { channel, answer: Answer::Unwanted } => {
             (*channel, Verb::RecoverAsync, Answer::Unwanted)
         }

@@ -113,13 +113,31 @@ pub(crate) enum Told {
     Consuming(ConsumerKey),
     Cancelled(String),
     Recovered,
-    QueueDeclared { queue: QueueKey, name: Option<String>, messages: (u64, u64), consumers: u32 },
-    QueueDeleted { messages: (u64, u64) },
-    QueuePurged { messages: (u64, u64) },
+    QueueDeclared {
+        queue: QueueKey,
+        name: Option<String>,
+        messages: (u64, u64),
+        consumers: u32,
+    },
+    QueueDeleted {
+        messages: (u64, u64),
+    },
+    QueuePurged {
+        messages: (u64, u64),
+    },
     Exactly(Reply),
-    Got { queue: QueueKey, settles_itself: bool },
-    Returned { message: MessageId, publish: Option<usize> },
-    Refused { verb: Verb, refusal: Refusal },
+    Got {
+        queue: QueueKey,
+        settles_itself: bool,
+    },
+    Returned {
+        message: MessageId,
+        publish: Option<usize>,
+    },
+    Refused {
+        verb: Verb,
+        refusal: Refusal,
+    },
     Ended,
 }
 

@@ -122,12 +122,12 @@ impl Snapshot {
             if queue.declaration != other.declaration {
                 return Err(format!("queue {name} is another"));
             }
-            self.explains_messages(queue, other).map_err(|error| format!("queue {name}: {error}"))?;
+            self.explains_messages(queue, other)
+                .map_err(|error| format!("queue {name}: {error}"))?;
         }
         for route in &found.routes {
             let known = |name: &str| self.queues.contains_key(name);
-            let routed =
-                self.topology.route(&route.exchange, &route.key, &route.headers, known);
+            let routed = self.topology.route(&route.exchange, &route.key, &route.headers, known);
             let expected: Vec<String> = routed.into_iter().flatten().collect();
             if expected != route.queues {
                 return Err(format!("{route:?} should go to {expected:?}"));
@@ -151,9 +151,7 @@ impl Snapshot {
             };
             let right = match message.redelivered {
                 Known::Yes => *redelivered,
-                Known::No => {
-                    !redelivered || !(self.clean || queue.enqueued < EXACT_MARKS_MAX)
-                }
+                Known::No => !redelivered || !(self.clean || queue.enqueued < EXACT_MARKS_MAX),
                 Known::Perhaps => true,
             };
             if !right {

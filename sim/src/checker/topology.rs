@@ -182,8 +182,11 @@ fn headers_fit(arguments: &Table, headers: &Table) -> bool {
     let with_x = mode.ends_with("-with-x");
     let mut wanted = (arguments.0.iter())
         .filter(|(name, _)| **name != *b"x-match" && (with_x || !name.starts_with(b"x-")));
-    let met = |(name, value): &(Box<[u8]>, Value)| headers.0.iter().any(|(known, has)| {
-        known == name && (*value == Value::Void || value == has)
-    });
+    let met = |(name, value): &(Box<[u8]>, Value)| {
+        headers
+            .0
+            .iter()
+            .any(|(known, has)| known == name && (*value == Value::Void || value == has))
+    };
     if mode.starts_with("any") { wanted.any(met) } else { wanted.all(met) }
 }
