@@ -13,8 +13,9 @@ mod settle;
 
 pub(crate) mod snapshot;
 
-pub(crate) mod queue;
 pub(crate) mod sessions;
+
+pub(crate) mod queue;
 pub(crate) mod topology;
 
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 //! A run is several lives of a broker on one simulated disk. In each, clients do whatever clients
 //! may do, in seeded order, while the writer steps, time passes and background tasks run at seeded
 //! moments; it ends with a power loss at some disk operation, a killed process, a failing or full
-//! disk, or a clean stop. A [checker](checker) knows every confirm, delivery and answer, and what is
+//! disk, or a clean stop. A checker knows every confirm, delivery and answer, and what is
 //! found after each restart must be what it promised. The same seed makes the same run.
 
 mod enumerate;
