@@ -67,7 +67,8 @@ def receive(server):
     def start(script, *arguments):
         receiver = Receiver(server.url, script, *arguments)
         started.append(receiver)
-        assert receiver.next_line().startswith("waiting for ")
+        first = receiver.next_line()
+        assert first.startswith("waiting for "), "\n".join([first, *receiver.kill()])
         return receiver
 
     yield start

@@ -313,7 +313,7 @@ BUILT = [
 @pytest.mark.parametrize("argument, first, second", NOT_BUILT_YET)
 def test_arguments_not_built_yet_are_refused(server, channel, names, argument, first, second):
     if server.is_postroom:
-        with disconnected(540, f"{argument} is not supported yet"):
+        with refused(406, f"{argument} is not supported yet"):
             channel.queue_declare(names.queue(), arguments={argument: first})
     else:
         test_known_arguments_count_for_equivalence(channel, names, argument, first, second)
@@ -453,7 +453,7 @@ def test_number_arguments_want_non_negative_numbers(channel, names, argument, va
 @pytest.mark.parametrize("argument", NUMBERS[:3])
 def test_number_arguments_may_be_zero(server, channel, names, argument):
     if server.is_postroom:
-        with disconnected(540, argument):  # not built yet, and not called invalid
+        with refused(406, f"{argument} is not supported yet"):  # not built yet, and not called invalid
             channel.queue_declare(names.queue(), arguments={argument: 0})
     else:
         channel.queue_declare(names.queue(), arguments={argument: 0})
