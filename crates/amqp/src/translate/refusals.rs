@@ -84,7 +84,9 @@ fn words(refusal: &Refusal, verb: Verb, vhost: &str) -> (ReplyCode, String) {
         Refusal::InvalidArgument { kind, name, argument, problem } => {
             (Code::PreconditionFailed, argument_words(argument, problem, *kind, &full(*kind, name)))
         }
-        Refusal::NotBuilt(what) => (Code::NotImplemented, format!("{what} is not supported yet")),
+        Refusal::NotBuilt(what) => {
+            (Code::PreconditionFailed, format!("{what} is not supported yet"))
+        }
         Refusal::InUse(kind, name) => {
             (Code::PreconditionFailed, format!("{} in use", full(*kind, name)))
         }
@@ -429,8 +431,8 @@ mod tests {
             (
                 Refusal::NotBuilt("x-queue-type=stream"),
                 Verb::DeclareQueue,
-                540,
-                "NOT_IMPLEMENTED - x-queue-type=stream is not supported yet",
+                406,
+                "PRECONDITION_FAILED - x-queue-type=stream is not supported yet",
             ),
             (
                 Refusal::InUse(Kind::Exchange, name("x")),

@@ -11,6 +11,10 @@ use crate::topology::equivalent;
 enum Allowed {
     /// An integer from 0 on.
     NonNegative,
+    /// A time from 0 on, in milliseconds.
+    Milliseconds,
+    /// A time from 1 on, in milliseconds.
+    PositiveMilliseconds,
     /// An integer from 1 on.
     Positive,
     /// An integer from 1 to 255.
@@ -34,8 +38,8 @@ enum Effect {
 
 /// The known arguments: name, values, effect, and whether redeclarations compare it.
 const KNOWN: &[(&str, Allowed, Effect)] = &[
-    ("x-message-ttl", Allowed::NonNegative, Effect::NotBuilt),
-    ("x-expires", Allowed::Positive, Effect::NotBuilt),
+    ("x-message-ttl", Allowed::Milliseconds, Effect::NotBuilt),
+    ("x-expires", Allowed::PositiveMilliseconds, Effect::NotBuilt),
     ("x-max-length", Allowed::NonNegative, Effect::NotBuilt),
     ("x-max-length-bytes", Allowed::NonNegative, Effect::NotBuilt),
     (
@@ -56,6 +60,9 @@ const KNOWN: &[(&str, Allowed, Effect)] = &[
     ("x-queue-leader-locator", Allowed::Text, Effect::Harmless),
     ("x-queue-master-locator", Allowed::Text, Effect::Harmless),
 ];
+
+/// The longest time RabbitMQ takes: ten years.
+const MILLISECONDS_MAX: i128 = 10 * 365 * 86_400_000;
 
 /// Queue types that are known and not built.
 const TYPES_NOT_BUILT: [(&str, &str); 2] =
@@ -106,21 +113,21 @@ fn check_value(value: &Value, allowed: Allowed) -> Result<(), ArgumentProblem> {
                 Err(ArgumentProblem::UnknownWord(text.into()))
             }
         }
-        Allowed::NonNegative => match value.as_integer().ok_or(unacceptable)? {
-            negative if negative < 0 => Err(ArgumentProblem::Negative(negative)),
-            _number => Ok(()),
-        },
-        Allowed::Positive => match value.as_integer().ok_or(unacceptable)? {
-            negative if negative < 0 => Err(ArgumentProblem::Negative(negative)),
-            0 => Err(ArgumentProblem::NotPositive(0)),
-            _number => Ok(()),
-        },
-        Allowed::Priority => match value.as_integer().ok_or(unacceptable)? {
-            negative if negative < 0 => Err(ArgumentProblem::Negative(negative)),
-            0 => Err(ArgumentProblem::NotPositive(0)),
-            value if value > 255 => Err(ArgumentProblem::TooLarge { value, limit: 255 }),
-            _number => Ok(()),
-        },
+        Allowed::NonNegative => integer(value, 0, i128::MAX),
+        Allowed::Positive => integer(value, 1, i128::MAX),
+        Allowed::Milliseconds => integer(value, 0, MILLISECONDS_MAX),
+        Allowed::PositiveMilliseconds => integer(value, 1, MILLISECONDS_MAX),
+        Allowed::Priority => integer(value, 1, 255),
+    }
+}
+
+fn integer(value: &Value, least: i128, limit: i128) -> Result<(), ArgumentProblem> {
+    let unacceptable = ArgumentProblem::UnacceptableType(value.type_name());
+    match value.as_integer().ok_or(unacceptable)? {
+        negative if negative < 0 => Err(ArgumentProblem::Negative(negative)),
+        value if value < least => Err(ArgumentProblem::NotPositive(value)),
+        value if value > limit => Err(ArgumentProblem::TooLarge { value, limit }),
+        _number => Ok(()),
     }
 }
 
@@ -167,6 +174,11 @@ mod tests {
             ("x-message-ttl", Value::text("1000"), "UnacceptableType(\"longstr\")"),
             ("x-message-ttl", Value::I64(1_000), "NotBuilt(\"x-message-ttl\")"),
             ("x-expires", Value::U8(0), "NotPositive(0)"),
+            (
+                "x-expires",
+                Value::I64(315_360_000_001),
+                "TooLarge { value: 315360000001, limit: 315360000000 }",
+            ),
             ("x-max-priority", Value::I32(256), "TooLarge { value: 256, limit: 255 }"),
             ("x-overflow", Value::text("spill"), "UnknownWord(\"spill\")"),
             ("x-overflow", Value::text("drop-head"), "ok"),
