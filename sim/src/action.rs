@@ -76,8 +76,8 @@ impl Client<'_> {
             630..710 => self.consume(channel, key),
             710..730 => self.cancel(channel, key),
             730..770 => self.prefetch(channel),
-            770..820 => vec![self.declare_queue(channel)],
-            820..860 => vec![self.declare_exchange(channel)],
+            770..825 => vec![self.declare_queue(channel)],
+            825..860 => vec![self.declare_exchange(channel)],
             860..925 => vec![self.bind(channel)],
             925..932 => vec![self.delete_queue(channel)],
             932..937 => vec![self.delete_exchange(channel)],
@@ -165,8 +165,8 @@ impl Client<'_> {
     fn route(&mut self) -> (String, String) {
         let key = self.random.one_of(KEYS);
         match self.random.below(100) {
-            0..45 => (String::new(), vocabulary::queue_name(self.random).to_owned()),
-            45..65 => (self.random.one_of(PREDECLARED).to_owned(), key.to_owned()),
+            0..50 => (String::new(), self.queue_there()),
+            50..65 => (self.random.one_of(PREDECLARED).to_owned(), key.to_owned()),
             65..70 => (String::new(), key.to_owned()),
             70..72 => (vocabulary::exchange_name(self.random).to_owned(), key.to_owned()),
             _there => {
@@ -215,11 +215,12 @@ impl Client<'_> {
         let there: Vec<String> = self.checker.names.keys().cloned().collect();
         match self.random.below(100) {
             0..2 => vocabulary::queue_name(self.random).to_owned(),
-            2..6 => String::new(),
+            2..4 => String::new(),
             _there => {
-                let name = self.random.pick(&there).cloned().unwrap_or_default();
+                let name = self.random.pick(&there).cloned();
                 // What the broker has not named yet can't be named.
-                if name.starts_with('?') { String::new() } else { name }
+                let name = name.filter(|name| !name.starts_with('?'));
+                name.unwrap_or_else(|| vocabulary::queue_name(self.random).to_owned())
             }
         }
     }
@@ -353,8 +354,11 @@ impl Client<'_> {
     }
 
     fn delete_queue(&mut self, channel: ChannelId) -> Request {
-        let queue = named(&self.queue_there());
-        let (only_if_unused, only_if_empty) = (self.random.chance(20), false);
+        let name = self.queue_there();
+        let only_if_unused = self.random.chance(20);
+        // Only where it is known whether it is empty.
+        let only_if_empty = self.random.chance(30) && self.checker.knows_depth_of(&name);
+        let queue = named(&name);
         let answer = Answer::Wanted;
         operation(Operation::DeleteQueue { channel, queue, only_if_unused, only_if_empty, answer })
     }

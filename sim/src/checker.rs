@@ -145,6 +145,15 @@ impl Checker {
         (!state.deleted && !self.is_foggy(queue)).then_some(state)
     }
 
+    /// Whether it is certain how many messages are ready in the queue of that name.
+    pub(crate) fn knows_depth_of(&self, name: &str) -> bool {
+        let queue = self.names.get(name).and_then(|key| self.clear_queue(*key));
+        queue.is_some_and(|queue| {
+            let (least, most) = queue.ready_bounds();
+            least == most
+        })
+    }
+
     /// Whether messages of the queue may have been delivered unseen.
     fn is_foggy(&self, queue: QueueKey) -> bool {
         self.sessions.values().any(|session| session.held_queues.contains_key(&queue))
