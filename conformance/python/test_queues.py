@@ -8,7 +8,6 @@ from steps import (
     Collector,
     catch_up,
     counts,
-    disconnected,
     eventually,
     publish_and_wait,
     refused,
@@ -453,7 +452,9 @@ def test_number_arguments_want_non_negative_numbers(channel, names, argument, va
 @pytest.mark.parametrize("argument", NUMBERS[:3])
 def test_number_arguments_may_be_zero(server, channel, names, argument):
     if server.is_postroom:
-        with refused(406, f"{argument} is not supported yet"):  # not built yet, and not called invalid
+        with refused(
+            406, f"{argument} is not supported yet"
+        ):  # not built yet, and not called invalid
             channel.queue_declare(names.queue(), arguments={argument: 0})
     else:
         channel.queue_declare(names.queue(), arguments={argument: 0})
