@@ -357,12 +357,8 @@ def test_redeclare_with_other_settings(channel, names, change, words):
         channel.exchange_declare(exchange, **(settings | change))
 
 
-def test_unknown_type_is_refused(server, channel, names):
-    refusal = refused(406, "unknown exchange type 'x-odd'")
-    if not server.is_postroom:
-        # A connection error before RabbitMQ 4.
-        refusal = disconnected(503, "unknown exchange type 'x-odd'")
-    with refusal:
+def test_unknown_type_is_refused(channel, names):
+    with disconnected(503, "unknown exchange type 'x-odd'"):
         channel.exchange_declare(names.exchange(), "x-odd")
 
 

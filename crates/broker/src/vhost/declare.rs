@@ -102,15 +102,25 @@ impl Vhost {
         change: BindingChange,
         mut binding: BindingRecord,
     ) -> Result<Reply, Refusal> {
-        let target = self.binding_target(session, channel, &mut binding)?;
-        let (made, orphans) = match change {
-            BindingChange::Add => {
-                let BindingRecord { source, key, arguments, .. } = &binding;
-                (self.topology.bind(source, target, key, arguments)?, Vec::new())
+        let changed = self.binding_target(session, channel, &mut binding).and_then(|target| {
+            let BindingRecord { source, key, arguments, .. } = &binding;
+            Ok(match change {
+                BindingChange::Add => {
+                    (target, self.topology.bind(source, target, key, arguments)?, Vec::new())
+                }
+                BindingChange::Remove => {
+                    let (made, orphans) = self.topology.unbind(source, target, key, arguments)?;
+                    (target, made, orphans)
+                }
+            })
+        });
+        let (target, made, orphans) = match (changed, change) {
+            // A binding whose end is not there is not there either: removing it works.
+            (Err(Refusal::NotFound(..)), BindingChange::Remove) => {
+                self.gate_topology(session);
+                return Ok(binding_reply(change, &binding.destination));
             }
-            BindingChange::Remove => {
-                self.topology.unbind(&binding.source, target, &binding.key, &binding.arguments)?
-            }
+            (changed, _) => changed?,
         };
         if made == Change::Made {
             // A removal is journaled in doubt: the source may just have gone with it.
@@ -126,12 +136,7 @@ impl Vhost {
             self.journal_orphans(orphans);
         }
         self.gate_topology(session);
-        Ok(match (change, &binding.destination) {
-            (BindingChange::Add, Destination::Queue(_)) => Reply::QueueBound,
-            (BindingChange::Remove, Destination::Queue(_)) => Reply::QueueUnbound,
-            (BindingChange::Add, Destination::Exchange(_)) => Reply::ExchangeBound,
-            (BindingChange::Remove, Destination::Exchange(_)) => Reply::ExchangeUnbound,
-        })
+        Ok(binding_reply(change, &binding.destination))
     }
 
     /// Finds what the binding leads to; the empty queue name becomes that of the queue declared
@@ -216,6 +221,15 @@ impl Vhost {
         if let Some(state) = self.session_mut(session) {
             state.gated = true;
         }
+    }
+}
+
+fn binding_reply(change: BindingChange, destination: &Destination) -> Reply {
+    match (change, destination) {
+        (BindingChange::Add, Destination::Queue(_)) => Reply::QueueBound,
+        (BindingChange::Remove, Destination::Queue(_)) => Reply::QueueUnbound,
+        (BindingChange::Add, Destination::Exchange(_)) => Reply::ExchangeBound,
+        (BindingChange::Remove, Destination::Exchange(_)) => Reply::ExchangeUnbound,
     }
 }
 
