@@ -47,6 +47,7 @@ impl Vhost {
         declare: Declare,
         declaration: QueueDeclaration,
     ) -> Result<Reply, Refusal> {
+        let made_up = name.is_empty();
         let name = match (name.is_empty(), declare) {
             (true, Declare::Active) => tags::make("amq.gen-", &mut self.entropy),
             (true, Declare::Passive) => self.last_queue(session, channel)?,
@@ -59,8 +60,6 @@ impl Vhost {
             (Some(slot), Declare::Active) => slot.check_declaration(session, &declaration)?,
             (None, Declare::Passive) => return Err(Refusal::NotFound(Kind::Queue, name)),
             (None, Declare::Active) => {
-                // Names that the broker made may be declared again by clients that recover.
-                let made_up = name.as_str().starts_with("amq.gen-");
                 if name.is_reserved() && !made_up {
                     return Err(Refusal::ReservedName(Kind::Queue, name));
                 }

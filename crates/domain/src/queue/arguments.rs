@@ -17,7 +17,7 @@ enum Allowed {
     PositiveMilliseconds,
     /// An integer from 1 on.
     Positive,
-    /// An integer from 1 to 255.
+    /// An integer from 0 to 255.
     Priority,
     /// A string.
     Text,
@@ -117,7 +117,7 @@ fn check_value(value: &Value, allowed: Allowed) -> Result<(), ArgumentProblem> {
         Allowed::Positive => integer(value, 1, i128::MAX),
         Allowed::Milliseconds => integer(value, 0, MILLISECONDS_MAX),
         Allowed::PositiveMilliseconds => integer(value, 1, MILLISECONDS_MAX),
-        Allowed::Priority => integer(value, 1, 255),
+        Allowed::Priority => integer(value, 0, 255),
     }
 }
 
