@@ -12,7 +12,7 @@ use crate::batch::Sealed;
 use crate::event::Closing;
 use crate::limits;
 use crate::outbox::Outbox;
-use crate::session::SessionId;
+use crate::session_id::SessionId;
 use crate::vhost::stats::Stats;
 use crate::vhost::turn::Finished;
 use crate::vhost::{Submitted, Vhost};

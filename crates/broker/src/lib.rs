@@ -27,6 +27,7 @@ pub mod operation;
 
 mod chunk;
 pub mod limits;
+mod session_id;
 
 pub use batch::{Batch, LargeMessage};
 pub use broker::{
@@ -37,6 +38,7 @@ pub use chunk::{Chunk, ChunkBuilder, Message, MessageHead, NotMessages, Persiste
 pub use event::{Closing, DeliveryRun, Event, Reply};
 pub use outbox::{Outbox, Wake};
 pub use recover::ReplayError;
-pub use session::{Session, SessionId};
+pub use session::Session;
+pub use session_id::SessionId;
 pub use users::{LoginRefusal, User};
 pub use vhost::stats::Stats;

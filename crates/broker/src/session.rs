@@ -7,16 +7,7 @@ use crate::event::Event;
 use crate::hub::Hub;
 use crate::operation::Operation;
 use crate::outbox::Outbox;
-
-/// The number of a session in its virtual host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionId(pub(crate) u64);
-
-impl SessionId {
-    pub(crate) fn index(self) -> usize {
-        usize::try_from(self.0).unwrap_or(usize::MAX)
-    }
-}
+use crate::session_id::SessionId;
 
 /// One client's way into a virtual host. When it is dropped, its channels close and what it had
 /// not settled returns to the queues.

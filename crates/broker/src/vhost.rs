@@ -32,7 +32,7 @@ use crate::confirms::Waiter;
 use crate::event::{Closing, Event};
 use crate::operation::Operation;
 use crate::outbox::Outbox;
-use crate::session::SessionId;
+use crate::session_id::SessionId;
 use chunks::{BatchChunk, Chunks};
 use queues::{ConsumerSlot, QueueSlot};
 use sessions::SessionState;

@@ -9,10 +9,12 @@ pub mod exchange;
 
 pub mod queue;
 
+pub mod refusal;
+
 pub mod binding;
 pub mod credit;
 pub mod name;
-pub mod properties;
-pub mod refusal;
 pub mod run;
+
+pub mod properties;
 pub mod table;

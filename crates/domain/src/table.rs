@@ -213,6 +213,15 @@ impl Value {
     }
 }
 
+/// Whether two settings, absent or present, mean the same.
+pub(crate) fn equivalent(one: Option<&Value>, two: Option<&Value>) -> bool {
+    match (one, two) {
+        (None, None) => true,
+        (Some(one), Some(two)) => one.means(two),
+        (None, Some(_)) | (Some(_), None) => false,
+    }
+}
+
 fn number(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     out.push(tag);
     out.extend_from_slice(bytes);

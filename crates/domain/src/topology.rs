@@ -1,8 +1,9 @@
 //! The topology of a virtual host: its exchanges, the names of its queues, and the bindings
 //! between them. Decides what may be declared, bound and deleted, and where a message goes.
 
-pub mod bindings;
 pub mod routing;
+
+pub mod bindings;
 
 use hashbrown::{HashMap, HashSet};
 
@@ -11,7 +12,7 @@ use crate::exchange::headers::Headers;
 use crate::exchange::{ALTERNATE_EXCHANGE, ExchangeSettings, ExchangeType};
 use crate::name::Name;
 use crate::refusal::{ArgumentProblem, Kind, Refusal};
-use crate::table::{Table, Value};
+use crate::table::{Table, Value, equivalent};
 use bindings::Bindings;
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
@@ -376,15 +377,6 @@ fn compare(
         }
     }
     Ok(())
-}
-
-/// Whether two settings, absent or present, mean the same.
-pub(crate) fn equivalent(one: Option<&Value>, two: Option<&Value>) -> bool {
-    match (one, two) {
-        (None, None) => true,
-        (Some(one), Some(two)) => one.means(two),
-        (None, Some(_)) | (Some(_), None) => false,
-    }
 }
 
 #[cfg(test)]

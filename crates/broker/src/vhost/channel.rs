@@ -7,7 +7,7 @@ use super::Vhost;
 use super::sessions::{Channel, Confirms, SessionState};
 use crate::event::{Event, Reply};
 use crate::operation::{Answer, ChannelId, Operation, PrefetchScope, Verb};
-use crate::session::SessionId;
+use crate::session_id::SessionId;
 
 impl Vhost {
     pub(crate) fn tell(&mut self, session: SessionId, event: Event) {

@@ -12,7 +12,7 @@ use super::sessions::Unsettled;
 use super::{Vhost, tags};
 use crate::event::{Event, Reply};
 use crate::operation::{Acknowledgement, ChannelId, Consume, Sharing};
-use crate::session::SessionId;
+use crate::session_id::SessionId;
 
 impl Vhost {
     pub(crate) fn consume(

@@ -14,7 +14,7 @@ use crate::event::Reply;
 use crate::journaled::binding_records::BindingRecord;
 use crate::journaled::{exchange_records, queue_records, tag};
 use crate::operation::{BindingChange, ChannelId, Declare, Destination};
-use crate::session::SessionId;
+use crate::session_id::SessionId;
 
 impl Vhost {
     pub(crate) fn declare_exchange(

@@ -10,7 +10,7 @@ use super::Vhost;
 use crate::event::{Event, Reply};
 use crate::journaled::{exchange_records, queue_records, tag};
 use crate::operation::ChannelId;
-use crate::session::SessionId;
+use crate::session_id::SessionId;
 
 impl Vhost {
     pub(crate) fn delete_exchange(

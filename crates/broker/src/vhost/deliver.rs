@@ -13,7 +13,7 @@ use crate::journaled::message_records::put_watermark;
 use crate::journaled::tag;
 use crate::limits;
 use crate::operation::{Acknowledgement, ChannelId};
-use crate::session::SessionId;
+use crate::session_id::SessionId;
 
 /// What the consumer in front can take.
 enum Offer {

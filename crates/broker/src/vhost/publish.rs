@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::journaled::message_records::{Enqueued, put_chunk_head};
 use crate::journaled::tag;
 use crate::operation::{PublishRun, Unroutable, Verb};
-use crate::session::SessionId;
+use crate::session_id::SessionId;
 
 impl Vhost {
     pub(crate) fn publish(

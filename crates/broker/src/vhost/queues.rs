@@ -9,7 +9,7 @@ use domain::run::{Durability, Sequence};
 use crate::chunk::Persistence;
 use crate::journaled::message_records::Span;
 use crate::operation::{Acknowledgement, ChannelId};
-use crate::session::SessionId;
+use crate::session_id::SessionId;
 
 /// A queue and its bookkeeping.
 #[derive(Debug)]

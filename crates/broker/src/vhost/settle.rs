@@ -7,7 +7,7 @@ use domain::run::{Durability, Run};
 use super::Vhost;
 use super::sessions::{Channel, Unsettled};
 use crate::operation::{ChannelId, Outcome, Tags, Verb};
-use crate::session::SessionId;
+use crate::session_id::SessionId;
 
 impl Vhost {
     pub(crate) fn settle(

@@ -17,7 +17,7 @@ use crate::journaled::message_records::put_settled;
 use crate::journaled::{exchange_records, queue_records, tag};
 use crate::operation::{ChannelId, Destination};
 use crate::outbox::{Outbox, WakeList};
-use crate::session::SessionId;
+use crate::session_id::SessionId;
 
 /// What has gathered since the last turn was finished.
 #[derive(Debug, Default)]

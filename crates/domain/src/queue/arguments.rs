@@ -3,8 +3,7 @@
 
 use crate::name::Name;
 use crate::refusal::{ArgumentProblem, Kind, Refusal};
-use crate::table::{Table, Value};
-use crate::topology::equivalent;
+use crate::table::{Table, Value, equivalent};
 
 /// What a known argument's value may be.
 #[derive(Clone, Copy, Debug)]
