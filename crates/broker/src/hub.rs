@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use domain::name::Name;
+use stdx::abort_on_panic::AbortOnPanic;
 use stdx::clock::Clock;
 
 use crate::batch::Sealed;
@@ -38,6 +39,9 @@ pub(crate) struct Hub {
     bell: Arc<dyn Bell>,
     background: Arc<dyn Background>,
 }
+
+/// What a panic must not interrupt.
+const OWNING: &str = "changing a virtual host";
 
 /// Whether the door was found open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +114,7 @@ impl Hub {
 
     /// Applies what waits, up to `left` batches.
     fn turn(&self, vhost: &mut Vhost, left: &mut usize) -> Finished {
+        let _whole = AbortOnPanic::while_doing(OWNING);
         let waiting = {
             let mut inbox = self.inbox();
             let count = inbox.len().min(*left);
@@ -134,7 +139,10 @@ impl Hub {
 
     /// Does something with the owner, and then what gathered before the door meanwhile.
     fn enter<T>(self: &Arc<Hub>, act: impl FnOnce(&mut Vhost) -> T) -> T {
-        let done = act(&mut self.owner());
+        let done = {
+            let _whole = AbortOnPanic::while_doing(OWNING);
+            act(&mut self.owner())
+        };
         self.work();
         done
     }

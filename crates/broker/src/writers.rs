@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use stdx::abort_on_panic::AbortOnPanic;
 use stdx::clock::{Clock, Monotonic};
 use storage::{Poison, Work, Writer};
 
@@ -105,7 +106,11 @@ impl Driven {
         clock: Arc<dyn Clock>,
     ) -> std::io::Result<Driven> {
         let bell = Arc::clone(&alarm);
-        let run = move || drive(&hub, &mut writer, &bell, &*clock);
+        let run = move || {
+            // Without its writer a journal would take commits for ever and confirm none.
+            let _whole = AbortOnPanic::while_doing("writing a journal");
+            drive(&hub, &mut writer, &bell, &*clock)
+        };
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(run)?;
         Ok(Driven::Thread { alarm, thread: Mutex::new(Some(thread)) })
     }
