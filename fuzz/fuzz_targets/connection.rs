@@ -85,8 +85,7 @@ fn handshake() -> Vec<u8> {
         locale: "en_US".into(),
     };
     let tune_ok = connection::TuneOk { channel_max: 9, frame_max: FRAME_BYTES_MAX, heartbeat: 5 };
-    let open =
-        connection::Open { virtual_host: "/".into(), reserved_1: "".into(), reserved_2: 0 };
+    let open = connection::Open { virtual_host: "/".into(), reserved_1: "".into(), reserved_2: 0 };
     [PROTOCOL_HEADER.to_vec(), put(0, &start_ok), put(0, &tune_ok), put(0, &open)].concat()
 }
 
@@ -132,8 +131,10 @@ fn client(input: &mut Input<'_>) -> Vec<u8> {
             put(channel, &queue::Declare { ticket: 0, queue, flags, arguments })
         }
         9 => {
-            let (exchange, exchange_type, arguments) = ("x".into(), "topic".into(), Table::default());
-            let declare = exchange::Declare { ticket: 0, exchange, exchange_type, flags, arguments };
+            let (exchange, exchange_type, arguments) =
+                ("x".into(), "topic".into(), Table::default());
+            let declare =
+                exchange::Declare { ticket: 0, exchange, exchange_type, flags, arguments };
             put(channel, &declare)
         }
         10 => {
