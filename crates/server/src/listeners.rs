@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::config::Address;
 
@@ -54,7 +54,7 @@ async fn open_once(addresses: &[Address], mut port: u16) -> Result<Listeners, Li
     for address in addresses {
         let (Address::Wanted(ip) | Address::IfThere(ip)) = *address;
         let socket_address = SocketAddr::new(ip, port);
-        match TcpListener::bind(socket_address).await {
+        match listen(socket_address) {
             Ok(socket) => {
                 port = socket.local_addr().map_or(port, |chosen| chosen.port());
                 sockets.push(socket);
@@ -67,6 +67,17 @@ async fn open_once(addresses: &[Address], mut port: u16) -> Result<Listeners, Li
         }
     }
     Ok(Listeners { port, sockets })
+}
+
+/// Connections that may wait to be accepted: a burst beyond it waits a second for the next try.
+const BACKLOG: u32 = 4096;
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restart must not wait for the last life's connections to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Whether the machine does not have the address, or not even its family.
