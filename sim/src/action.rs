@@ -22,8 +22,16 @@ pub(crate) struct Client<'a> {
     pub(crate) random: &'a mut Random,
     pub(crate) checker: &'a mut Checker,
     pub(crate) session: SessionKey,
-    /// What exchanges are like in this run.
-    pub(crate) flavour: u64,
+    pub(crate) flavour: Flavour,
+}
+
+/// What is special about a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flavour {
+    /// What exchanges are like.
+    pub(crate) settings: u64,
+    /// How many messages in a hundred are large.
+    pub(crate) large_percent: u64,
 }
 
 /// Whether a batch may go on.
@@ -42,6 +50,13 @@ impl Client<'_> {
         };
         let channels: Vec<(ChannelId, ChannelKey)> =
             state.asked.iter().map(|(number, key)| (*number, *key)).collect();
+        if state.end_asked {
+            // Whatever it asks now must not be heard.
+            let channel = self.random.one_of([1, 2]);
+            let requests = self.publish(channel);
+            let open = operation(Operation::OpenChannel { channel });
+            return ([vec![open], requests].concat(), Next::Enough);
+        }
         let failed = channels.iter().find(|(_, key)| !self.is_open(*key)).copied();
         if let Some((number, _)) = failed
             && self.random.chance(60)
@@ -140,7 +155,7 @@ impl Client<'_> {
         };
         let mut requests = Vec::new();
         for _ in 0..count {
-            let large = count < 3 && self.random.chance(2);
+            let large = count < 5 && self.random.chance(self.flavour.large_percent);
             let (size, body_bytes) = match large {
                 true => (Size::Large, self.random.between(50_000, 400_000)),
                 false if self.random.chance(5) => (Size::Small, self.random.between(1_000, 9_000)),
@@ -301,7 +316,7 @@ impl Client<'_> {
             2 => "",
             _named => vocabulary::exchange_name(self.random),
         };
-        let mut settings = vocabulary::settings(name, self.flavour);
+        let mut settings = vocabulary::settings(name, self.flavour.settings);
         if self.random.chance(3) {
             settings.auto_delete ^= true;
         }

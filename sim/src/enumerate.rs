@@ -49,6 +49,7 @@ const LIVES: [&str; 3] = [
     A: ack-up-to 20
     step
     A: publish - mails 3; delete-queue audit; queue audit; publish - audit 2
+    A: publish - audit 1; delete-queue audit; publish - orders 1; queue audit; publish - audit 1
     step
     A: delete-exchange x.two; publish - mails 2
     step

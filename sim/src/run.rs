@@ -6,7 +6,7 @@ use broker::operation::Operation;
 use storage::SyncMode;
 use storage::disk::{Faults, SimulatedDisk};
 
-use crate::action::{Client, Next};
+use crate::action::{Client, Flavour, Next};
 use crate::checker::Checker;
 use crate::checker::snapshot::Snapshot;
 use crate::life::{Life, Loss, Pace, Request};
@@ -51,7 +51,7 @@ enum Ending {
 struct Run {
     random: Random,
     disk: SimulatedDisk,
-    flavour: u64,
+    flavour: Flavour,
     messages: Messages,
     /// What the next life starts from.
     start: Snapshot,
@@ -65,7 +65,8 @@ const SESSIONS_MAX: usize = 4;
 /// Makes the run of that seed.
 pub fn run(seed: u64, lines: Lines) -> Outcome {
     let mut random = Random::new(seed);
-    let flavour = random.next();
+    let flavour =
+        Flavour { settings: random.next(), large_percent: if random.chance(8) { 25 } else { 2 } };
     let mut run = Run {
         random,
         disk: SimulatedDisk::new(),
@@ -219,7 +220,7 @@ impl Run {
                 let slow = self.random.chance(40);
                 life.connect(if slow { Pace::Slow } else { Pace::Fast }).map(drop)
             }
-            87..92 => life.request(session, &[Request::Operation(Operation::End)]),
+            87..92 => self.end(life, session),
             92..93 => life.drop_session(session),
             93..97 => life.write_slow(),
             97..98 => life.settle(),
@@ -228,6 +229,17 @@ impl Run {
                 life.step().map(drop)
             }
         }
+    }
+
+    /// A client ends its session; a confused one goes on asking.
+    fn end(&mut self, life: &mut Life, session: u64) -> Result<(), Violation> {
+        life.request(session, &[Request::Operation(Operation::End)])?;
+        if self.random.chance(20) {
+            life.connect(Pace::Fast)?;
+            self.ask(life, session)?;
+            self.ask(life, session)?;
+        }
+        Ok(())
     }
 
     /// A client submits one batch.

@@ -15,7 +15,8 @@ impl Checker {
     /// Anything but a publish.
     pub(crate) fn operation(&mut self, session: SessionKey, operation: &Operation) {
         self.safe = 0;
-        if self.poisoned && !matches!(operation, Operation::End) {
+        let over = self.poisoned || self.session(session).end_asked;
+        if over && !matches!(operation, Operation::End) {
             return;
         }
         match operation {
@@ -32,6 +33,7 @@ impl Checker {
                 }
             }
             Operation::Publish(_)
+            | Operation::PublishAlso { .. }
             | Operation::ResumeDeliveries
             | Operation::SelectConfirms { .. }
             | Operation::SetPrefetch { .. }
@@ -115,11 +117,25 @@ impl Checker {
             }
             O::PurgeQueue { queue, .. } => self.purge(session, channel, queue.as_str()),
             O::Bind { change, source, destination, routing_key, arguments, .. } => {
-                let goal = self.goal(session, channel, source, destination)?;
+                let goal = self.goal(session, channel, source, destination);
                 let key = routing_key.to_vec();
-                self.bind(*change, source.as_str(), goal, key, &arguments.0)
+                let bound = goal
+                    .and_then(|goal| self.bind(*change, source.as_str(), goal, key, &arguments.0));
+                match (bound, change, destination) {
+                    // A binding whose end is not there is not there either.
+                    (Err(Refusal::NotFound(..)), BindingChange::Remove, Destination::Queue(_)) => {
+                        Ok(Told::Exactly(Reply::QueueUnbound))
+                    }
+                    (
+                        Err(Refusal::NotFound(..)),
+                        BindingChange::Remove,
+                        Destination::Exchange(_),
+                    ) => Ok(Told::Exactly(Reply::ExchangeUnbound)),
+                    (bound, _, _) => bound,
+                }
             }
             O::Publish(_)
+            | O::PublishAlso { .. }
             | O::Settle { .. }
             | O::OpenChannel { .. }
             | O::CloseChannel { .. }
@@ -310,6 +326,7 @@ fn asker(operation: &Operation) -> Option<(ChannelId, Verb, Answer)> {
             (*channel, verb, *answer)
         }
         O::Publish(_)
+        | O::PublishAlso { .. }
         | O::Settle { .. }
         | O::OpenChannel { .. }
         | O::CloseChannel { .. }
