@@ -2,7 +2,7 @@
 //! publish while parsing; they are laid down once, in chunks, in the shape storage will write.
 
 use crate::chunk::{Chunk, ChunkBuilder, MessageHead, Persistence};
-use crate::operation::{ChannelId, Operation, PublishRun, Unroutable};
+use crate::operation::{ChannelId, FurtherKeys, Operation, PublishRun, Unroutable};
 
 /// Operations in order, and the messages they publish.
 #[derive(Debug, Default)]
@@ -13,6 +13,8 @@ pub struct Batch {
     transient: Open,
     /// Sealed chunks; an open one takes its number when its first message comes.
     chunks: Vec<Option<Chunk>>,
+    /// Bytes of further routing keys, which lie with the operations.
+    further_keys_bytes: usize,
 }
 
 /// A chunk being filled, and its number in the batch.
@@ -22,11 +24,22 @@ struct Open {
     number: Option<u32>,
 }
 
+impl Open {
+    /// Lays a whole message down behind the others.
+    #[inline]
+    fn lay_down(&mut self, head: &MessageHead<'_>, body: &[u8]) {
+        self.builder.message(head, u32::try_from(body.len()).unwrap_or(u32::MAX));
+        self.builder.body(body);
+        self.builder.end();
+    }
+}
+
 /// A large message whose body arrives in many reads; it becomes a chunk of its own.
 #[derive(Debug)]
 pub struct LargeMessage {
     builder: ChunkBuilder,
     missing_bytes: u32,
+    also: FurtherKeys,
 }
 
 impl LargeMessage {
@@ -35,7 +48,13 @@ impl LargeMessage {
     pub fn begin(head: &MessageHead<'_>, body_bytes: u32) -> LargeMessage {
         let mut builder = ChunkBuilder::default();
         builder.message_unreserved(head, body_bytes);
-        LargeMessage { builder, missing_bytes: body_bytes }
+        LargeMessage { builder, missing_bytes: body_bytes, also: FurtherKeys::default() }
+    }
+
+    /// Routes it by further keys too.
+    #[must_use]
+    pub fn also(self, also: FurtherKeys) -> LargeMessage {
+        LargeMessage { also, ..self }
     }
 
     /// How many bytes of the body are still to come.
@@ -68,7 +87,9 @@ impl Batch {
 
     /// What it takes of its session's room until it is applied and safe.
     pub(crate) fn cost_bytes(&self) -> usize {
-        self.len_bytes() + self.operations.len() * std::mem::size_of::<Operation>()
+        self.len_bytes()
+            + self.operations.len() * std::mem::size_of::<Operation>()
+            + self.further_keys_bytes
     }
 
     /// Adds any operation but a publish.
@@ -85,19 +106,10 @@ impl Batch {
         head: &MessageHead<'_>,
         body: &[u8],
     ) {
-        let open = match head.persistence {
-            Persistence::Persistent => &mut self.persistent,
-            Persistence::Transient => &mut self.transient,
-        };
-        let number = *open.number.get_or_insert_with(|| {
-            self.chunks.push(None);
-            u32::try_from(self.chunks.len() - 1).unwrap_or(u32::MAX)
-        });
+        let (open, number) = self.open(head.persistence);
         let index = open.builder.count();
         let same_route = index > 0 && open.builder.last_route_is(head.exchange, head.routing_key);
-        open.builder.message(head, u32::try_from(body.len()).unwrap_or(u32::MAX));
-        open.builder.body(body);
-        open.builder.end();
+        open.lay_down(head, body);
         if same_route
             && let Some(Operation::Publish(run)) = self.operations.last_mut()
             && run.chunk == number
@@ -109,6 +121,24 @@ impl Batch {
         }
         let run = PublishRun { channel, chunk: number, first: index, count: 1, unroutable };
         self.operations.push(Operation::Publish(run));
+    }
+
+    /// Adds the publish of a message that is to be routed by further keys too.
+    pub fn publish_also(
+        &mut self,
+        channel: ChannelId,
+        unroutable: Unroutable,
+        head: &MessageHead<'_>,
+        body: &[u8],
+        also: FurtherKeys,
+    ) {
+        if also.is_empty() {
+            return self.publish(channel, unroutable, head, body);
+        }
+        let (open, chunk) = self.open(head.persistence);
+        let first = open.builder.count();
+        open.lay_down(head, body);
+        self.push_one(PublishRun { channel, chunk, first, count: 1, unroutable }, also);
     }
 
     /// Adds the publish of a large message that is complete.
@@ -124,7 +154,32 @@ impl Batch {
         let chunk = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
         self.chunks.push(Some(builder.finish()));
         let run = PublishRun { channel, chunk, first: 0, count: 1, unroutable };
-        self.operations.push(Operation::Publish(run));
+        self.push_one(run, message.also);
+    }
+
+    /// A run of one message.
+    fn push_one(&mut self, run: PublishRun, also: FurtherKeys) {
+        if also.is_empty() {
+            self.operations.push(Operation::Publish(run));
+            return;
+        }
+        let bytes: usize = also.iter().map(|key| key.len()).sum();
+        self.further_keys_bytes += std::mem::size_of_val(&*also) + bytes;
+        self.operations.push(Operation::PublishAlso { run, also });
+    }
+
+    /// The chunk for messages of that kind, and its number.
+    #[inline]
+    fn open(&mut self, persistence: Persistence) -> (&mut Open, u32) {
+        let open = match persistence {
+            Persistence::Persistent => &mut self.persistent,
+            Persistence::Transient => &mut self.transient,
+        };
+        let number = *open.number.get_or_insert_with(|| {
+            self.chunks.push(None);
+            u32::try_from(self.chunks.len() - 1).unwrap_or(u32::MAX)
+        });
+        (open, number)
     }
 
     /// Everything in it, for whoever looks at a protocol without a broker behind it.
@@ -146,6 +201,7 @@ impl Batch {
                 self.chunks[number as usize] = Some(builder.finish());
             }
         }
+        self.further_keys_bytes = 0;
         let chunks = std::mem::take(&mut self.chunks).into_iter().flatten().collect();
         Sealed { operations: std::mem::take(&mut self.operations), chunks }
     }

@@ -99,11 +99,21 @@ pub struct PublishRun {
     pub unroutable: Unroutable,
 }
 
+/// Routing keys that a message has beside its own.
+pub type FurtherKeys = Box<[Box<[u8]>]>;
+
 /// One request to a virtual host.
 #[derive(Clone, Debug)]
 pub enum Operation {
     /// Messages to route.
     Publish(PublishRun),
+    /// A message to route by further keys too; each queue takes it once, whichever keys lead there.
+    PublishAlso {
+        /// A run of one.
+        run: PublishRun,
+        /// The further keys.
+        also: FurtherKeys,
+    },
     /// Ends deliveries.
     Settle {
         /// The channel that got them.
@@ -295,6 +305,7 @@ impl Operation {
                 (*channel, verb, *answer)
             }
             O::Publish(_)
+            | O::PublishAlso { .. }
             | O::Settle { .. }
             | O::OpenChannel { .. }
             | O::CloseChannel { .. }

@@ -179,7 +179,8 @@ impl Vhost {
 
     fn operate(&mut self, session: SessionId, operation: Operation, chunks: &mut [BatchChunk]) {
         match operation {
-            Operation::Publish(run) => self.publish(session, run, chunks),
+            Operation::Publish(run) => self.publish(session, run, &[], chunks),
+            Operation::PublishAlso { run, also } => self.publish(session, run, &also, chunks),
             Operation::Settle { channel, tags, outcome, verb } => {
                 self.settle(session, channel, tags, outcome, verb);
             }

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 
 use broker::operation::*;
 use broker::{
-    Background, Batch, Broker, BrokerSettings, Event, MessageHead, Persistence, Reply, Session,
-    VhostDisk, Wake, WriterDrive,
+    Background, Batch, Broker, BrokerSettings, Event, LargeMessage, MessageHead, Persistence,
+    Reply, Session, VhostDisk, Wake, WriterDrive,
 };
 use domain::binding::BindingArguments;
 use domain::exchange::{ExchangeSettings, ExchangeType};
@@ -149,6 +149,8 @@ impl World {
 }
 
 const CHANNEL: ChannelId = 1;
+/// From here on a body is published as a large one.
+const LARGE_BYTES_MIN: usize = 10;
 
 fn request(batch: &mut Batch, verb: &str, arguments: &[&str]) {
     let (channel, answer) = (CHANNEL, Answer::Wanted);
@@ -245,7 +247,7 @@ fn request(batch: &mut Batch, verb: &str, arguments: &[&str]) {
     batch.push(operation);
 }
 
-/// EXCHANGE KEY BODY… [transient] [mandatory]
+/// EXCHANGE KEY[,ALSO…] BODY… [transient] [mandatory]
 fn publish(batch: &mut Batch, arguments: &[&str]) {
     let flags = ["transient", "mandatory"];
     let exchange = name(arguments[0]);
@@ -256,14 +258,24 @@ fn publish(batch: &mut Batch, arguments: &[&str]) {
     };
     let unroutable =
         if arguments.contains(&"mandatory") { Unroutable::Returned } else { Unroutable::Dropped };
+    let (key, also) = arguments[1].split_once(',').unwrap_or((arguments[1], ""));
+    let also: FurtherKeys =
+        also.split(',').filter(|key| !key.is_empty()).map(|key| key.as_bytes().into()).collect();
     for body in arguments[2..].iter().filter(|word| !flags.contains(word)) {
         let head = MessageHead {
             persistence,
             exchange: exchange.as_str(),
-            routing_key: arguments[1].as_bytes(),
+            routing_key: key.as_bytes(),
             properties: &[0, 0],
         };
-        batch.publish(CHANNEL, unroutable, &head, body.as_bytes());
+        if body.len() < LARGE_BYTES_MIN {
+            batch.publish_also(CHANNEL, unroutable, &head, body.as_bytes(), also.clone());
+        } else {
+            let bytes = body.len().try_into().unwrap();
+            let mut large = LargeMessage::begin(&head, bytes).also(also.clone());
+            large.body(body.as_bytes());
+            batch.publish_large(CHANNEL, unroutable, large);
+        }
     }
 }
 
@@ -325,6 +337,38 @@ fn a_confirm_waits_for_the_sync_and_a_delivery_does_not() {
          sync -> a: confirmed 1-2
          a ack-up-to 2
          a publish - q three transient -> a: c#3 three; a: confirmed 3-3",
+    );
+}
+
+#[test]
+fn a_queue_takes_one_copy_however_many_keys_lead_to_it() {
+    check(
+        "a queue q durable
+         a queue r
+         a exchange x topic
+         a bind x q k.*
+         a bind x r l.#
+         sync -> a: q has 0, 0 consumers; a: r has 0, 0 consumers; a: ExchangeDeclared; \
+                 a: QueueBound; a: QueueBound
+         a confirms -> a: ConfirmsSelected
+         a publish - nowhere,q,r,q one mandatory
+         a publish x k.1,k.2,l.1 two
+         a publish x k.1 three
+         a publish x k.1,l large-enough
+         a publish x m,n four mandatory -> a: returned four
+         sync -> a: confirmed 1-5
+         a get q -> a: got#1 one, 3 left
+         a get q -> a: got#2 two, 2 left
+         a get q -> a: got#3 three, 1 left
+         a get q -> a: got#4 large-enough, 0 left
+         a get r -> a: got#5 one, 2 left
+         a get r -> a: got#6 two, 1 left
+         a get r -> a: got#7 large-enough, 0 left
+         a publish missing q,r five -> a: refused NotFound
+         a close -> a: ChannelClosed
+         sync
+         crash
+         b get q -> b: got#1 one', 3 left",
     );
 }
 

@@ -102,6 +102,11 @@ impl Table {
 }
 
 impl Value {
+    /// Reads one value, its tag included.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Value, TableError> {
+        read_value(reader, 0)
+    }
+
     /// A string.
     pub fn text(text: &str) -> Value {
         Value::LongString(text.as_bytes().into())
@@ -296,15 +301,30 @@ fn read_value(reader: &mut Reader<'_>, depth: usize) -> Result<Value, TableError
 
 /// Checks that a table, its length included, is well-formed, and skips it, without taking memory.
 pub fn check(reader: &mut Reader<'_>) -> Result<(), TableError> {
-    check_table(reader, 0)
+    check_table(reader, 0, |_name, _value| ())
 }
 
-fn check_table(reader: &mut Reader<'_>, depth: usize) -> Result<(), TableError> {
+/// As [`check`], and `see` is told the name and the encoded value of each pair of the table itself.
+/// On an error, what it was told is worth nothing.
+pub fn visit<'a>(
+    reader: &mut Reader<'a>,
+    see: impl FnMut(&'a [u8], &'a [u8]),
+) -> Result<(), TableError> {
+    check_table(reader, 0, see)
+}
+
+fn check_table<'a>(
+    reader: &mut Reader<'a>,
+    depth: usize,
+    mut see: impl FnMut(&'a [u8], &'a [u8]),
+) -> Result<(), TableError> {
     let mut pairs = pairs(reader)?;
     while !pairs.is_empty() {
         let name = pairs.u8()?;
-        pairs.bytes(name.into())?;
+        let name = pairs.bytes(name.into())?;
+        let from = pairs.rest();
         check_value(&mut pairs, depth)?;
+        see(name, &from[..from.len() - pairs.rest().len()]);
     }
     Ok(())
 }
@@ -329,7 +349,7 @@ fn check_value(reader: &mut Reader<'_>, depth: usize) -> Result<(), TableError> 
             0
         }
         b'F' => {
-            check_table(reader, depth + 1)?;
+            check_table(reader, depth + 1, |_name, _value| ())?;
             0
         }
         unknown => return Err(TableError::UnknownType(unknown)),
@@ -374,8 +394,16 @@ mod tests {
         let table = every_type();
         let mut bytes = Vec::new();
         table.write(&mut bytes);
-        assert_eq!(Table::read(&mut Reader::new(&bytes)), Ok(table));
+        assert_eq!(Table::read(&mut Reader::new(&bytes)).as_ref(), Ok(&table));
         assert_eq!(check(&mut Reader::new(&bytes)), Ok(()));
+        let mut seen = Table::default();
+        visit(&mut Reader::new(&bytes), |name, value| {
+            let mut value = Reader::new(value);
+            seen.0.push((name.into(), Value::read(&mut value).unwrap()));
+            assert!(value.is_empty());
+        })
+        .unwrap();
+        assert_eq!(seen, table);
         for cut in 0..bytes.len() {
             let cut_short = &bytes[..cut];
             assert_eq!(Table::read(&mut Reader::new(cut_short)), Err(TableError::Truncated));

@@ -196,6 +196,7 @@ impl Vhost {
                 self.change_binding(session, channel, change, record).map(Some)
             }
             O::Publish(_)
+            | O::PublishAlso { .. }
             | O::Settle { .. }
             | O::OpenChannel { .. }
             | O::CloseChannel { .. }

@@ -19,13 +19,14 @@ impl Vhost {
         &mut self,
         session: SessionId,
         run: PublishRun,
+        also: &[Box<[u8]>],
         chunks: &mut [BatchChunk],
     ) {
         let Some(chunk) = chunks.get_mut(run.chunk as usize) else { return };
         if !self.is_open(session, run.channel) {
             return;
         }
-        if let Err(refusal) = self.route_run(session, run, chunk) {
+        if let Err(refusal) = self.route_run(session, run, also, chunk) {
             self.refuse(session, run.channel, Verb::Publish, refusal);
         }
     }
@@ -34,6 +35,7 @@ impl Vhost {
         &mut self,
         session: SessionId,
         run: PublishRun,
+        also: &[Box<[u8]>],
         chunk: &mut BatchChunk,
     ) -> Result<(), Refusal> {
         let mut left = run;
@@ -42,6 +44,7 @@ impl Vhost {
             let routed = Routed {
                 exchange: message.exchange,
                 routing_key: message.routing_key,
+                also,
                 properties: Properties(message.properties),
             };
             let persistence = message.persistence;

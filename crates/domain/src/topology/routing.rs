@@ -16,9 +16,14 @@ pub struct Routed<'a> {
     pub exchange: &'a str,
     /// Its routing key.
     pub routing_key: &'a [u8],
+    /// Further keys that it is routed by as well.
+    pub also: &'a [Box<[u8]>],
     /// Its properties.
     pub properties: Properties<'a>,
 }
+
+/// How many targets may be found more than once before they are told apart.
+const REPEATED_TARGETS_MAX: usize = 1024;
 
 /// Whether messages alike in exchange and routing key go the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +53,10 @@ impl Topology {
         route.queues.clear();
         if message.exchange.is_empty() {
             // The default exchange: every queue is bound by its name (AMQP 0-9-1 §3.1.3.1).
-            let queue =
-                std::str::from_utf8(message.routing_key).ok().and_then(|name| self.queue(name));
-            route.queues.extend(queue);
+            let named = |key| std::str::from_utf8(key).ok().and_then(|name| self.queue(name));
+            route.queues.extend(named(message.routing_key));
+            route.queues.extend(message.also.iter().filter_map(|key| named(key)));
+            each_once(&mut route.queues);
             return Ok(Sameness::ByKey);
         }
         let found = self.exchange_ids.get(message.exchange).copied();
@@ -75,10 +81,7 @@ impl Topology {
             alternate =
                 self.exchanges.get(&next_id).and_then(|exchange| exchange.alternate.as_ref());
         }
-        if route.queues.len() > 1 {
-            route.queues.sort_unstable();
-            route.queues.dedup();
-        }
+        each_once(&mut route.queues);
         let by_headers = route.headers.take().is_some();
         Ok(if by_headers { Sameness::ByHeaders } else { Sameness::ByKey })
     }
@@ -108,15 +111,40 @@ impl Topology {
 impl Exchange {
     fn find(&self, message: &Routed<'_>, route: &mut Route) {
         match self.bindings.index() {
-            Index::Direct(direct) => direct.route(message.routing_key, &mut route.targets),
+            Index::Direct(direct) => {
+                by_keys(message, &mut route.targets, |key, found| direct.route(key, found));
+            }
             Index::Fanout(fanout) => fanout.route(&mut route.targets),
-            Index::Topic(topic) => topic.route(message.routing_key, &mut route.targets),
+            Index::Topic(topic) => {
+                by_keys(message, &mut route.targets, |key, found| topic.route(key, found));
+            }
             Index::Headers(headers) => {
                 // Properties were checked when they came in; damaged ones match nothing.
                 let read = || message.properties.headers().unwrap_or_default();
                 headers.route(route.headers.get_or_insert_with(read), &mut route.targets);
             }
         }
+    }
+}
+
+/// What is found by any of the message's keys.
+fn by_keys(message: &Routed<'_>, found: &mut Vec<Target>, find: impl Fn(&[u8], &mut Vec<Target>)) {
+    find(message.routing_key, found);
+    let mut limit = REPEATED_TARGETS_MAX;
+    for key in message.also {
+        find(key, found);
+        // Thousands of keys that all lead to the same targets must not take memory for each.
+        if found.len() > limit {
+            each_once(found);
+            limit = found.len() + REPEATED_TARGETS_MAX;
+        }
+    }
+}
+
+fn each_once<T: Ord>(found: &mut Vec<T>) {
+    if found.len() > 1 {
+        found.sort_unstable();
+        found.dedup();
     }
 }
 

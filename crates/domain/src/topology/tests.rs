@@ -11,7 +11,7 @@ fn name(text: &str) -> Name {
 /// Runs a script of lines and compares what each says.
 ///
 /// `exchange NAME TYPE [auto] [internal] [ae=NAME]`, `queue NAME`, `bind SOURCE [x:]TARGET KEY`,
-/// `unbind …`, `delete-exchange NAME [if-unused]`, `delete-queue NAME`, `publish EXCHANGE KEY`.
+/// `unbind …`, `delete-exchange NAME [if-unused]`, `delete-queue NAME`, `publish EXCHANGE KEY [ALSO…]`.
 fn check(script: &str, expected: &[&str]) {
     let mut topology = Topology::with_predeclared_exchanges();
     let mut queues = Vec::new();
@@ -73,10 +73,15 @@ fn run(topology: &mut Topology, queues: &mut Vec<Name>, line: &str) -> String {
             allowed.map(|_| format!("{:?}", topology.remove_exchange(exchange)))
         }
         ["delete-queue", queue] => Ok(format!("{:?}", topology.remove_queue(queue))),
-        ["publish", exchange, key] => {
+        ["publish", exchange, key, ref also @ ..] => {
             let mut route = Route::default();
-            let message =
-                Routed { exchange, routing_key: key.as_bytes(), properties: Properties(&[0, 0]) };
+            let also: Vec<Box<[u8]>> = also.iter().map(|key| key.as_bytes().into()).collect();
+            let message = Routed {
+                exchange,
+                routing_key: key.as_bytes(),
+                also: &also,
+                properties: Properties(&[0, 0]),
+            };
             topology.route(&message, &mut route).map(|_| {
                 let found: Vec<&str> = route
                     .queues
@@ -122,6 +127,57 @@ fn each_queue_gets_one_copy_however_many_ways_lead_to_it() {
          publish b z",
         &["Made", "Made", "ok", "ok", "Made", "Made", "Made", "Made", "Made", "Made", "q r", "q"],
     );
+}
+
+#[test]
+fn further_keys_find_queues_too_and_the_alternate_waits_for_all_of_them() {
+    check(
+        "exchange last topic
+         exchange start direct ae=last
+         exchange inner direct
+         queue q
+         queue r
+         queue s
+         bind start q k
+         bind start x:inner i
+         bind inner r j
+         bind last s l.#
+         publish start k k k
+         publish start none i j k
+         publish start none l l.m
+         publish start none l k
+         publish start none nothing
+         publish last none l l.m
+         publish - r other q r
+         publish - other",
+        &[
+            "Made", "Made", "Made", "ok", "ok", "ok", "Made", "Made", "Made", "Made", "q", "q r",
+            "s", "q", "", "s", "q r", "",
+        ],
+    );
+}
+
+#[test]
+fn thousands_of_keys_to_the_same_queues_take_no_memory_for_each() {
+    let mut topology = Topology::with_predeclared_exchanges();
+    let topic = name("amq.topic");
+    for id in 0..100 {
+        let queue = name(&format!("q{id}"));
+        topology.add_queue(queue.clone(), QueueId(id));
+        let target = Target::Queue(topology.queue(queue.as_str()).unwrap());
+        topology.bind(&topic, target, b"#", &BindingArguments::default()).unwrap();
+    }
+    let also: Vec<Box<[u8]>> = (0..2_000_u32).map(|key| key.to_be_bytes().into()).collect();
+    let message = Routed {
+        exchange: "amq.topic",
+        routing_key: b"k",
+        also: &also,
+        properties: Properties(&[0, 0]),
+    };
+    let mut route = Route::default();
+    topology.route(&message, &mut route).unwrap();
+    assert_eq!(route.queues, (0..100).map(QueueId).collect::<Vec<_>>());
+    assert!(route.queues.capacity() < 4_000, "{}", route.queues.capacity());
 }
 
 #[test]
