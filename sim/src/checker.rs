@@ -20,6 +20,7 @@ pub(crate) mod topology;
 
 use std::collections::BTreeMap;
 
+use broker::operation::Acknowledgement;
 use domain::name::Name;
 
 use crate::message::Messages;
@@ -161,9 +162,9 @@ impl Checker {
 
     /// The news of a session may now be held back.
     fn hold(&mut self, session: SessionKey) {
-        let consumed: Vec<(QueueKey, bool)> = (self.consumers.values())
+        let consumed: Vec<(QueueKey, Acknowledgement)> = (self.consumers.values())
             .filter(|consumer| consumer.session == session)
-            .map(|consumer| (consumer.queue, consumer.settles_itself))
+            .map(|consumer| (consumer.queue, consumer.acknowledgement))
             .collect();
         if let Some(state) = self.sessions.get_mut(&session) {
             state.hold(self.turn, consumed);
@@ -249,7 +250,7 @@ impl Checker {
             let Some(consumer) = self.consumers.get(key) else { continue };
             let Some(channel) = self.channels.get(&consumer.channel) else { continue };
             let full = |limit: u16, in_hand: usize| limit != 0 && in_hand >= usize::from(limit);
-            let has_credit = consumer.settles_itself
+            let has_credit = consumer.acknowledgement == Acknowledgement::Automatic
                 || !full(consumer.limit, channel.in_hand_of(*key))
                     && !full(channel.limit, channel.in_hand());
             demand!(

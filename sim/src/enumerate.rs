@@ -53,6 +53,13 @@ const LIVES: [&str; 3] = [
     step
     A: delete-exchange x.two; publish - mails 2
     step
+    A: exchange x.fleeting fanout auto-delete; exchange x.three fanout; queue news transient
+    A: bind x.fleeting news a; bind x.fleeting x.three a; bind x.fleeting audit a
+    step
+    A: delete-exchange x.three; delete-queue audit
+    step
+    A: queue audit; publish - audit 1
+    step
     B: consume mails c2
     B: ack 2; ack 4
     A: cancel c1

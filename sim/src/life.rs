@@ -64,6 +64,15 @@ pub(crate) enum Size {
     Large,
 }
 
+/// Why everything is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Occasion {
+    /// A frame was due.
+    Frame,
+    /// The broker stops, and knows exactly what it delivered.
+    Stop,
+}
+
 /// How a life ended, as far as the disk is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loss {
@@ -251,7 +260,7 @@ impl Life {
         self.trace.line(format!("the writer steps: {stepped:?}"));
         match stepped {
             Ok(true) => {
-                self.written(false)?;
+                self.written(Occasion::Frame)?;
                 Ok(true)
             }
             Ok(false) => {
@@ -266,7 +275,8 @@ impl Life {
     }
 
     /// A frame with everything up to now was written.
-    fn written(&mut self, clean: bool) -> Result<(), Violation> {
+    fn written(&mut self, occasion: Occasion) -> Result<(), Violation> {
+        let clean = occasion == Occasion::Stop;
         self.checker.writing();
         self.see()?;
         self.checker.written();
@@ -355,7 +365,7 @@ impl Life {
         self.trace.line(format!("finished: {finished:?}"));
         match finished {
             Ok(()) if self.checker.poisoned => broken!(PoisonTold, "a poisoned broker finishes"),
-            Ok(()) => self.written(true),
+            Ok(()) => self.written(Occasion::Stop),
             Err(_poison) => self.failed(before),
         }
     }

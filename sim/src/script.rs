@@ -90,8 +90,13 @@ fn requested(life: &mut Life, words: &[&str]) -> Vec<Request> {
         ["publish", exchange, key, count, "transient"] => {
             return publishes(life, exchange, key, number(count), Persistence::Transient);
         }
-        ["queue", name] => declare_queue(name, Answer::Wanted),
-        ["exchange", name, kind] => declare_exchange(name, kind),
+        ["queue", name] => declare_queue(name, "durable"),
+        ["queue", name, "transient"] => declare_queue(name, "transient"),
+        ["exchange", name, kind] => declare_exchange(name, exchange_of(kind)),
+        ["exchange", name, kind, "auto-delete"] => {
+            let settings = ExchangeSettings { auto_delete: true, ..exchange_of(kind) };
+            declare_exchange(name, settings)
+        }
         ["bind", source, goal, key] => binding(BindingChange::Add, source, goal, key),
         ["unbind", source, goal, key] => binding(BindingChange::Remove, source, goal, key),
         ["consume", queue, tag] => {
@@ -159,20 +164,25 @@ fn publishes(
     (0..count).map(publish).collect()
 }
 
-fn declare_queue(name: &str, answer: Answer) -> Operation {
-    let declaration = QueueDeclaration { durable: true, ..QueueDeclaration::default() };
+fn declare_queue(name: &str, lifetime: &str) -> Operation {
+    let durable = lifetime == "durable";
+    let declaration = QueueDeclaration { durable, ..QueueDeclaration::default() };
     let (channel, queue, declare) = (CHANNEL, named(name), Declare::Active);
+    let answer = Answer::Wanted;
     Operation::DeclareQueue { channel, queue, declare, declaration: declaration.into(), answer }
 }
 
-fn declare_exchange(name: &str, kind: &str) -> Operation {
-    let settings = ExchangeSettings {
+fn exchange_of(kind: &str) -> ExchangeSettings {
+    ExchangeSettings {
         exchange_type: ExchangeType::parse(kind).unwrap_or(ExchangeType::Direct),
         durable: true,
         auto_delete: false,
         internal: false,
         arguments: Table::default(),
-    };
+    }
+}
+
+fn declare_exchange(name: &str, settings: ExchangeSettings) -> Operation {
     let (channel, exchange, declare) = (CHANNEL, named(name), Declare::Active);
     let (settings, answer) = (settings.into(), Answer::Wanted);
     Operation::DeclareExchange { channel, exchange, declare, settings, answer }

@@ -247,7 +247,7 @@ impl Checker {
         let (least, most) = state.ready_bounds();
         let journaled =
             state.ready().any(|(_, entry)| entry.journaled && entry.there == Known::Yes);
-        state.purge(!foggy);
+        state.purge(if foggy { Known::Perhaps } else { Known::Yes });
         // Its answer may have to wait, even where that is not certain.
         self.hold(session);
         if journaled && !foggy {

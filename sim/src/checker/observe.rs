@@ -1,6 +1,6 @@
 //! Events: what a session was told, held against what it must be told.
 
-use broker::operation::ChannelId;
+use broker::operation::{Acknowledgement, ChannelId};
 use broker::{DeliveryRun, Event, Reply};
 use domain::refusal::Refusal;
 
@@ -16,7 +16,7 @@ struct Delivery {
     channel: ChannelKey,
     queue: QueueKey,
     consumer: Option<ConsumerKey>,
-    settles_itself: bool,
+    acknowledgement: Acknowledgement,
     tag: u64,
     redelivered: bool,
     message: MessageId,
@@ -88,7 +88,7 @@ impl Checker {
             }
             (
                 Event::Got { channel: heard, tag, redelivered, remaining, chunk, index },
-                Told::Got { queue, settles_itself },
+                Told::Got { queue, acknowledgement },
             ) if *heard == number => {
                 let Some(message) = chunk.message(*index) else { return wrong() };
                 let message = self.messages.recognise(&message)?;
@@ -98,7 +98,7 @@ impl Checker {
                     channel,
                     queue: *queue,
                     consumer: None,
-                    settles_itself: *settles_itself,
+                    acknowledgement: *acknowledgement,
                     tag: *tag,
                     redelivered: *redelivered,
                     message,
@@ -230,7 +230,7 @@ impl Checker {
                 return broken!(Intact, "a delivery past the end of its chunk");
             };
             let message = self.messages.recognise(&message)?;
-            if !consumer.settles_itself {
+            if consumer.acknowledgement == Acknowledgement::Manual {
                 self.check_limits(key, channel)?;
             }
             self.take_delivery(&Delivery {
@@ -238,7 +238,7 @@ impl Checker {
                 channel,
                 queue: consumer.queue,
                 consumer: Some(key),
-                settles_itself: consumer.settles_itself,
+                acknowledgement: consumer.acknowledgement,
                 tag: run.first_tag + u64::from(nth),
                 redelivered: run.redelivered,
                 message,
@@ -282,7 +282,7 @@ impl Checker {
         let Some(state) = self.queues.get_mut(&queue) else { return Ok(()) };
         if state.deleted {
             demand!(held.is_some(), OverIsOver, "a delivery from the deleted {}", state.name);
-            self.hand_over(delivery, u64::MAX, is_open);
+            self.hand_over(delivery, u64::MAX);
             return Ok(());
         }
         let name = &state.name;
@@ -319,19 +319,20 @@ impl Checker {
                 "session {session} gets place {place} of {name} after {last:?}"
             );
         }
-        self.hand_over(delivery, place, is_open);
+        self.hand_over(delivery, place);
         Ok(())
     }
 
     /// A message is in its receiver's hands; on a channel that is closed since, it has returned.
-    fn hand_over(&mut self, delivery: &Delivery, place: u64, is_open: bool) {
+    fn hand_over(&mut self, delivery: &Delivery, place: u64) {
         let Delivery { channel, queue, consumer, tag, .. } = *delivery;
-        if is_open && !delivery.settles_itself {
+        let is_open = self.channel(channel).open;
+        if is_open && delivery.acknowledgement == Acknowledgement::Manual {
             let unsettled = Unsettled { queue, place, consumer };
             self.channel(channel).unsettled.insert(tag, unsettled);
         }
         let Some(state) = self.queues.get_mut(&queue) else { return };
-        if delivery.settles_itself {
+        if delivery.acknowledgement == Acknowledgement::Automatic {
             state.remove(place);
         } else if let Some(entry) = state.entries.get_mut(&place) {
             entry.redelivered = Known::Yes;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use broker::Persistence;
 use domain::queue::QueueDeclaration;
 
 use crate::checker::{ConsumerKey, SessionKey};
@@ -84,10 +85,13 @@ impl Queue {
         self.declaration.durable && !self.declaration.exclusive
     }
 
-    pub(crate) fn enqueue(&mut self, message: MessageId, journaled: bool) {
+    /// A message comes; says whether it survives a restart.
+    pub(crate) fn enqueue(&mut self, message: MessageId, persistence: Persistence) -> bool {
+        let journaled = self.is_durable() && persistence == Persistence::Persistent;
         let redelivered = Known::No;
         let (whereabouts, there) = (Whereabouts::Ready, Known::Yes);
         self.restore(Entry { message, journaled, whereabouts, redelivered, there });
+        journaled
     }
 
     pub(crate) fn restore(&mut self, entry: Entry) {
@@ -130,8 +134,8 @@ impl Queue {
     }
 
     /// Drops the ready messages; where it is not known which are, all are in doubt.
-    pub(crate) fn purge(&mut self, surely: bool) {
-        if surely {
+    pub(crate) fn purge(&mut self, surely: Known) {
+        if surely == Known::Yes {
             let ready: Vec<u64> = self.ready().map(|(place, _)| place).collect();
             for place in ready {
                 self.remove(place);

@@ -1,10 +1,9 @@
 //! Requests: what a batch asks for, applied to the picture, and what must be told for it.
 
+use broker::Reply;
 use broker::operation::{
-    Acknowledgement, Answer, BindingChange, ChannelId, Destination, Operation, PrefetchScope,
-    Unroutable, Verb,
+    Answer, BindingChange, ChannelId, Destination, Operation, PrefetchScope, Unroutable, Verb,
 };
-use broker::{Persistence, Reply};
 use domain::refusal::Refusal;
 
 use super::sessions::{Channel, Expected, Publish, Told};
@@ -95,9 +94,8 @@ impl Checker {
             }
             O::Get { queue, acknowledgement, .. } => {
                 let queue = self.usable_queue(session, channel, queue.as_str())?;
-                let settles_itself = *acknowledgement == Acknowledgement::Automatic;
-                self.session(session).may_get_unseen(queue, settles_itself);
-                Ok(Told::Got { queue, settles_itself })
+                self.session(session).may_get_unseen(queue, *acknowledgement);
+                Ok(Told::Got { queue, acknowledgement: *acknowledgement })
             }
             O::Recover { .. } => {
                 self.requeue_all(channel);
@@ -269,9 +267,7 @@ impl Checker {
             let Some(queue) = names.get(name).and_then(|key| self.queues.get_mut(key)) else {
                 continue;
             };
-            let survives = queue.is_durable() && persistence == Persistence::Persistent;
-            journaled |= survives;
-            queue.enqueue(id, survives);
+            journaled |= queue.enqueue(id, persistence);
         }
         let to_return = queues.is_empty() && unroutable == Unroutable::Returned;
         let journaled = journaled.then_some(self.turn);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use broker::Reply;
-use broker::operation::{ChannelId, Verb};
+use broker::operation::{Acknowledgement, ChannelId, Verb};
 use domain::refusal::Refusal;
 
 use crate::checker::queue::QueueKey;
@@ -88,7 +88,7 @@ pub(crate) struct Consumer {
     pub(crate) channel: ChannelKey,
     pub(crate) tag: String,
     pub(crate) queue: QueueKey,
-    pub(crate) settles_itself: bool,
+    pub(crate) acknowledgement: Acknowledgement,
     pub(crate) limit: u16,
     pub(crate) is_exclusive: bool,
 }
@@ -128,7 +128,7 @@ pub(crate) enum Told {
     Exactly(Reply),
     Got {
         queue: QueueKey,
-        settles_itself: bool,
+        acknowledgement: Acknowledgement,
     },
     Returned {
         message: MessageId,
@@ -177,16 +177,21 @@ impl Channel {
 
 impl Session {
     /// From now on news may be held back; these are the queues it may hear of.
-    pub(crate) fn hold(&mut self, now: Turn, queues: impl IntoIterator<Item = (QueueKey, bool)>) {
+    pub(crate) fn hold(
+        &mut self,
+        now: Turn,
+        queues: impl IntoIterator<Item = (QueueKey, Acknowledgement)>,
+    ) {
         self.held.get_or_insert(now);
-        for (queue, settles_itself) in queues {
-            self.may_get_unseen(queue, settles_itself);
+        for (queue, acknowledgement) in queues {
+            self.may_get_unseen(queue, acknowledgement);
         }
     }
 
-    pub(crate) fn may_get_unseen(&mut self, queue: QueueKey, settles_itself: bool) {
+    pub(crate) fn may_get_unseen(&mut self, queue: QueueKey, acknowledgement: Acknowledgement) {
         if self.held.is_some() {
-            *self.held_queues.entry(queue).or_default() |= settles_itself;
+            *self.held_queues.entry(queue).or_default() |=
+                acknowledgement == Acknowledgement::Automatic;
         }
     }
 

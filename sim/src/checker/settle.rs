@@ -1,6 +1,6 @@
 //! Requests about deliveries: consuming, settling, giving back.
 
-use broker::operation::{Acknowledgement, Answer, Consume, Outcome, Sharing, Tags};
+use broker::operation::{Answer, Consume, Outcome, Sharing, Tags};
 use domain::refusal::Refusal;
 
 use super::queue::QueueKey;
@@ -27,7 +27,7 @@ impl Checker {
             "" => format!("?{key}"),
             tag => tag.to_owned(),
         };
-        let settles_itself = consume.acknowledgement == Acknowledgement::Automatic;
+        let acknowledgement = consume.acknowledgement;
         let state = self.channel(channel);
         if state.consumers.contains_key(&tag) {
             return Err(Refusal::ConsumerTagTaken(named(&tag)));
@@ -37,9 +37,9 @@ impl Checker {
             state.seen_consumers.insert(tag.clone(), key);
         }
         let limit = state.prefetch;
-        self.session(session).may_get_unseen(queue, settles_itself);
+        self.session(session).may_get_unseen(queue, acknowledgement);
         let consumer =
-            Consumer { session, channel, tag, queue, settles_itself, limit, is_exclusive };
+            Consumer { session, channel, tag, queue, acknowledgement, limit, is_exclusive };
         self.consumers.insert(key, consumer);
         if let Some(queue) = self.queues.get_mut(&queue) {
             queue.consumers.push(key);
