@@ -149,6 +149,7 @@ impl Client<'_> {
         let mut content = Content {
             exchange: named(&exchange),
             routing_key: key.as_bytes().into(),
+            also: Box::default(),
             persistence,
             headers: headers.unwrap_or_default(),
             body_bytes: 0,
@@ -165,6 +166,10 @@ impl Client<'_> {
             if self.random.chance(10) {
                 let headers = self.random.pick(&vocabulary::header_samples()).cloned();
                 content.headers = headers.unwrap_or_default();
+            }
+            if self.random.chance(5) {
+                let further = [self.queue_there(), self.random.one_of(KEYS).to_owned()];
+                content.also = further.into_iter().map(|key| key.into_bytes().into()).collect();
             }
             if self.random.chance(5) {
                 let other = [Persistence::Persistent, Persistence::Transient];

@@ -249,6 +249,7 @@ fn probe(exchange: &str, key: &[u8], headers: domain::table::Table) -> Content {
     Content {
         exchange: named(exchange),
         routing_key: key.into(),
+        also: Box::default(),
         persistence: Persistence::Transient,
         headers,
         body_bytes: 0,

@@ -132,7 +132,7 @@ impl Life {
                     "session {session} publishes {message} on {channel} to {:?} {:?}, \
                      {:?} {unroutable:?} {size:?}",
                     content.exchange,
-                    String::from_utf8_lossy(&content.routing_key),
+                    content.keys().map(String::from_utf8_lossy).collect::<Vec<_>>(),
                     content.persistence
                 ));
                 self.checker.publish(session, *channel, *unroutable, *message);
@@ -144,9 +144,13 @@ impl Life {
                     properties: &properties,
                 };
                 match size {
-                    Size::Small => batch.publish(*channel, *unroutable, &head, &body),
+                    Size::Small => {
+                        let also = content.also.clone();
+                        batch.publish_also(*channel, *unroutable, &head, &body, also);
+                    }
                     Size::Large => {
-                        let mut large = LargeMessage::begin(&head, content.body_bytes);
+                        let mut large = LargeMessage::begin(&head, content.body_bytes)
+                            .also(content.also.clone());
                         body.chunks(10_000).for_each(|piece| {
                             large.body(piece);
                         });

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use broker::operation::FurtherKeys;
 use broker::{Message, Persistence};
 use domain::name::Name;
 use domain::table::Table;
@@ -18,6 +19,8 @@ pub(crate) type MessageId = u64;
 pub(crate) struct Content {
     pub(crate) exchange: Name,
     pub(crate) routing_key: Box<[u8]>,
+    /// Further keys that it is routed by.
+    pub(crate) also: FurtherKeys,
     pub(crate) persistence: Persistence,
     pub(crate) headers: Table,
     pub(crate) body_bytes: u32,
@@ -65,6 +68,11 @@ impl Messages {
 }
 
 impl Content {
+    /// All its routing keys.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(&self.routing_key).chain(&self.also).map(|key| &**key)
+    }
+
     /// The encoded properties of the message with that number.
     pub(crate) fn properties(&self, id: MessageId) -> Vec<u8> {
         let headers = if self.headers.is_empty() { 0 } else { HEADERS };

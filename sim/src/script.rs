@@ -151,6 +151,7 @@ fn publishes(
     let content = Content {
         exchange: named(if exchange == "-" { "" } else { exchange }),
         routing_key: key.as_bytes().into(),
+        also: Box::default(),
         persistence,
         headers: Table::default(),
         body_bytes: 40,

@@ -248,12 +248,11 @@ impl Checker {
         let Some(key) = self.open(session, number) else { return };
         let Some(content) = self.messages.content(id) else { return };
         let names = &self.names;
-        let routed = self.topology.route(
-            content.exchange.as_str(),
-            &content.routing_key,
-            &content.headers,
-            |name| names.contains_key(name),
-        );
+        let keys: Vec<&[u8]> = content.keys().collect();
+        let routed =
+            self.topology.route(content.exchange.as_str(), &keys, &content.headers, |name| {
+                names.contains_key(name)
+            });
         let persistence = content.persistence;
         let queues = match routed {
             Ok(queues) => queues,

@@ -127,7 +127,7 @@ impl Snapshot {
         }
         for route in &found.routes {
             let known = |name: &str| self.queues.contains_key(name);
-            let routed = self.topology.route(&route.exchange, &route.key, &route.headers, known);
+            let routed = self.topology.route(&route.exchange, &[&route.key], &route.headers, known);
             let expected: Vec<String> = routed.into_iter().flatten().collect();
             if expected != route.queues {
                 return Err(format!("{route:?} should go to {expected:?}"));

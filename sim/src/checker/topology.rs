@@ -95,17 +95,17 @@ impl Topology {
         self.bindings.iter().any(|binding| binding.source == source)
     }
 
-    /// The queues that a message goes to. `is_queue` knows the queues' names.
+    /// The queues that a message with these routing keys goes to. `is_queue` knows the queues' names.
     pub(crate) fn route(
         &self,
         exchange: &str,
-        key: &[u8],
+        keys: &[&[u8]],
         headers: &Table,
         is_queue: impl Fn(&str) -> bool,
     ) -> Result<BTreeSet<String>, Refusal> {
         if exchange.is_empty() {
-            let name = std::str::from_utf8(key).unwrap_or_default();
-            return Ok(is_queue(name).then(|| name.to_owned()).into_iter().collect());
+            let names = keys.iter().filter_map(|key| std::str::from_utf8(key).ok());
+            return Ok(names.filter(|name| is_queue(name)).map(str::to_owned).collect());
         }
         let Some(settings) = self.exchanges.get(exchange) else {
             return Err(Refusal::NotFound(Kind::Exchange, named(exchange)));
@@ -119,7 +119,7 @@ impl Topology {
             if visited.contains(&exchange) || !self.exchanges.contains_key(&exchange) {
                 break;
             }
-            self.follow(&exchange, key, headers, &mut visited, &mut queues);
+            self.follow(&exchange, keys, headers, &mut visited, &mut queues);
             next = queues.is_empty().then(|| self.alternate(&exchange)).flatten();
         }
         Ok(queues)
@@ -133,7 +133,7 @@ impl Topology {
     fn follow(
         &self,
         exchange: &str,
-        key: &[u8],
+        keys: &[&[u8]],
         headers: &Table,
         visited: &mut BTreeSet<String>,
         queues: &mut BTreeSet<String>,
@@ -144,16 +144,16 @@ impl Topology {
         }
         for binding in self.bindings.iter().filter(|binding| binding.source == exchange) {
             let fits = match settings.exchange_type {
-                ExchangeType::Direct => binding.key == key,
+                ExchangeType::Direct => keys.iter().any(|key| binding.key == *key),
                 ExchangeType::Fanout => true,
-                ExchangeType::Topic => topic_fits(&binding.key, key),
+                ExchangeType::Topic => keys.iter().any(|key| topic_fits(&binding.key, key)),
                 ExchangeType::Headers => headers_fit(&binding.arguments, headers),
             };
             match &binding.goal {
                 Goal::Queue(name) if fits => {
                     queues.insert(name.clone());
                 }
-                Goal::Exchange(name) if fits => self.follow(name, key, headers, visited, queues),
+                Goal::Exchange(name) if fits => self.follow(name, keys, headers, visited, queues),
                 Goal::Queue(_) | Goal::Exchange(_) => {}
             }
         }
