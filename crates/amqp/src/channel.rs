@@ -20,6 +20,7 @@
 pub(crate) mod content;
 
 mod admission;
+mod copies;
 
 pub(crate) use admission::Rules;
 

@@ -3,8 +3,12 @@
 
 #![deny(clippy::indexing_slicing)]
 
-use broker::Persistence;
+use std::borrow::Cow;
 
+use broker::Persistence;
+use broker::operation::FurtherKeys;
+
+use super::copies::{self, Copies};
 use crate::reply_code::{Fault, ReplyCode};
 use crate::translate::garbled;
 use crate::translate::requests::PUBLISH;
@@ -22,11 +26,18 @@ pub(crate) struct Rules<'a> {
     pub(crate) user: &'a str,
 }
 
+/// A message that may come in.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    /// Whether it asks to survive a restart.
+    pub(crate) persistence: Persistence,
+    /// Of the few messages that say something of copies.
+    pub(crate) copies: Option<Box<Copies>>,
+}
+
 /// Checks what a header says.
-///
-/// Returns whether the message asks to survive a restart.
 #[inline]
-pub(crate) fn check(header: &ContentHeader<'_>, rules: Rules<'_>) -> Result<Persistence, Fault> {
+pub(crate) fn check(header: &ContentHeader<'_>, rules: Rules<'_>) -> Result<Admitted, Fault> {
     if header.body_bytes > u64::from(rules.message_bytes_max) {
         return Err(refused(format_args!(
             "message size {} is larger than configured max size {}",
@@ -47,13 +58,26 @@ pub(crate) fn check(header: &ContentHeader<'_>, rules: Rules<'_>) -> Result<Pers
     if let Some(expiration) = glance.expiration {
         check_expiration(expiration)?;
     }
-    match glance.delivery_mode {
-        None | Some(1) => Ok(Persistence::Transient),
-        Some(2) => Ok(Persistence::Persistent),
+    let persistence = match glance.delivery_mode {
+        None | Some(1) => Persistence::Transient,
+        Some(2) => Persistence::Persistent,
         Some(other) => {
-            Err(refused(format_args!("invalid message: {{delivery_mode_unknown,{other}}}")))
+            return Err(refused(format_args!(
+                "invalid message: {{delivery_mode_unknown,{other}}}"
+            )));
         }
-    }
+    };
+    let copies = match glance.copies_at {
+        None => None,
+        Some(at) => Some(Box::new(copies::read(header.properties, at)?)),
+    };
+    Ok(Admitted { persistence, copies })
+}
+
+/// The properties to keep of a message that came with `properties`, and its further routing keys.
+pub(crate) fn kept(properties: &[u8], copies: Option<Box<Copies>>) -> (Cow<'_, [u8]>, FurtherKeys) {
+    let Copies { keys, stripped } = copies.map_or_else(Copies::default, |copies| *copies);
+    (stripped.map_or(Cow::Borrowed(properties), |stripped| Cow::Owned(stripped.into())), keys)
 }
 
 fn refused(text: std::fmt::Arguments<'_>) -> Fault {
@@ -90,7 +114,7 @@ mod tests {
     fn check(expected: &str, body_bytes: u64, properties: &[u8]) {
         let header = ContentHeader { class: 60, weight: 0, body_bytes, properties };
         let found = match super::check(&header, Rules { message_bytes_max: 10, user: "guest" }) {
-            Ok(persistence) => format!("{persistence:?}"),
+            Ok(admitted) => format!("{:?}", admitted.persistence),
             Err(fault) => fault.text,
         };
         assert_eq!(found, expected);

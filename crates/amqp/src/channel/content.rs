@@ -4,10 +4,10 @@
 
 #![deny(clippy::indexing_slicing)]
 
-use broker::operation::{ChannelId, Unroutable};
+use broker::operation::{ChannelId, FurtherKeys, Unroutable};
 use broker::{Batch, LargeMessage, MessageHead, Persistence};
 
-use super::admission::{self, Rules};
+use super::admission::{self, Admitted, Rules};
 use crate::reply_code::{Fault, ReplyCode};
 use crate::translate::garbled;
 use crate::translate::requests::{PUBLISH, Publish};
@@ -46,6 +46,7 @@ pub(crate) struct Small {
     publish: Announced,
     persistence: Persistence,
     properties: Box<[u8]>,
+    also: FurtherKeys,
     body_bytes: usize,
     body: Vec<u8>,
 }
@@ -109,7 +110,7 @@ pub(crate) fn publish<'a>(
             content.announce(publish);
             return Ok(rest);
         };
-        let persistence =
+        let Admitted { persistence, copies } =
             admission::check(&whole.header, bounds.rules).map_err(|fault| (fault, rest))?;
         let head = MessageHead {
             persistence,
@@ -117,7 +118,13 @@ pub(crate) fn publish<'a>(
             routing_key: publish.routing_key,
             properties: whole.header.properties,
         };
-        batch.publish(method.channel, publish.unroutable, &head, whole.body);
+        if copies.is_none() {
+            batch.publish(method.channel, publish.unroutable, &head, whole.body);
+        } else {
+            let (properties, also) = admission::kept(head.properties, copies);
+            let head = MessageHead { properties: &properties, ..head };
+            batch.publish_also(method.channel, publish.unroutable, &head, whole.body, also);
+        }
         match again.strip(whole.rest) {
             Some(behind) => rest = behind,
             None => return Ok(whole.rest),
@@ -189,19 +196,21 @@ impl Content {
         if header.weight != 0 {
             return Err(no_header());
         }
-        let persistence = admission::check(&header, rules)?;
-        let head = publish.head(persistence, header.properties);
+        let Admitted { persistence, copies } = admission::check(&header, rules)?;
+        let (properties, also) = admission::kept(header.properties, copies);
+        let head = publish.head(persistence, &properties);
         // Admitted bodies are far below 4 GiB.
         let body_bytes = u32::try_from(header.body_bytes).unwrap_or(u32::MAX);
         if body_bytes == 0 {
-            batch.publish(frame.channel, publish.unroutable, &head, &[]);
+            batch.publish_also(frame.channel, publish.unroutable, &head, &[], also);
         } else if body_bytes >= LARGE_BYTES_MIN {
-            let large = LargeMessage::begin(&head, body_bytes);
+            let large = LargeMessage::begin(&head, body_bytes).also(also);
             *self = Content::Large(publish.unroutable, Box::new(large));
         } else {
             *self = Content::Small(Box::new(Small {
                 persistence,
-                properties: header.properties.into(),
+                properties: properties.into(),
+                also,
                 body_bytes: body_bytes as usize,
                 body: Vec::new(),
                 publish,
@@ -223,8 +232,9 @@ impl Content {
             *self = Content::Small(small);
             return Ok(());
         }
-        let head = small.publish.head(small.persistence, &small.properties);
-        batch.publish(channel, small.publish.unroutable, &head, &small.body);
+        let Small { publish, persistence, properties, also, body, .. } = *small;
+        let head = publish.head(persistence, &properties);
+        batch.publish_also(channel, publish.unroutable, &head, &body, also);
         Ok(())
     }
 

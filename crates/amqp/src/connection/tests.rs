@@ -255,6 +255,11 @@ fn contents_come_in_pieces() {
         ("message 1 5; message 1 6", "+publish 1 x1; +publish 1 x1"),
         ("publish 1; header 1 0", "+publish 1 x1"),
         ("publish 1; header 1 5; body 1 5", "+publish 1 x1"),
+        ("message-copies 1 5", "+publish 1 x1 also a,b,c"),
+        ("publish 1; header-copies 1 5; body 1 5", "+publish 1 x1 also a,b,c"),
+        ("publish 1; header-copies 1 5; body 1 2; body 1 3", "+publish 1 x1 also a,b,c"),
+        ("publish 1; header-copies 1 0", "+publish 1 x1 also a,b,c"),
+        ("message 1 5; message-copies 1 5", "+publish 1 x1; +publish 1 x1 also a,b,c"),
         ("publish 1; header 1 5; body 1 2; body 1 0; body 1 3", "+publish 1 x1"),
         ("publish 1; header 1 7000; body 1 4000; body 1 3000", "+publish 1 x1"),
         (
@@ -265,18 +270,26 @@ fn contents_come_in_pieces() {
         let expected: Vec<&str> = expected.split("; ").collect();
         check(&format!("opened; open 1; open 2; !opened 1; !opened 2 | {steps}"), &expected);
     }
-    let mut rig = Rig::new();
-    for step in ["opened", "open 1", "publish 1", "header 1 100000"] {
-        rig.step(step);
+    for (header, copies) in [("header 1 100000", 0), ("header-copies 1 100000", 3)] {
+        let mut rig = Rig::new();
+        for step in ["opened", "open 1", "publish 1", header] {
+            rig.step(step);
+        }
+        for _ in 0..25 {
+            rig.step("body 1 4000");
+        }
+        let (operations, chunks, _) = rig.raw();
+        let (run, also) = match operations.last() {
+            Some(Operation::Publish(run)) => (run, 0),
+            Some(Operation::PublishAlso { run, also }) => (run, also.len()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((run.count, also), (1, copies));
+        let message = chunks[0].message(0).unwrap();
+        assert_eq!((message.exchange, message.routing_key), ("x", &b"k"[..]));
+        assert_eq!(message.body, vec![b'm'; 100_000]);
+        assert!(!message.properties.windows(3).any(|name| name == b"BCC"));
     }
-    for _ in 0..25 {
-        rig.step("body 1 4000");
-    }
-    let (operations, chunks, _) = rig.raw();
-    assert!(matches!(operations.last(), Some(Operation::Publish(run)) if run.count == 1));
-    let message = chunks[0].message(0).unwrap();
-    assert_eq!((message.exchange, message.routing_key), ("x", &b"k"[..]));
-    assert_eq!(message.body, vec![b'm'; 100_000]);
 }
 
 #[test]
@@ -449,7 +462,7 @@ fn history() -> Vec<u8> {
     let steps = "opened; open 1; open 2; confirm 1; declare 1 q; message 1 5; message 1 0; \
                  publish 2; header 2 9000; body 2 4000; message 1 4088; body 2 4000; heartbeat; \
                  body 2 1000; ack 1 7; flow 1 1; get 2 q; publish 1; header 1 200000; message 1 3; \
-                 message 2 9; close 2; update-secret; close 0";
+                 message 2 9; message-copies 2 7; close 2; update-secret; close 0";
     let bytes = steps
         .split(';')
         .filter_map(|step| client_bytes(&step.split_whitespace().collect::<Vec<_>>()));
@@ -472,12 +485,18 @@ fn it_does_not_matter_how_the_bytes_are_cut() {
         let bodies: usize = chunks.iter().map(|chunk| chunk.bytes().len()).sum();
         let published: u32 = operations
             .iter()
-            .map(|operation| if let Operation::Publish(run) = operation { run.count } else { 0 })
+            .map(|operation| {
+                if let Operation::Publish(run) | Operation::PublishAlso { run, .. } = operation {
+                    run.count
+                } else {
+                    0
+                }
+            })
             .sum();
         (operations.len(), published, bodies, out)
     };
     let whole = run(&mut || usize::MAX);
-    assert_eq!(whole.1, 5);
+    assert_eq!(whole.1, 6);
     for size in 1..40 {
         assert_eq!(run(&mut || size), whole, "pieces of {size}");
     }

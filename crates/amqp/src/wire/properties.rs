@@ -12,6 +12,10 @@ use super::field::{Field, Malformed, ShortString};
 const DELIVERY_MODE: u16 = 1 << 12;
 /// `headers` is given.
 const HEADERS: u16 = 1 << 13;
+/// The header of further routing keys.
+pub const CC: &[u8] = b"CC";
+/// The same, not to be delivered.
+pub const BCC: &[u8] = b"BCC";
 /// Another word of flags follows, of properties nobody knows.
 const MORE_FLAGS: u16 = 1;
 
@@ -49,6 +53,8 @@ pub struct Glance<'a> {
     pub expiration: Option<&'a [u8]>,
     /// Must be who logged in.
     pub user_id: Option<&'a [u8]>,
+    /// Where the table of headers begins, if [`CC`] or [`BCC`] is among them.
+    pub copies_at: Option<usize>,
 }
 
 /// Checks the properties to their last byte and picks out what matters.
@@ -75,7 +81,14 @@ fn glance_at_all(properties: &[u8]) -> Result<Glance<'_>, Malformed> {
             continue;
         }
         match property {
-            HEADERS => table::check(&mut reader)?,
+            HEADERS => {
+                let at = properties.len() - reader.rest().len();
+                table::visit(&mut reader, |name, _value| {
+                    if name == CC || name == BCC {
+                        glance.copies_at = Some(at);
+                    }
+                })?;
+            }
             DELIVERY_MODE => glance.delivery_mode = Some(reader.u8()?),
             // Priority.
             0x0800 => _ = reader.u8()?,
@@ -120,8 +133,12 @@ mod tests {
     #[test]
     fn all_properties_pass_and_truncation_at_every_byte_does_not() {
         let bytes = everything();
-        let expected =
-            Glance { delivery_mode: Some(2), expiration: Some(b"60000"), user_id: Some(b"guest") };
+        let expected = Glance {
+            delivery_mode: Some(2),
+            expiration: Some(b"60000"),
+            user_id: Some(b"guest"),
+            copies_at: None,
+        };
         assert_eq!(glance(&bytes), Ok(expected));
         for cut in 0..bytes.len() {
             let front = bytes.get(..cut).unwrap();
@@ -149,6 +166,29 @@ mod tests {
             }),
         ] {
             assert_eq!(glance(properties), expected, "{properties:?}");
+        }
+    }
+
+    #[test]
+    fn only_headers_of_these_very_names_are_about_copies() {
+        for (name, expected) in [
+            ("CC", Some(7)),
+            ("BCC", Some(7)),
+            ("cc", None),
+            ("Bcc", None),
+            ("CCC", None),
+            ("C", None),
+            ("", None),
+        ] {
+            let mut inner = Table::default();
+            inner.push("CC", Value::Void);
+            let mut headers = Table::default();
+            headers.push("inner", Value::Table(inner));
+            headers.push(name, Value::Void);
+            headers.push("k", Value::text("BCC"));
+            let mut bytes = vec![0xa0, 0, 4, b't', b'e', b'x', b't'];
+            headers.write(&mut bytes);
+            assert_eq!(glance(&bytes).unwrap().copies_at, expected, "{name}");
         }
     }
 

@@ -72,6 +72,16 @@ pub(super) fn header_bytes(
 /// Properties of a persistent message.
 pub(super) const PERSISTENT: [u8; 3] = [0x10, 0, 2];
 
+/// Properties of a message with copies to `a`, `b` and, blind, `c`.
+fn copies() -> Vec<u8> {
+    let mut headers = Table::default();
+    headers.push("CC", Value::Array(vec![Value::text("b"), Value::text("a")]));
+    headers.push("BCC", Value::Array(vec![Value::text("c")]));
+    let mut properties = vec![0x20, 0];
+    headers.write(&mut properties);
+    properties
+}
+
 pub(super) fn start_ok(mechanism: &str, response: &[u8], capable: bool) -> Vec<u8> {
     let mut capabilities = Table::default();
     for name in ["authentication_failure_close", "consumer_cancel_notify"] {
@@ -155,8 +165,15 @@ pub(super) fn client_bytes(words: &[&str]) -> Option<Vec<u8>> {
         "publish" => publish(0),
         "publish-immediate" => publish(basic::Publish::IMMEDIATE),
         "header" => header_bytes(channel, 60, number(2).into(), &PERSISTENT),
+        "header-copies" => header_bytes(channel, 60, number(2).into(), &copies()),
         "header-of" => header_bytes(channel, number16(3), number(2).into(), &PERSISTENT),
         "body" => body(number(2)),
+        "message-copies" => {
+            let mut whole = publish(basic::Publish::MANDATORY);
+            whole.extend(header_bytes(channel, 60, number(2).into(), &copies()));
+            whole.extend(body(number(2)));
+            whole
+        }
         "message" => {
             let mut whole = publish(basic::Publish::MANDATORY);
             whole.extend(header_bytes(channel, 60, number(2).into(), &PERSISTENT));
@@ -300,6 +317,10 @@ fn operation_told(operation: &Operation) -> String {
     match operation {
         Operation::Publish(run) => {
             format!("+publish {} x{}", run.channel, run.count)
+        }
+        Operation::PublishAlso { run, also } => {
+            let keys: Vec<_> = also.iter().map(|key| String::from_utf8_lossy(key)).collect();
+            format!("+publish {} x{} also {}", run.channel, run.count, keys.join(","))
         }
         Operation::OpenChannel { channel } => format!("+open {channel}"),
         Operation::CloseChannel { channel, answer: Answer::Wanted } => format!("+close {channel}"),
