@@ -53,8 +53,10 @@ const LIVES: [&str; 3] = [
     step
     A: delete-exchange x.two; publish - mails 2
     step
-    A: exchange x.fleeting fanout auto-delete; exchange x.three fanout; queue news transient
-    A: bind x.fleeting news a; bind x.fleeting x.three a; bind x.fleeting audit a
+    A: exchange x.fleeting fanout auto-delete; exchange x.fickle fanout auto-delete
+    A: exchange x.three fanout; queue news transient
+    A: bind x.fleeting news a; bind x.fleeting audit a
+    A: bind x.fickle news a; bind x.fickle x.three a
     step
     A: delete-exchange x.three; delete-queue audit
     step

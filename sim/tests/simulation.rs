@@ -22,30 +22,26 @@ fn check(seeds: impl IntoIterator<Item = u64>) {
 
 #[test]
 fn seeds_keep_every_promise() {
-    check(1..=300);
+    check(1..=200);
 }
 
-/// Each of these once found a bug; what it was stands beside it.
+/// Seeds that found a bug, and which. A change of what clients do makes other runs of them; the
+/// scripted scenario below meets most of these bugs whatever the seeds do.
+const FOUND: [(u64, &str); 9] = [
+    (2, "a session whose news were held back was not told of a poisoned journal"),
+    (19, "a session that had asked for its end was not told of it on a poisoned journal"),
+    (911, "replay asked the auto-delete rule again, and lost an exchange with transient bindings"),
+    (35, "a declaration of what another session had just made was answered before it was safe"),
+    (3, "a closed channel's last confirm came before what was returned to it"),
+    (41, "new messages after a restart got places that counted as delivered already"),
+    (5, "a session used after its end reached another one that had got its number"),
+    (478, "a message that went with its queue took its batch along at replay: no start"),
+    (613, "the same"),
+];
+
 #[test]
-fn seeds_that_once_found_something_keep_every_promise() {
-    check([
-        // A session whose news were held back was not told of a poisoned journal.
-        2,
-        // Replay asked the auto-delete rule again, and lost an exchange with transient bindings.
-        4,
-        // A declaration of what another session had just made was answered before it was safe.
-        8, // After a poisoned journal, confirms went on with a gap.
-        24,
-        // A returned message came after its confirm when its channel was closed in the same batch.
-        26, // A session that had asked for its end waited for it on a poisoned journal.
-        35,
-        // Messages published after a restart got places that counted as delivered already.
-        41, // A session used after its end reached another one that had got its number.
-        243,
-        // A message deleted with its queue took along others of its batch at replay: no start.
-        1481, 1763, // A poisoned vhost went on delivering.
-        1889,
-    ]);
+fn seeds_that_found_something_keep_every_promise() {
+    check(FOUND.map(|(seed, _what)| seed));
 }
 
 #[test]
