@@ -13,6 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use powerloss::{Loss, Random, Snapshot, audit, lose_power, start_log};
 
@@ -130,11 +131,23 @@ fn run(before: &str, script: &str) -> Run {
     run
 }
 
-/// Cargo builds the library beside the test, as the test's own package.
-fn library() -> PathBuf {
-    let beside = std::env::current_exe().unwrap().with_file_name("libforgetful.so");
-    assert!(beside.exists(), "{} is missing", beside.display());
-    beside
+/// Builds the library into the folder this test was built into: cargo does not do it for a test that
+/// does not link it.
+fn library() -> &'static Path {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        // target/PROFILE/deps/power_loss-…
+        let test = std::env::current_exe().unwrap();
+        let profile = test.parent().unwrap().parent().unwrap();
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--package", "forgetful", "--target-dir"]);
+        build.arg(profile.parent().unwrap());
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(build.status().unwrap().success(), "{build:?}");
+        profile.join("libforgetful.so")
+    })
 }
 
 /// The directory as `name=text`, directories as `name/`.
