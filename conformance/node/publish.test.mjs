@@ -188,9 +188,7 @@ test('confirms outstanding when the channel is closed are lost, and told as lost
   await assert.rejects(channel.waitForConfirms(), /channel closed/);
 });
 
-const UNBUILT = { skip: !borrowed && 'sender-selected routing is not built yet' };
-
-test('CC and BCC are further keys, and BCC is not delivered', UNBUILT, async (t) => {
+test('CC and BCC are further keys, and BCC is not delivered', async (t) => {
   const channel = await broker.channel(t);
   const exchange = await broker.exchange(channel, 'direct');
   const queues = {};
@@ -211,7 +209,7 @@ test('CC and BCC are further keys, and BCC is not delivered', UNBUILT, async (t)
   }
 });
 
-test('a CC that is not an array is refused with 406', UNBUILT, async (t) => {
+test('a CC that is not an array is refused with 406', async (t) => {
   const channel = await broker.channel(t);
   await refused(channel, 406, /PRECONDITION_FAILED.*CC/, () => {
     channel.publish('amq.direct', 'key', Buffer.from('x'), { headers: { CC: 'one' } });
