@@ -37,19 +37,19 @@ pub(crate) enum ListenError {
 }
 
 /// Listens on all of `addresses`. Port 0 takes one that is free on all of them.
-pub(crate) async fn open(addresses: &[Address], port: u16) -> Result<Listeners, ListenError> {
+pub(crate) fn open(addresses: &[Address], port: u16) -> Result<Listeners, ListenError> {
     let tries = if port == 0 { FREE_PORTS_TRIED } else { 1 };
-    let mut outcome = open_once(addresses, port).await;
+    let mut outcome = open_once(addresses, port);
     for _ in 1..tries {
         if !matches!(outcome, Err(ListenError::InUse(_))) {
             break;
         }
-        outcome = open_once(addresses, port).await;
+        outcome = open_once(addresses, port);
     }
     outcome
 }
 
-async fn open_once(addresses: &[Address], mut port: u16) -> Result<Listeners, ListenError> {
+fn open_once(addresses: &[Address], mut port: u16) -> Result<Listeners, ListenError> {
     let mut sockets = Vec::new();
     for address in addresses {
         let (Address::Wanted(ip) | Address::IfThere(ip)) = *address;
@@ -108,7 +108,7 @@ mod tests {
     #[tokio::test]
     async fn a_free_port_is_the_same_everywhere() {
         let six = Address::IfThere(Ipv6Addr::LOCALHOST.into());
-        let opened = open(&[LOOPBACK, six], 0).await.unwrap();
+        let opened = open(&[LOOPBACK, six], 0).unwrap();
         assert_ne!(opened.port, 0);
         for socket in &opened.sockets {
             assert_eq!(socket.local_addr().unwrap().port(), opened.port);
@@ -117,15 +117,15 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_possible_says_so() {
-        let taken = open(&[LOOPBACK], 0).await.unwrap();
-        let again = open(&[LOOPBACK], taken.port).await.unwrap_err();
+        let taken = open(&[LOOPBACK], 0).unwrap();
+        let again = open(&[LOOPBACK], taken.port).unwrap_err();
         assert!(again.to_string().contains("is in use"), "{again}");
 
         // TEST-NET-1: no machine has it.
         let nowhere = IpAddr::from([192, 0, 2, 1]);
-        let wanted = open(&[Address::Wanted(nowhere)], 0).await.unwrap_err();
+        let wanted = open(&[Address::Wanted(nowhere)], 0).unwrap_err();
         assert!(wanted.to_string().contains("has no address 192.0.2.1"), "{wanted}");
-        let if_there = open(&[LOOPBACK, Address::IfThere(nowhere)], 0).await.unwrap();
+        let if_there = open(&[LOOPBACK, Address::IfThere(nowhere)], 0).unwrap();
         assert_eq!(if_there.sockets.len(), 1);
     }
 }

@@ -108,8 +108,7 @@ fn open_broker(
 
 async fn accept_until_told(settings: &Settings, broker: &Arc<Broker>) -> Result<(), ServeError> {
     let mut signals = Signals::catch()?;
-    let listeners =
-        listeners::open(&settings.listen.addresses(), settings.listen.amqp_port).await?;
+    let listeners = listeners::open(&settings.listen.addresses(), settings.listen.amqp_port)?;
     let ports = Ports { amqp: listeners.port, http: None };
     let ports_file = PortsFile::write(&settings.storage.data_dir, ports)?;
     welcome::print(settings, &listeners);
