@@ -535,7 +535,7 @@ def test_mandatory_counts_copies_and_returns_no_bcc(connection, channel, names):
     queue = names.queue()
     channel.queue_declare(queue)
     returned = []
-    channel.add_on_return_callback(lambda *_args: returned.append(_args[2]))
+    channel.add_on_return_callback(lambda _channel, _method, *rest: returned.append(rest[0]))
     for headers in ({"BCC": [queue]}, {"CC": [names.queue()], "BCC": [names.queue()]}):
         properties = pika.BasicProperties(headers=headers)
         channel.basic_publish("", "nowhere", b"m", properties, mandatory=True)
