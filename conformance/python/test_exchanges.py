@@ -483,6 +483,21 @@ def test_alternate_exchange_chain(channel, names):
     assert routed(channel, chain[0], "nowhere", [last]) == set(), "a circle ends"
 
 
+def test_each_exchange_on_the_way_has_its_own_alternate(channel, names):
+    outer, inner, alternate = names.exchange(), names.exchange(), names.exchange()
+    channel.exchange_declare(alternate, "fanout")
+    [fallback] = bound_queues(channel, names, alternate, [""])
+    with_alternate = {"alternate-exchange": alternate}
+    channel.exchange_declare(outer, "fanout", arguments=with_alternate)
+    channel.exchange_declare(inner, "direct")
+    channel.exchange_bind(inner, outer)
+    assert routed(channel, outer, "k", [fallback]) == set(), "a binding matched at the outer one"
+    channel.exchange_delete(inner)
+    channel.exchange_declare(inner, "direct", arguments=with_alternate)
+    channel.exchange_bind(inner, outer)
+    assert routed(channel, outer, "k", [fallback]) == {0}, "and none at the inner one"
+
+
 def test_alternate_exchange_counts_as_routed_for_mandatory(channel, names):
     main, alternate = names.exchange(), names.exchange()
     channel.exchange_declare(alternate, "fanout")

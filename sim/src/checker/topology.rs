@@ -114,14 +114,7 @@ impl Topology {
             return Err(Refusal::InternalExchange(named(exchange)));
         }
         let (mut queues, mut visited) = (BTreeSet::new(), BTreeSet::new());
-        let mut next = Some(exchange.to_owned());
-        while let Some(exchange) = next {
-            if visited.contains(&exchange) || !self.exchanges.contains_key(&exchange) {
-                break;
-            }
-            self.follow(&exchange, keys, headers, &mut visited, &mut queues);
-            next = queues.is_empty().then(|| self.alternate(&exchange)).flatten();
-        }
+        self.follow(exchange, keys, headers, &mut visited, &mut queues);
         Ok(queues)
     }
 
@@ -142,6 +135,7 @@ impl Topology {
         if !visited.insert(exchange.to_owned()) {
             return;
         }
+        let mut matched = false;
         for binding in self.bindings.iter().filter(|binding| binding.source == exchange) {
             let fits = match settings.exchange_type {
                 ExchangeType::Direct => keys.iter().any(|key| binding.key == *key),
@@ -149,6 +143,7 @@ impl Topology {
                 ExchangeType::Topic => keys.iter().any(|key| topic_fits(&binding.key, key)),
                 ExchangeType::Headers => headers_fit(&binding.arguments, headers),
             };
+            matched |= fits;
             match &binding.goal {
                 Goal::Queue(name) if fits => {
                     queues.insert(name.clone());
@@ -156,6 +151,9 @@ impl Topology {
                 Goal::Exchange(name) if fits => self.follow(name, keys, headers, visited, queues),
                 Goal::Queue(_) | Goal::Exchange(_) => {}
             }
+        }
+        if let Some(alternate) = self.alternate(exchange).filter(|_| !matched) {
+            self.follow(&alternate, keys, headers, visited, queues);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Where a message goes: from its exchange along bindings, through other exchanges, to queues; each
-//! queue once, however many ways lead to it. What no queue takes goes on to the alternate exchange.
+//! queue once, however many ways lead to it. What matches no binding of an exchange goes on to its
+//! alternate exchange.
 
 use super::bindings::Index;
 use super::{Exchange, Topology};
@@ -69,24 +70,16 @@ impl Topology {
         route.headers = None;
         route.visited.clear();
         self.follow(id, message, route);
-        let mut alternate = exchange.alternate.as_ref();
-        while route.queues.is_empty() {
-            let Some(next) = alternate else { break };
-            let next_id =
-                (!next.is_empty()).then(|| self.exchange_ids.get(next).copied()).flatten();
-            let Some(next_id) = next_id.filter(|id| !route.visited.contains(id)) else {
-                break;
-            };
-            self.follow(next_id, message, route);
-            alternate =
-                self.exchanges.get(&next_id).and_then(|exchange| exchange.alternate.as_ref());
-        }
         each_once(&mut route.queues);
         let by_headers = route.headers.take().is_some();
         Ok(if by_headers { Sameness::ByHeaders } else { Sameness::ByKey })
     }
 
-    /// Follows bindings from one exchange until only queues are left.
+    fn alternate(&self, exchange: &Exchange) -> Option<ExchangeId> {
+        self.exchange_ids.get(exchange.alternate.as_ref()?).copied()
+    }
+
+    /// Follows bindings, and alternates where no binding matches, until only queues are left.
     fn follow(&self, from: ExchangeId, message: &Routed<'_>, route: &mut Route) {
         let mut waiting = vec![from];
         while let Some(id) = waiting.pop() {
@@ -98,6 +91,11 @@ impl Topology {
                 continue;
             };
             exchange.find(message, route);
+            if route.targets.is_empty() {
+                // Each exchange on the way decides for itself (RabbitMQ `rabbit_exchange:route`): what
+                // matches none of its bindings goes on to its own alternate.
+                waiting.extend(self.alternate(exchange));
+            }
             for target in route.targets.drain(..) {
                 match target {
                     Target::Queue(queue) => route.queues.push(queue),

@@ -198,6 +198,24 @@ fn what_no_queue_takes_follows_the_alternates_until_one_takes_it() {
 }
 
 #[test]
+fn each_exchange_on_the_way_decides_on_its_own_alternate() {
+    check(
+        "exchange last fanout
+         queue q
+         bind last q -
+         exchange outer fanout ae=last
+         exchange inner direct
+         bind outer x:inner -
+         publish outer k
+         exchange outer2 fanout
+         exchange inner2 direct ae=last
+         bind outer2 x:inner2 -
+         publish outer2 k",
+        &["Made", "ok", "Made", "Made", "Made", "Made", "", "Made", "Made", "Made", "q"],
+    );
+}
+
+#[test]
 fn an_auto_delete_exchange_goes_with_its_last_binding_and_may_take_others_along() {
     check(
         "exchange a direct auto
