@@ -167,7 +167,8 @@ impl Link {
     /// Writes what little the broker has just said, on the thread that says it, so that the task
     /// need not wake up.
     fn run_errand(&mut self) -> Errand {
-        loop {
+        let bell = Arc::clone(&self.door.bell);
+        bell.serve(|| {
             self.hear();
             if !self.listening || !self.outflow.is_small() {
                 return Errand::ForTheTask;
@@ -177,17 +178,13 @@ impl Link {
             if !matches!(written, Ok(Poll::Ready(()))) || self.connection.is_over() {
                 return Errand::ForTheTask;
             }
-            if self.door.bell.sleep() {
-                return Errand::Done;
-            }
-        }
+            Errand::Done
+        })
     }
 
-    /// Takes what the broker has said, if it rang.
+    /// Takes what the broker has said.
     fn hear(&mut self) {
-        if self.door.bell.answer()
-            && let Some(session) = &self.door.session
-        {
+        if let Some(session) = &self.door.session {
             self.outflow.fill(|events| session.take(events));
         }
     }
@@ -211,7 +208,9 @@ impl Link {
 
     /// Takes what the broker says, writes what can be written, reads once.
     fn step(&mut self, context: &mut Context<'_>) -> Result<Step, Option<io::Error>> {
-        self.hear();
+        if self.door.bell.answer() {
+            self.hear();
+        }
         let written = self.write(context)?;
         if self.connection.is_over() && written.is_ready() {
             return Ok(Step::Over);

@@ -24,9 +24,12 @@ pub const TURN_MESSAGES_MAX: u32 = 4096;
 /// Bytes of journal after which a new checkpoint lets old files go.
 pub const CHECKPOINT_BYTES: u64 = 64 << 20;
 
-/// Deliveries in one turn from which on the journaled watermark runs ahead of them, by as many again.
-/// Fewer are marked exactly, so that a crash marks no message as redelivered that never went out.
+/// Deliveries in one turn from which on the journaled watermark runs ahead of them. Fewer are marked
+/// exactly, so that a crash marks no message as redelivered that never went out.
 pub const WATERMARK_STEP_MIN: u64 = 64;
+
+/// How far it runs ahead, as a multiple of the turn's deliveries.
+pub const WATERMARK_STEPS_AHEAD: u64 = 4;
 
 /// Sessions that the thread which has news for them may serve itself instead of waking their tasks.
 /// When there are more, other cores should help.

@@ -71,6 +71,20 @@ impl Bell {
 }
 
 impl Bell {
+    /// Runs an errand until nothing rings any more, and leaves the task asleep. Between a ring and
+    /// this call the task, or somebody else's errand, may have answered: then there is nothing to do.
+    pub(super) fn serve(&self, mut work: impl FnMut() -> Errand) -> Errand {
+        while self.answer() {
+            if work() == Errand::ForTheTask {
+                return Errand::ForTheTask;
+            }
+            if self.sleep() {
+                break;
+            }
+        }
+        Errand::Done
+    }
+
     /// Leaves a mark; says whether the task was asleep.
     fn ring(&self) -> bool {
         self.state.swap(RUNG, Ordering::AcqRel) == ASLEEP
@@ -136,8 +150,8 @@ mod tests {
 
     impl Resident for Servant {
         fn run_errand(&self) -> Errand {
-            assert!(self.bell.answer());
-            if self.small && self.bell.sleep() { Errand::Done } else { Errand::ForTheTask }
+            let outcome = if self.small { Errand::Done } else { Errand::ForTheTask };
+            self.bell.serve(|| outcome)
         }
     }
 
@@ -155,6 +169,35 @@ mod tests {
             bell.wake_or_serve();
             assert_eq!(counter.0.load(Ordering::Relaxed), woken);
         }
+    }
+
+    #[test]
+    fn an_errand_that_somebody_else_has_run_is_over() {
+        let (bell, task) = (bell(), Waker::from(Arc::new(Counter::default())));
+        bell.awake(&task);
+        assert!(bell.sleep());
+        // It rings, but the task is quicker and sleeps again before the errand begins.
+        assert!(bell.ring());
+        bell.awake(&task);
+        assert!(bell.answer());
+        assert!(bell.sleep());
+        let mut ran = 0;
+        let outcome = bell.serve(|| {
+            ran += 1;
+            Errand::Done
+        });
+        assert_eq!((outcome, ran), (Errand::Done, 0));
+        // Rung again while it runs, it runs once more.
+        assert!(bell.ring());
+        let outcome = bell.serve(|| {
+            ran += 1;
+            if ran == 1 {
+                assert!(!bell.ring());
+            }
+            Errand::Done
+        });
+        assert_eq!((outcome, ran), (Errand::Done, 2));
+        assert!(bell.ring());
     }
 
     #[test]

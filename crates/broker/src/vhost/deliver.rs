@@ -182,8 +182,9 @@ impl Vhost {
         }
     }
 
-    /// Journals how far queues have delivered. When many go at once the mark runs ahead of them,
-    /// so that it is on disk before they are; when few go it is exact.
+    /// Journals how far queues have delivered, without delay: what is delivered again after a crash
+    /// is to be marked. When many go at once the mark runs ahead of them, so that it is mostly on
+    /// disk before they are and a drain writes few; when few go it is exact.
     pub(crate) fn write_watermarks(&mut self) {
         let mut delivered = std::mem::take(&mut self.turn.delivered);
         delivered.sort_unstable();
@@ -194,10 +195,12 @@ impl Vhost {
                 continue;
             }
             let went = slot.delivered.0 - slot.watermark.0;
-            let ahead = if went < limits::WATERMARK_STEP_MIN { 0 } else { went };
+            let many = went >= limits::WATERMARK_STEP_MIN;
+            let ahead = if many { went * limits::WATERMARK_STEPS_AHEAD } else { 0 };
             slot.watermark = Sequence(slot.delivered.0 + ahead);
             let watermark = slot.watermark;
             self.turn.staged.record(tag::WATERMARK, |out| put_watermark(out, queue, watermark));
+            self.turn.staged.urge();
         }
         self.turn.delivered = delivered;
     }
