@@ -15,7 +15,7 @@ use storage::disk::SimulatedDisk;
 
 use crate::checker::named;
 use crate::checker::snapshot::{Found, FoundQueue, FoundRoute, Snapshot};
-use crate::checker::topology::{Binding, Goal};
+use crate::checker::topology::{Binding, Goal, headers_fit};
 use crate::message::{Content, Messages};
 use crate::process::{Process, Setup};
 use crate::violation::{Rule, Violation, broken, demand};
@@ -209,13 +209,14 @@ impl Inspector {
     }
 }
 
-/// Whether `binding` is really there, told apart from everything else that `all` may contain.
+/// Whether `binding` is really there, told apart from everything else that `all` may contain. `None`:
+/// no message can tell, since it matches none.
 pub(crate) fn has_binding(
     disk: &SimulatedDisk,
     setup: &Setup,
     binding: &Binding,
     all: &[Binding],
-) -> Result<bool, Violation> {
+) -> Result<Option<bool>, Violation> {
     let (process, _) = Process::start(disk, setup)
         .map_err(|error| Violation { rule: Rule::Starts, detail: error.to_string() })?;
     let mut inspector = Inspector::new(process)?;
@@ -231,9 +232,13 @@ pub(crate) fn has_binding(
             settings_of_none(),
         ));
         let delete = Operation::DeleteExchange { channel, exchange, only_if_unused, answer };
-        return Ok(there && !inspector.works(delete));
+        return Ok(Some(there && !inspector.works(delete)));
     }
     // A predeclared exchange can't be deleted: a message shows whether the binding leads anywhere.
+    let by_headers = ["amq.headers", "amq.match"].contains(&&*binding.source);
+    if by_headers && !headers_fit(&binding.arguments, &binding.arguments) {
+        return Ok(None);
+    }
     let mut key = String::from_utf8_lossy(&binding.key).into_owned();
     if binding.source == "amq.topic" {
         key = key.replace(['*', '#'], "x");
@@ -242,7 +247,7 @@ pub(crate) fn has_binding(
     let mut batch = Batch::default();
     add(&mut batch, &content, 1, Unroutable::Returned);
     let events = inspector.submit(batch);
-    Ok(!events.iter().any(|event| matches!(event, Event::Returned { .. })))
+    Ok(Some(!events.iter().any(|event| matches!(event, Event::Returned { .. }))))
 }
 
 fn probe(exchange: &str, key: &[u8], headers: domain::table::Table) -> Content {

@@ -36,7 +36,7 @@ pub(crate) fn restart(restart: &Restart<'_>) -> Result<(Snapshot, String), Viola
     for binding in differing_bindings(&possible) {
         let all: Vec<Binding> =
             possible.iter().flat_map(|outcome| outcome.topology.bindings.clone()).collect();
-        let there = has_binding(&copy(), setup, &binding, &all)?;
+        let Some(there) = has_binding(&copy(), setup, &binding, &all)? else { continue };
         possible.retain(|outcome| outcome.topology.bindings.contains(&binding) == there);
         if possible.is_empty() {
             differences.insert(0, format!("{binding:?}, there: {there}"));

@@ -175,7 +175,8 @@ fn words_fit(pattern: &[Vec<u8>], key: &[Vec<u8>]) -> bool {
     }
 }
 
-fn headers_fit(arguments: &Table, headers: &Table) -> bool {
+/// Whether a binding to a headers exchange with these arguments takes a message with these headers.
+pub(crate) fn headers_fit(arguments: &Table, headers: &Table) -> bool {
     let mode = arguments.get("x-match").and_then(Value::as_text).unwrap_or("all");
     let with_x = mode.ends_with("-with-x");
     let mut wanted = (arguments.0.iter())
