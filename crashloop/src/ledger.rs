@@ -29,12 +29,18 @@ enum Standing {
     Gone(&'static str),
 }
 
+/// A delivery is told before the disk knows of it, so that the last ones before a kill may come
+/// back without a mark; those that a slow write held up for longer may not.
+const MARK_GRACE: Duration = Duration::from_millis(100);
+
 /// One message in one queue.
 #[derive(Clone, Copy, Debug)]
 struct Copy {
     standing: Standing,
-    /// A delivery of it reached a client.
-    delivered: bool,
+    /// When a delivery of it last reached a client.
+    delivered: Option<Instant>,
+    /// It was delivered long enough before the restart for the broker to have written that down.
+    mark_due: bool,
     /// The consumer that holds it.
     holder: Option<u64>,
 }
@@ -92,7 +98,12 @@ impl Ledger {
         self.messages.insert(id, content);
         for queue in &queues {
             if let Some(queue) = self.queues.get_mut(queue) {
-                let copy = Copy { standing: Standing::MayBe, delivered: false, holder: None };
+                let copy = Copy {
+                    standing: Standing::MayBe,
+                    delivered: None,
+                    mark_due: false,
+                    holder: None,
+                };
                 queue.copies.insert(id, copy);
             }
         }
@@ -113,17 +124,23 @@ impl Ledger {
     }
 
     /// A delivery has arrived at `consumer`.
-    pub(crate) fn delivered(&mut self, queue: &str, arrival: &Arrival, consumer: u64) {
+    pub(crate) fn delivered(
+        &mut self,
+        queue: &str,
+        arrival: &Arrival,
+        consumer: u64,
+        now: Instant,
+    ) {
         self.totals.delivered += 1;
         let Some(id) = self.recognized(queue, arrival) else { return };
         let Some(copy) = self.copy_mut(queue, id) else { return };
-        let (before, held) = (copy.delivered, copy.holder);
+        let (before, held) = (copy.delivered.is_some(), copy.holder);
         let ended = match copy.standing {
             Standing::Settled { .. } => Some("settled"),
             Standing::Gone(why) => Some(why),
             Standing::MayBe | Standing::MayBeBack | Standing::Must => None,
         };
-        copy.delivered = true;
+        copy.delivered = Some(now);
         copy.holder = Some(consumer);
         let queue = queue.to_owned();
         if let Some(why) = ended {
@@ -221,6 +238,7 @@ impl Ledger {
         for queue in self.queues.values_mut() {
             for (id, copy) in &mut queue.copies {
                 copy.holder = None;
+                copy.mark_due = copy.delivered.is_some_and(|at| at + MARK_GRACE.min(grace) <= now);
                 let persistent = self.messages.get(id).is_some_and(|content| content.persistent);
                 copy.standing = match copy.standing {
                     Standing::Gone(why) => Standing::Gone(why),

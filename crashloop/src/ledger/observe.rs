@@ -49,9 +49,10 @@ impl Ledger {
         unmarked: Unmarked,
     ) {
         let Some(copy) = self.copy_mut(&queue, id) else { return };
-        let (standing, delivered) = (copy.standing, copy.delivered);
+        let (standing, delivered) = (copy.standing, copy.delivered.is_some());
+        let mark_due = std::mem::take(&mut copy.mark_due);
         copy.standing = Standing::Must;
-        copy.delivered = true;
+        copy.delivered.get_or_insert_with(std::time::Instant::now);
         if let Standing::Gone(why) = standing {
             self.violations.push(Violation::Resurrected { queue, id, why });
             return;
@@ -64,7 +65,7 @@ impl Ledger {
             self.totals.duplicates_marked += 1;
         } else {
             self.totals.duplicates_unmarked += 1;
-            if unmarked == Unmarked::IsViolation {
+            if mark_due && unmarked == Unmarked::IsViolation {
                 self.violations.push(Violation::Unmarked { queue, id });
             }
         }

@@ -69,9 +69,9 @@ impl Script {
                 ledger.publishes(Self::id(id), content, queues);
             }
             ["confirm", ref ids @ ..] => ids.iter().for_each(|id| ledger.confirmed(Self::id(id))),
-            ["deliver", queue, arrival] => ledger.delivered(queue, &Self::arrival(arrival), 1),
+            ["deliver", queue, arrival] => ledger.delivered(queue, &Self::arrival(arrival), 1, now),
             ["deliver", queue, arrival, consumer] => {
-                ledger.delivered(queue, &Self::arrival(arrival), consumer.parse().unwrap());
+                ledger.delivered(queue, &Self::arrival(arrival), consumer.parse().unwrap(), now);
             }
             ["ack", queue, id] => ledger.settles(queue, Self::id(id)),
             ["known", queue, id] => ledger.settled(queue, &[Self::id(id)], now),
@@ -131,6 +131,8 @@ fn an_honest_broker_is_believed() {
         "publish 3 q, restart, see q 1 2",
         "publish 3 q, restart, see q 1 2 3",
         "deliver q 1, restart, see q 1r 2",
+        // Told before the disk knew of it.
+        "deliver q 1, wait 99, restart, see q 1 2",
         // The watermark may mark more than was delivered.
         "restart, see q 1r 2r",
         "deliver q 1, ack q 1, restart, see q 2",
@@ -184,7 +186,7 @@ fn a_lying_broker_is_caught() {
             "lost: confirmed message 1-3 of p",
         ),
         (
-            "deliver q 1, restart, see q 1 2",
+            "deliver q 1, wait 100, restart, see q 1 2",
             "unmarked: 1-1 of q comes back without the redelivered flag",
         ),
         (

@@ -177,7 +177,7 @@ impl Churner {
         let got = channel.basic_get(queue.into(), BasicGetOptions::default()).await?;
         let Some(message) = got else { return Ok(None) };
         let arrival = read(&message.delivery);
-        self.desk.ledger().delivered(queue, &arrival, self.desk.next_consumer());
+        self.desk.ledger().delivered(queue, &arrival, self.desk.next_consumer(), Instant::now());
         Ok(arrival.id.map(|id| (message.delivery.delivery_tag, id)))
     }
 }

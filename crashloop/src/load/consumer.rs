@@ -102,7 +102,7 @@ impl Consumer {
 
     async fn take(&mut self, channel: &Channel, delivery: &Delivery) -> lapin::Result<()> {
         let arrival = read(delivery);
-        self.desk.ledger().delivered(self.queue, &arrival, self.number);
+        self.desk.ledger().delivered(self.queue, &arrival, self.number, Instant::now());
         let Some(id) = arrival.id else { return Ok(()) };
         let tag = delivery.delivery_tag;
         self.held.push((tag, id));
