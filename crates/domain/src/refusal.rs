@@ -67,17 +67,6 @@ pub enum Refusal {
     ExclusiveUse(Name),
     /// The channel is already open.
     ChannelOpen,
-    /// The channel is not open.
-    ChannelNotOpen,
-    /// The channel takes no more consumers, the vhost no more queues, and so on.
-    LimitReached {
-        /// What there is too much of.
-        what: &'static str,
-        /// How many there may be.
-        limit: u64,
-    },
-    /// The virtual host can't write; the text says why and where.
-    Poisoned(std::sync::Arc<str>),
 }
 
 /// What is wrong with an argument.
@@ -100,6 +89,4 @@ pub enum ArgumentProblem {
     UnknownWord(Box<str>),
     /// It needs another argument beside it.
     Needs(&'static str),
-    /// It can't stand with that other argument or setting.
-    Contradicts(&'static str),
 }

@@ -43,6 +43,9 @@ pub(crate) enum ServeError {
     Unfinished(storage::Poison),
 }
 
+/// The virtual host that every client knows; the only one so far.
+const VHOST: &str = "/";
+
 /// Serves until a signal says stop.
 pub(crate) fn run(settings: &Settings) -> Result<(), ServeError> {
     check_planted_fault()?;
@@ -61,6 +64,19 @@ pub(crate) fn run(settings: &Settings) -> Result<(), ServeError> {
     runtime.block_on(accept_until_told(settings, &broker))?;
 
     broker.finish().map_err(ServeError::Unfinished)?;
+    if let Some(counted) = broker.stats(VHOST) {
+        tracing::info!(
+            published = counted.published,
+            delivered = counted.delivered,
+            acknowledged = counted.acknowledged,
+            requeued = counted.requeued,
+            rejected_dropped = counted.rejected_dropped,
+            unroutable_dropped = counted.unroutable_dropped,
+            unroutable_returned = counted.unroutable_returned,
+            purged = counted.purged,
+            "counted since the start"
+        );
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -76,7 +92,7 @@ fn open_broker(
         .map_err(|error| ServeError::DataDir { path, error })?;
     let (broker, recovered) = Broker::open(BrokerSettings {
         vhosts: vec![VhostDisk {
-            name: Name::new("/").expect("a name of one letter"),
+            name: Name::new(VHOST).expect("a name of one letter"),
             disk: Arc::new(disk),
         }],
         sync: match storage.sync {

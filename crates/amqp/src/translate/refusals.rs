@@ -82,7 +82,7 @@ fn words(refusal: &Refusal, verb: Verb, vhost: &str) -> (ReplyCode, String) {
             (Code::ResourceLocked, text)
         }
         Refusal::InvalidArgument { kind, name, argument, problem } => {
-            (Code::PreconditionFailed, argument_words(argument, problem, *kind, &full(*kind, name)))
+            (Code::PreconditionFailed, argument_words(argument, problem, &full(*kind, name)))
         }
         Refusal::NotBuilt(what) => {
             (Code::PreconditionFailed, format!("{what} is not supported yet"))
@@ -108,11 +108,6 @@ fn words(refusal: &Refusal, verb: Verb, vhost: &str) -> (ReplyCode, String) {
             (Code::AccessRefused, format!("{} in exclusive use", full(Kind::Queue, name)))
         }
         Refusal::ChannelOpen => (Code::ChannelError, "second 'channel.open' seen".to_owned()),
-        Refusal::ChannelNotOpen => (Code::ChannelError, "expected 'channel.open'".to_owned()),
-        Refusal::LimitReached { what, limit } => {
-            (Code::PreconditionFailed, format!("the limit of {limit} {what} is reached"))
-        }
-        Refusal::Poisoned(why) => (Code::InternalError, why.to_string()),
     }
 }
 
@@ -202,7 +197,7 @@ const NUMBER_ARGUMENTS: [&str; 8] = [
     "x-queue-version",
 ];
 
-fn argument_words(argument: &str, problem: &ArgumentProblem, kind: Kind, full: &str) -> String {
+fn argument_words(argument: &str, problem: &ArgumentProblem, full: &str) -> String {
     let what = match problem {
         ArgumentProblem::UnacceptableType(found) if EXCHANGE_ARGUMENTS.contains(&argument) => {
             return format!("invalid type '{found}' for arg '{argument}' in {full}");
@@ -228,9 +223,6 @@ fn argument_words(argument: &str, problem: &ArgumentProblem, kind: Kind, full: &
             "routing_key_but_no_dlx_defined".to_owned()
         }
         ArgumentProblem::Needs(other) => format!("\"needs {other}\""),
-        ArgumentProblem::Contradicts(other) => {
-            format!("\"can't stand with {other} on this {}\"", noun(kind))
-        }
     };
     format!("invalid arg '{argument}' for {full}: {what}")
 }
@@ -489,19 +481,6 @@ mod tests {
                 Verb::OpenChannel,
                 504,
                 "CHANNEL_ERROR - second 'channel.open' seen",
-            ),
-            (Refusal::ChannelNotOpen, Verb::Ack, 504, "CHANNEL_ERROR - expected 'channel.open'"),
-            (
-                Refusal::LimitReached { what: "queues", limit: 3 },
-                Verb::DeclareQueue,
-                406,
-                "PRECONDITION_FAILED - the limit of 3 queues is reached",
-            ),
-            (
-                Refusal::Poisoned("the disk is gone".into()),
-                Verb::DeclareQueue,
-                541,
-                "INTERNAL_ERROR - the disk is gone",
             ),
         ] {
             let fault = fault(&refusal, verb, "/");

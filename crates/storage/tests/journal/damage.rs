@@ -335,7 +335,8 @@ fn a_length_that_was_never_checked_allocates_nothing() {
 fn a_disk_that_cannot_be_read_is_named() {
     let disk = SimulatedDisk::with_files(store(SyncMode::Always, Stop::Clean));
     disk.set_faults(Faults { power_out: Some(1), ..Faults::default() });
-    let _ = storage::disk::Disk::sync_dir(&disk);
+    // From here on every operation fails.
+    assert!(storage::disk::Disk::sync_dir(&disk).is_err());
     let refused = open(&disk).unwrap_err();
     assert!(matches!(refused, OpenError::Io { .. }), "{refused}");
 }
