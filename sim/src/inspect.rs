@@ -268,6 +268,7 @@ fn add(batch: &mut Batch, content: &Content, id: u64, unroutable: Unroutable) {
         exchange: content.exchange.as_str(),
         routing_key: &content.routing_key,
         properties: &properties,
+        ..MessageHead::default()
     };
     batch.publish(CHANNEL, unroutable, &head, &content.body(id));
 }

@@ -142,6 +142,7 @@ impl Life {
                     exchange: content.exchange.as_str(),
                     routing_key: &content.routing_key,
                     properties: &properties,
+                    ..MessageHead::default()
                 };
                 match size {
                     Size::Small => {

@@ -9,7 +9,7 @@ use broker::{
     Background, Broker, BrokerSettings, ConnectRefusal, OpenError, Recovered, Session, VhostDisk,
     Wake, WriterDrive,
 };
-use stdx::clock::ManualClock;
+use stdx::clock::{Clock as _, ManualClock, Monotonic};
 use storage::SyncMode;
 use storage::disk::SimulatedDisk;
 
@@ -33,9 +33,28 @@ pub(crate) struct Process {
     later: Arc<Later>,
 }
 
+type Task = Box<dyn FnOnce() + Send>;
+
 /// Background tasks that wait to be run.
 #[derive(Default)]
-struct Later(Mutex<Vec<Box<dyn FnOnce() + Send>>>);
+struct Later {
+    soon: Mutex<Vec<Task>>,
+    timed: Mutex<Vec<(Monotonic, Task)>>,
+}
+
+impl Later {
+    /// What is to be run now.
+    fn take(&self, now: Monotonic) -> Vec<Task> {
+        let mut tasks =
+            std::mem::take(&mut *self.soon.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut timed = self.timed.lock().unwrap_or_else(PoisonError::into_inner);
+        let (due, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut *timed).into_iter().partition(|(at, _)| *at <= now);
+        *timed = rest;
+        tasks.extend(due.into_iter().map(|(_, task)| task));
+        tasks
+    }
+}
 
 impl std::fmt::Debug for Later {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -44,8 +63,12 @@ impl std::fmt::Debug for Later {
 }
 
 impl Background for Later {
-    fn run(&self, task: Box<dyn FnOnce() + Send>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+    fn run(&self, task: Task) {
+        self.soon.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+    }
+
+    fn run_at(&self, at: Monotonic, task: Task) {
+        self.timed.lock().unwrap_or_else(PoisonError::into_inner).push((at, task));
     }
 }
 
@@ -101,8 +124,7 @@ impl Process {
 
     /// Runs what waits in the background; says whether there was anything.
     pub(crate) fn run_background(&self) -> bool {
-        let tasks =
-            std::mem::take(&mut *self.later.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let tasks = self.later.take(self.clock.monotonic());
         let any = !tasks.is_empty();
         for task in tasks {
             task();

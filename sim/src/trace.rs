@@ -53,7 +53,7 @@ pub(crate) fn describe(event: &Event) -> String {
             let mark = if *redelivered { " again" } else { "" };
             format!("{channel}: {consumer_tag} gets {ids:?} from tag {first_tag}{mark}")
         }
-        Event::Got { channel, tag, redelivered, remaining, chunk, index } => {
+        Event::Got { channel, tag, redelivered, remaining, chunk, index, .. } => {
             let id = id(chunk, *index);
             let mark = if *redelivered { " again" } else { "" };
             format!("{channel}: got {id} with tag {tag}{mark}, {remaining} left")
@@ -63,6 +63,7 @@ pub(crate) fn describe(event: &Event) -> String {
         }
         Event::GotNothing { .. }
         | Event::Confirmed { .. }
+        | Event::Nacked { .. }
         | Event::Reply { .. }
         | Event::Refused { .. }
         | Event::ConsumerCancelled { .. }

@@ -294,6 +294,7 @@ impl Connection {
             Step::Opened { client, limits, vhost } => {
                 let open = Open::new(client, limits, vhost, self.settings.message_bytes_max);
                 tracing::info!(connection = %open, "AMQP connection opened");
+                turn.batch.push(Operation::Introduce(open.traits()));
                 self.phase = Phase::Open(Box::new(open));
             }
             Step::GivenUp => {

@@ -40,6 +40,8 @@ pub struct LargeMessage {
     builder: ChunkBuilder,
     missing_bytes: u32,
     also: FurtherKeys,
+    priority: Option<u8>,
+    expiration_ms: Option<u64>,
 }
 
 impl LargeMessage {
@@ -48,7 +50,13 @@ impl LargeMessage {
     pub fn begin(head: &MessageHead<'_>, body_bytes: u32) -> LargeMessage {
         let mut builder = ChunkBuilder::default();
         builder.message_unreserved(head, body_bytes);
-        LargeMessage { builder, missing_bytes: body_bytes, also: FurtherKeys::default() }
+        LargeMessage {
+            builder,
+            missing_bytes: body_bytes,
+            also: FurtherKeys::default(),
+            priority: head.priority,
+            expiration_ms: head.expiration_ms,
+        }
     }
 
     /// Routes it by further keys too.
@@ -115,11 +123,20 @@ impl Batch {
             && run.chunk == number
             && run.channel == channel
             && run.unroutable == unroutable
+            && (run.priority, run.expiration_ms) == (head.priority, head.expiration_ms)
         {
             run.count += 1;
             return;
         }
-        let run = PublishRun { channel, chunk: number, first: index, count: 1, unroutable };
+        let run = PublishRun {
+            channel,
+            chunk: number,
+            first: index,
+            count: 1,
+            unroutable,
+            priority: head.priority,
+            expiration_ms: head.expiration_ms,
+        };
         self.operations.push(Operation::Publish(run));
     }
 
@@ -138,7 +155,16 @@ impl Batch {
         let (open, chunk) = self.open(head.persistence);
         let first = open.builder.count();
         open.lay_down(head, body);
-        self.push_one(PublishRun { channel, chunk, first, count: 1, unroutable }, also);
+        let run = PublishRun {
+            channel,
+            chunk,
+            first,
+            count: 1,
+            unroutable,
+            priority: head.priority,
+            expiration_ms: head.expiration_ms,
+        };
+        self.push_one(run, also);
     }
 
     /// Adds the publish of a large message that is complete.
@@ -153,7 +179,15 @@ impl Batch {
         builder.end();
         let chunk = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
         self.chunks.push(Some(builder.finish()));
-        let run = PublishRun { channel, chunk, first: 0, count: 1, unroutable };
+        let run = PublishRun {
+            channel,
+            chunk,
+            first: 0,
+            count: 1,
+            unroutable,
+            priority: message.priority,
+            expiration_ms: message.expiration_ms,
+        };
         self.push_one(run, message.also);
     }
 

@@ -18,6 +18,7 @@ use crate::session::Session;
 use crate::users::{self, LoginRefusal, User};
 use crate::vhost::Vhost;
 use crate::vhost::stats::Stats;
+use crate::vhost::timers::Moment;
 use crate::writers::{Alarm, Driven, Step};
 
 /// A virtual host's name and the place of its journal.
@@ -221,7 +222,8 @@ fn open_vhost(
         journal_settings.file_bytes = bytes;
     }
     let checkpoint_bytes = settings.checkpoint_bytes.unwrap_or(limits::CHECKPOINT_BYTES);
-    let mut recovery = Recovery::default();
+    let now = Moment::now(&*settings.clock);
+    let mut recovery = Recovery::new(now);
     let opened = storage::open(Arc::clone(&vhost.disk), journal_settings, &mut |record| {
         recovery.record(&record);
     });
@@ -235,7 +237,7 @@ fn open_vhost(
         messages: restored.queues.iter().map(|(_, slot)| slot.queue.ready_messages()).sum(),
         summary,
     };
-    let state = Vhost::new(restored, journal, draw(&settings.entropy), checkpoint_bytes);
+    let state = Vhost::new(restored, journal, draw(&settings.entropy), checkpoint_bytes, now);
     let alarm = Arc::new(Alarm::default());
     let hub = Arc::new(Hub::new(
         name,

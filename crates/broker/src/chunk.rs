@@ -10,14 +10,16 @@
 //! └────────┴─────────┴────────┴────────┴───────────────┴────────────┴──────────┴─────┴────────────┴──────┘
 //! ```
 //!
-//! `flags` bit 0: persistent. `properties` are in the encoding of [`domain::properties`]. A change
+//! `flags` bit 0: persistent; bit 1: dead-lettered here, its `x-death` is the broker's. `properties` are in the encoding of [`domain::properties`]. A change
 //! of this shape takes a new record tag in [`crate::journaled`].
 
 use bytes::Bytes;
+use domain::dead_letter::Author;
 use stdx::reader::{Reader, Truncated};
 
 const HEAD_BYTES: usize = 12;
 const PERSISTENT: u8 = 1;
+const DEAD_LETTERED: u8 = 2;
 
 /// Whether a message asks to survive a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct Message<'a> {
     pub properties: &'a [u8],
     /// Its body.
     pub body: &'a [u8],
+    /// Who wrote its `x-death`.
+    pub author: Author,
 }
 
 /// Messages side by side. Immutable.
@@ -79,6 +83,14 @@ impl Chunk {
         &self.bytes
     }
 
+    /// Whether some of its messages are dead letters.
+    pub fn is_dead_lettered(&self) -> bool {
+        let flags = |start: &u32| self.bytes.get(*start as usize).copied().unwrap_or(0);
+        let (Some(first), count) = (self.starts.first(), self.count()) else { return false };
+        // Dead letters share no chunk with others.
+        count > 0 && flags(first) & DEAD_LETTERED != 0
+    }
+
     /// The message at `index`, counted from 0; `None` past the end.
     pub fn message(&self, index: u32) -> Option<Message<'_>> {
         let start = *self.starts.get(index as usize)? as usize;
@@ -108,7 +120,7 @@ fn read_message<'a>(reader: &mut Reader<'a>) -> Result<Message<'a>, Malformed> {
     let [flags, exchange_bytes, key_bytes, zero] = reader.array::<4>()?;
     let properties_bytes = reader.u32_le()? as usize;
     let body_bytes = reader.u32_le()? as usize;
-    if zero != 0 || flags & !PERSISTENT != 0 {
+    if zero != 0 || flags & !(PERSISTENT | DEAD_LETTERED) != 0 {
         return Err(Malformed);
     }
     let exchange = reader.bytes(exchange_bytes.into())?;
@@ -122,6 +134,7 @@ fn read_message<'a>(reader: &mut Reader<'a>) -> Result<Message<'a>, Malformed> {
         routing_key: reader.bytes(key_bytes.into())?,
         properties: reader.bytes(properties_bytes)?,
         body: reader.bytes(body_bytes)?,
+        author: if flags & DEAD_LETTERED == 0 { Author::Publisher } else { Author::Broker },
     })
 }
 
@@ -155,10 +168,13 @@ impl ChunkBuilder {
     pub fn message_unreserved(&mut self, head: &MessageHead<'_>, body_bytes: u32) {
         let exchange = cut(head.exchange.as_bytes());
         let key = cut(head.routing_key);
-        let flags = match head.persistence {
+        let mut flags = match head.persistence {
             Persistence::Transient => 0,
             Persistence::Persistent => PERSISTENT,
         };
+        if head.author == Author::Broker {
+            flags |= DEAD_LETTERED;
+        }
         let properties_bytes = u32::try_from(head.properties.len()).unwrap_or(u32::MAX);
         let mut fixed = [0; HEAD_BYTES];
         fixed[0] = flags;
@@ -231,6 +247,27 @@ pub struct MessageHead<'a> {
     pub routing_key: &'a [u8],
     /// Its properties, in the encoding of [`domain::properties`].
     pub properties: &'a [u8],
+    /// Its priority, as the properties have it.
+    pub priority: Option<u8>,
+    /// Its expiration in milliseconds, as the properties have it.
+    pub expiration_ms: Option<u64>,
+    /// Who wrote its `x-death`.
+    pub author: Author,
+}
+
+impl Default for MessageHead<'_> {
+    /// A transient message without properties for the default exchange.
+    fn default() -> Self {
+        MessageHead {
+            persistence: Persistence::Transient,
+            exchange: "",
+            routing_key: b"",
+            properties: &[0, 0],
+            priority: None,
+            expiration_ms: None,
+            author: Author::Publisher,
+        }
+    }
 }
 
 /// The first 255 bytes, and how many there are.
@@ -250,7 +287,13 @@ mod tests {
             (Persistence::Transient, "amq.topic", b"a.b", &[0, 0], b""),
             (Persistence::Persistent, "x", b"\xff\x00", &[0, 0], &[7; 300]),
         ] {
-            let head = MessageHead { persistence, exchange, routing_key: key, properties };
+            let head = MessageHead {
+                persistence,
+                exchange,
+                routing_key: key,
+                properties,
+                ..MessageHead::default()
+            };
             builder.message(&head, u32::try_from(body.len()).unwrap());
             builder.body(body);
             builder.end();

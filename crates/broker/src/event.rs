@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use domain::name::Name;
 use domain::refusal::Refusal;
+use domain::run::Counts;
 use storage::Poison;
 
 use crate::chunk::Chunk;
@@ -22,6 +23,8 @@ pub enum Event {
         tag: u64,
         /// Whether it may have been delivered before.
         redelivered: bool,
+        /// How often it came back, if its queue counts and it did.
+        counts: Option<Counts>,
         /// Messages still ready in the queue.
         remaining: u64,
         /// The chunk it lies in.
@@ -39,6 +42,15 @@ pub enum Event {
         /// The channel.
         channel: ChannelId,
         /// The first publish that this confirms, counted from 1 since confirms were selected.
+        first: u64,
+        /// The last one.
+        last: u64,
+    },
+    /// Publishes `first..=last` of the channel were refused by a queue that is full.
+    Nacked {
+        /// The channel.
+        channel: ChannelId,
+        /// The first publish that this is about, counted as for `Confirmed`.
         first: u64,
         /// The last one.
         last: u64,
@@ -68,7 +80,7 @@ pub enum Event {
         /// Why not.
         refusal: Refusal,
     },
-    /// The broker ended a consumer (its queue was deleted).
+    /// The broker ended a consumer: its queue was deleted, or it left deliveries unsettled too long.
     ConsumerCancelled {
         /// The channel.
         channel: ChannelId,
@@ -101,6 +113,8 @@ pub struct DeliveryRun {
     pub first_tag: u64,
     /// Whether they may have been delivered before.
     pub redelivered: bool,
+    /// How often they came back, if their queue counts and they did.
+    pub counts: Option<Counts>,
     /// The chunk they lie in.
     pub chunk: Arc<Chunk>,
     /// Index of the first one there.
@@ -176,6 +190,7 @@ impl Event {
             }
             Event::GotNothing { .. }
             | Event::Confirmed { .. }
+            | Event::Nacked { .. }
             | Event::Reply { .. }
             | Event::Refused { .. }
             | Event::ConsumerCancelled { .. }

@@ -3,11 +3,12 @@
 //! then goes to a background task.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use domain::name::Name;
 use stdx::abort_on_panic::AbortOnPanic;
-use stdx::clock::Clock;
+use stdx::clock::{Clock, Monotonic};
 
 use crate::batch::Sealed;
 use crate::event::Closing;
@@ -15,6 +16,7 @@ use crate::limits;
 use crate::outbox::Outbox;
 use crate::session_id::SessionId;
 use crate::vhost::stats::Stats;
+use crate::vhost::timers::Moment;
 use crate::vhost::turn::Finished;
 use crate::vhost::{Submitted, Vhost};
 
@@ -22,6 +24,9 @@ use crate::vhost::{Submitted, Vhost};
 pub trait Background: Send + Sync + std::fmt::Debug {
     /// Must not run the task before it returns.
     fn run(&self, task: Box<dyn FnOnce() + Send>);
+
+    /// Runs the task at that time, or soon after. Must not run it before it returns.
+    fn run_at(&self, at: Monotonic, task: Box<dyn FnOnce() + Send>);
 }
 
 /// Tells the journal's writer that there is something to do.
@@ -38,6 +43,8 @@ pub(crate) struct Hub {
     clock: Arc<dyn Clock>,
     bell: Arc<dyn Bell>,
     background: Arc<dyn Background>,
+    /// When the background will come back, in milliseconds; 0: it was not asked to.
+    alarm_ms: AtomicU64,
 }
 
 /// What a panic must not interrupt.
@@ -62,7 +69,15 @@ impl Hub {
         bell: Arc<dyn Bell>,
         background: Arc<dyn Background>,
     ) -> Hub {
-        Hub { name, inbox: Mutex::default(), owner: Mutex::new(vhost), clock, bell, background }
+        Hub {
+            name,
+            inbox: Mutex::default(),
+            owner: Mutex::new(vhost),
+            clock,
+            bell,
+            background,
+            alarm_ms: AtomicU64::new(0),
+        }
     }
 
     fn inbox(&self) -> MutexGuard<'_, VecDeque<Submitted>> {
@@ -87,7 +102,25 @@ impl Hub {
         }
     }
 
-    fn tenure(&self) -> Tenure {
+    /// Sees to it that a turn begins at that time.
+    fn come_back(self: &Arc<Hub>, due_ms: u64) {
+        let set_ms = self.alarm_ms.load(Ordering::Acquire);
+        // A turn that is due already is done by whoever is at it.
+        if set_ms != 0 && set_ms <= due_ms {
+            return;
+        }
+        let due_ms = due_ms.max(1);
+        self.alarm_ms.store(due_ms, Ordering::Release);
+        let hub = Arc::clone(self);
+        let task = move || {
+            // An earlier one may have been set since; its own task clears it.
+            let _ = hub.alarm_ms.compare_exchange(due_ms, 0, Ordering::AcqRel, Ordering::Acquire);
+            hub.work();
+        };
+        self.background.run_at(Monotonic::from_ms(due_ms), Box::new(task));
+    }
+
+    fn tenure(self: &Arc<Hub>) -> Tenure {
         let mut left = limits::TENURE_BATCHES_MAX;
         loop {
             let mut vhost = match self.owner.try_lock() {
@@ -102,6 +135,9 @@ impl Hub {
                 self.bell.ring();
             }
             finished.wake.wake();
+            if let Some(due_ms) = finished.due_ms {
+                self.come_back(due_ms);
+            }
             // Whoever came meanwhile found the door locked and left: look again after unlocking.
             if !finished.more && self.inbox().is_empty() {
                 return Tenure::Done;
@@ -126,10 +162,12 @@ impl Hub {
         };
         // A turn that only delivers counts as one batch, or it would not be bounded.
         *left = left.saturating_sub(waiting.len().max(1));
+        let now = self.clock.monotonic();
+        vhost.begin_turn(Moment { ms: now.ms(), wall_ms: self.clock.wall_ms() });
         for submitted in waiting {
             vhost.apply(submitted);
         }
-        vhost.finish_turn(self.clock.monotonic())
+        vhost.finish_turn(now)
     }
 
     /// Lets a client in.

@@ -15,6 +15,9 @@
 //! 10   binding removed    as 9
 //! 11   checkpoint         next queue, next chunk: forget the topology, what follows restates it
 //! 12   queue state        queue, next sequence, watermark
+//! 13   enqueued, marked   as 2, then level u8, deadline (milliseconds since 1970; 0: never)
+//! 14   returned           queue, then until the end: first sequence, count, failures, acquisitions
+//! 15   dead chunk         as 1; some of its messages are dead-lettered
 //! ```
 //!
 //! Numbers are varints unless a width is given; names and keys are a length u8 and that many
@@ -44,6 +47,9 @@ pub(crate) mod tag {
     pub(crate) const BINDING_REMOVED: u8 = 10;
     pub(crate) const CHECKPOINT: u8 = 11;
     pub(crate) const QUEUE_STATE: u8 = 12;
+    pub(crate) const ENQUEUED_MARKED: u8 = 13;
+    pub(crate) const RETURNED: u8 = 14;
+    pub(crate) const DEAD_CHUNK: u8 = 15;
 }
 
 /// A record's payload is not what its tag promises.

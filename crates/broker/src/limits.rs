@@ -21,6 +21,13 @@ pub const TENURE_BATCHES_MAX: usize = 64;
 /// Messages one queue hands out in one turn before the next queue has its turn.
 pub const TURN_MESSAGES_MAX: u32 = 4096;
 
+/// Bytes of dead letters that one turn writes before the rest waits for the next turn, so that a
+/// queue that gives up everything at once does not fill the memory with it.
+pub const DEAD_LETTERS_BYTES_MAX: usize = 8 << 20;
+
+/// Messages dead-lettered together: they share a chunk.
+pub const DEAD_LETTERS_AT_ONCE: u32 = 256;
+
 /// Bytes of journal after which a new checkpoint lets old files go.
 pub const CHECKPOINT_BYTES: u64 = 64 << 20;
 

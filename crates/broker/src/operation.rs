@@ -84,7 +84,7 @@ pub enum Sharing {
 }
 
 /// A run of publishes that one read brought: same channel, exchange, routing key and flags, side
-/// by side in one of the batch's chunks.
+/// by side in one of the batch's chunks, alike in what queues look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublishRun {
     /// Where they came from.
@@ -97,6 +97,28 @@ pub struct PublishRun {
     pub count: u32,
     /// For messages that no queue takes.
     pub unroutable: Unroutable,
+    /// The priority they were given.
+    pub priority: Option<u8>,
+    /// How long they may wait, as they were given it, in milliseconds.
+    pub expiration_ms: Option<u64>,
+}
+
+/// What a session's client can be told besides what it asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionTraits {
+    /// Whether it hears of consumers that the broker ends.
+    pub cancel_notify: CancelNotify,
+}
+
+/// Whether a client hears of consumers that the broker ends (AMQP's capability
+/// `consumer_cancel_notify`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CancelNotify {
+    /// It would not understand.
+    #[default]
+    Unheard,
+    /// It does.
+    Heard,
 }
 
 /// Routing keys that a message has beside its own.
@@ -264,6 +286,8 @@ pub enum Operation {
         /// Whether to answer.
         answer: Answer,
     },
+    /// Says what the session's client can be told; before anything else, if at all.
+    Introduce(SessionTraits),
     /// The session has written enough of what it was handed: deliver more.
     ResumeDeliveries,
     /// The session is over: its channels close, its exclusive queues go. Answered by `Ended`,
@@ -309,6 +333,7 @@ impl Operation {
             | O::Settle { .. }
             | O::OpenChannel { .. }
             | O::CloseChannel { .. }
+            | O::Introduce(_)
             | O::ResumeDeliveries
             | O::End => return None,
         })
@@ -352,6 +377,8 @@ pub struct Consume {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names are the requests' own")]
 pub enum Verb {
+    /// No request: the broker's own doing.
+    Unasked,
     OpenChannel,
     CloseChannel,
     SelectConfirms,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use domain::binding::{QueueId, Target};
 use domain::name::Name;
-use domain::queue::{Queue, QueueDeclaration};
-use domain::run::{Durability, Place, Redelivery, Run, Runs, Sequence};
+use domain::queue::QueueDeclaration;
+use domain::run::{Deadline, Durability, Label, Place, Run, Runs, Sequence};
 use domain::topology::Topology;
 use hashbrown::HashMap;
 use storage::{Position, Record};
@@ -14,12 +14,15 @@ use storage::{Position, Record};
 use crate::chunk::Chunk;
 use crate::journaled::binding_records::BindingRecord;
 use crate::journaled::checkpoint_records::{Checkpoint, QueueState};
-use crate::journaled::message_records::{Enqueued, take_chunk_head, take_settled, take_watermark};
+use crate::journaled::message_records::{
+    Enqueued, take_chunk_head, take_returned, take_settled, take_watermark,
+};
 use crate::journaled::{ChunkId, Malformed, exchange_records, queue_records, tag};
 use crate::operation::Destination;
 use crate::vhost::Restored;
 use crate::vhost::chunks::Chunks;
 use crate::vhost::queues::QueueSlot;
+use crate::vhost::timers::Moment;
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 
@@ -69,6 +72,8 @@ pub(crate) struct Recovery {
     next_chunk: u64,
     gone: Vec<Run>,
     error: Option<ReplayError>,
+    /// When recovery began: journaled deadlines are put on the clock of this process.
+    now: Moment,
 }
 
 #[derive(Debug)]
@@ -79,8 +84,8 @@ struct ReplayedChunk {
     live: u64,
 }
 
-impl Default for Recovery {
-    fn default() -> Recovery {
+impl Recovery {
+    pub(crate) fn new(now: Moment) -> Recovery {
         Recovery {
             topology: Topology::with_predeclared_exchanges(),
             queues: BTreeMap::new(),
@@ -94,11 +99,10 @@ impl Default for Recovery {
             next_chunk: 0,
             gone: Vec::new(),
             error: None,
+            now,
         }
     }
-}
 
-impl Recovery {
     /// Takes the next record; after an error the others are passed over.
     pub(crate) fn record(&mut self, record: &Record<'_>) {
         if self.error.is_some() {
@@ -119,8 +123,11 @@ impl Recovery {
     fn apply(&mut self, record: &Record<'_>) -> Result<Known, Malformed> {
         let payload = &record.payload[..];
         match record.tag {
-            tag::CHUNK => self.chunk(record)?,
-            tag::ENQUEUED => self.enqueued(&Enqueued::take(payload)?)?,
+            tag::CHUNK | tag::DEAD_CHUNK => self.chunk(record)?,
+            tag::ENQUEUED | tag::ENQUEUED_MARKED => {
+                self.enqueued(&Enqueued::take(payload, record.tag)?)?;
+            }
+            tag::RETURNED => self.returned(payload)?,
             tag::SETTLED => self.settled(payload)?,
             tag::WATERMARK => {
                 let (queue, watermark) = take_watermark(payload)?;
@@ -180,8 +187,11 @@ impl Recovery {
             first: enqueued.first,
             count: enqueued.count,
             place: Place { chunk: slot, index: enqueued.index },
-            durability: Durability::Journaled,
-            redelivery: Redelivery::First,
+            label: Label {
+                level: enqueued.mark.level,
+                deadline: self.deadline(enqueued.mark.deadline_wall_ms),
+                ..Label::plain(Durability::Journaled)
+            },
         };
         let next = &mut self.states.entry(enqueued.queue).or_default().0;
         if run.first < *next {
@@ -189,6 +199,26 @@ impl Recovery {
         }
         *next = run.end();
         self.messages.entry(enqueued.queue).or_default().insert(run);
+        Ok(())
+    }
+
+    fn deadline(&self, wall_ms: Option<u64>) -> Deadline {
+        wall_ms.map_or(Deadline::NEVER, |wall_ms| {
+            Deadline(self.now.ms.saturating_add(wall_ms.saturating_sub(self.now.wall_ms)))
+        })
+    }
+
+    /// Messages came back: how often is part of what they are.
+    fn returned(&mut self, payload: &[u8]) -> Result<(), Malformed> {
+        let (queue, spans) = take_returned(payload)?;
+        let Some(messages) = self.messages.get_mut(&queue) else { return Ok(()) };
+        let mut taken = Vec::new();
+        for (first, count, counts) in spans {
+            messages.remove(first, count, &mut taken);
+            for run in taken.drain(..) {
+                messages.insert(Run { label: Label { counts, ..run.label.repeated() }, ..run });
+            }
+        }
         Ok(())
     }
 
@@ -296,7 +326,7 @@ impl Recovery {
             }
             // The watermark may stand past the last journaled message: what comes new comes behind it,
             // or it would count as delivered after the next restart.
-            slot.queue = Queue::restore(next.max(watermark), marked);
+            slot.queue.restore(next.max(watermark), marked, &chunks);
             slot.watermark = watermark;
             slot.delivered = watermark;
             queues.push((id, slot));
@@ -312,7 +342,7 @@ enum Known {
 
 /// What lies before the watermark may have been delivered before the process ended.
 fn mark(run: Run, watermark: Sequence) -> impl Iterator<Item = Run> {
-    let repeated = |run: Run| Run { redelivery: Redelivery::Repeated, ..run };
+    let repeated = |run: Run| Run { label: run.label.repeated(), ..run };
     let (before, after) = if run.end() <= watermark {
         (Some(repeated(run)), None)
     } else if run.first >= watermark {

@@ -7,8 +7,12 @@ mod consume;
 mod declare;
 mod delete;
 mod deliver;
+mod overflow;
 mod publish;
 mod settle;
+
+mod dead_letter;
+mod expiry;
 pub(crate) mod turn;
 
 pub(crate) mod chunks;
@@ -16,6 +20,7 @@ pub(crate) mod queues;
 mod sessions;
 pub(crate) mod stats;
 mod tags;
+pub(crate) mod timers;
 
 use std::sync::Arc;
 
@@ -37,6 +42,7 @@ use chunks::{BatchChunk, Chunks};
 use queues::{ConsumerSlot, QueueSlot};
 use sessions::SessionState;
 use stats::Stats;
+use timers::{Moment, Timers};
 use turn::{Journaled, Turn};
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
@@ -72,9 +78,14 @@ pub(crate) struct Vhost {
     stats: Stats,
     /// Why the sessions are being closed; new ones are not let in.
     closing: Option<Closing>,
+    /// The time of the present turn.
+    now: Moment,
+    timers: Timers,
     // Buffers kept between operations.
     route: Route,
     gone: Vec<Run>,
+    /// Of the run that is being published, what a full queue refused: offsets from its first.
+    refused: Vec<u32>,
 }
 
 impl std::fmt::Debug for Vhost {
@@ -111,8 +122,9 @@ impl Vhost {
         journal: Arc<Journal<Waiter>>,
         entropy: Entropy,
         checkpoint_bytes: u64,
+        now: Moment,
     ) -> Vhost {
-        Vhost {
+        let mut vhost = Vhost {
             topology: restored.topology,
             queues: restored.queues.into_iter().collect(),
             next_queue: restored.next_queue,
@@ -132,9 +144,14 @@ impl Vhost {
             entropy,
             stats: Stats::default(),
             closing: None,
+            now,
+            timers: Timers::default(),
             route: Route::default(),
             gone: Vec::new(),
-        }
+            refused: Vec::new(),
+        };
+        vhost.start_timers();
+        vhost
     }
 
     /// A client came. Refused, with the reason, while the vhost closes.
@@ -167,6 +184,7 @@ impl Vhost {
             // Nothing that is asked of a vhost that can't write could be kept; sessions only end.
             if !self.is_poisoned() || matches!(operation, Operation::End) {
                 self.operate(session, operation, &mut chunks);
+                self.bury_dead();
             }
         }
         let any = chunks.iter().any(|chunk| self.chunks.is_journaled(chunk));
@@ -187,6 +205,11 @@ impl Vhost {
             Operation::OpenChannel { channel } => self.open_channel(session, channel),
             Operation::CloseChannel { channel, answer } => {
                 self.close_channel(session, channel, answer);
+            }
+            Operation::Introduce(traits) => {
+                if let Some(state) = self.session_mut(session) {
+                    state.traits = traits;
+                }
             }
             Operation::ResumeDeliveries => self.resume_deliveries(session),
             Operation::End => self.end(session),

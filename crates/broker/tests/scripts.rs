@@ -19,8 +19,8 @@ use domain::binding::BindingArguments;
 use domain::exchange::{ExchangeSettings, ExchangeType};
 use domain::name::Name;
 use domain::queue::QueueDeclaration;
-use domain::table::Table;
-use stdx::clock::ManualClock;
+use domain::table::{Table, Value};
+use stdx::clock::{Clock as _, ManualClock, Monotonic};
 use storage::SyncMode;
 use storage::disk::SimulatedDisk;
 
@@ -31,8 +31,26 @@ impl Wake for Silent {
     fn wake(&self) {}
 }
 
+type Task = Box<dyn FnOnce() + Send>;
+
 #[derive(Default)]
-struct Later(Mutex<Vec<Box<dyn FnOnce() + Send>>>);
+struct Later {
+    soon: Mutex<Vec<Task>>,
+    timed: Mutex<Vec<(Monotonic, Task)>>,
+}
+
+impl Later {
+    /// What is to be run now.
+    fn take(&self, now: Monotonic) -> Vec<Task> {
+        let mut tasks = std::mem::take(&mut *self.soon.lock().unwrap());
+        let mut timed = self.timed.lock().unwrap();
+        let (due, rest) = std::mem::take(&mut *timed).into_iter().partition(|(at, _)| *at <= now);
+        *timed = rest;
+        let due: Vec<(Monotonic, Task)> = due;
+        tasks.extend(due.into_iter().map(|(_, task)| task));
+        tasks
+    }
+}
 
 impl std::fmt::Debug for Later {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -41,8 +59,12 @@ impl std::fmt::Debug for Later {
 }
 
 impl Background for Later {
-    fn run(&self, task: Box<dyn FnOnce() + Send>) {
-        self.0.lock().unwrap().push(task);
+    fn run(&self, task: Task) {
+        self.soon.lock().unwrap().push(task);
+    }
+
+    fn run_at(&self, at: Monotonic, task: Task) {
+        self.timed.lock().unwrap().push((at, task));
     }
 }
 
@@ -89,6 +111,7 @@ impl World {
                 self.clock.advance_ms(100);
                 while self.broker.step().unwrap() {}
             }
+            ["wait", ms] => self.clock.advance_ms(ms.parse().unwrap()),
             ["crash"] => {
                 // The old broker's sessions must not be heard of again: they go with its disk.
                 self.sessions.clear();
@@ -105,7 +128,7 @@ impl World {
             _ => panic!("{line}"),
         }
         loop {
-            let tasks = std::mem::take(&mut *self.later.0.lock().unwrap());
+            let tasks = self.later.take(self.clock.monotonic());
             if tasks.is_empty() {
                 break;
             }
@@ -165,7 +188,7 @@ fn request(batch: &mut Batch, verb: &str, arguments: &[&str]) {
                 durable: has("durable"),
                 exclusive: has("exclusive"),
                 auto_delete: has("auto"),
-                arguments: Table::default(),
+                arguments: table(arguments),
             };
             let declare = if has("passive") { Declare::Passive } else { Declare::Active };
             let declaration = Box::new(declaration);
@@ -220,7 +243,7 @@ fn request(batch: &mut Batch, verb: &str, arguments: &[&str]) {
                     Acknowledgement::Manual
                 },
                 sharing: if has("exclusive") { Sharing::Exclusive } else { Sharing::Shared },
-                arguments: Table::default(),
+                arguments: table(arguments),
             };
             Operation::Consume { channel, consume: Box::new(consume), answer }
         }
@@ -239,6 +262,11 @@ fn request(batch: &mut Batch, verb: &str, arguments: &[&str]) {
         "ack-up-to" => settle(Tags::UpTo(number(0)), Outcome::Acknowledged),
         "requeue" => settle(Tags::One(number(0)), Outcome::Requeued),
         "reject" => settle(Tags::One(number(0)), Outcome::Rejected),
+        "fail" => {
+            let (tags, outcome) = (Tags::One(number(0)), Outcome::Requeued);
+            Operation::Settle { channel, tags, outcome, verb: Verb::Reject }
+        }
+        "introduce" => Operation::Introduce(SessionTraits { cancel_notify: CancelNotify::Heard }),
         "recover" => Operation::Recover { channel, answer },
         "open" => Operation::OpenChannel { channel },
         "close" => Operation::CloseChannel { channel, answer },
@@ -247,7 +275,22 @@ fn request(batch: &mut Batch, verb: &str, arguments: &[&str]) {
     batch.push(operation);
 }
 
-/// EXCHANGE KEY[,ALSO…] BODY… [transient] [mandatory]
+/// The words NAME=VALUE as a table; numbers are numbers, `true` is a flag, `-` the empty text.
+fn table(arguments: &[&str]) -> Table {
+    let mut table = Table::default();
+    for (name, value) in arguments.iter().filter_map(|word| word.split_once('=')) {
+        let value = match (value.parse::<i64>(), value) {
+            (Ok(number), _) => Value::I64(number),
+            (_, "true") => Value::Bool(true),
+            (_, "-") => Value::text(""),
+            (_, text) => Value::text(text),
+        };
+        table.push(name, value);
+    }
+    table
+}
+
+/// EXCHANGE KEY[,ALSO…] BODY… [transient] [mandatory] [ttl=MS] [priority=N]
 fn publish(batch: &mut Batch, arguments: &[&str]) {
     let flags = ["transient", "mandatory"];
     let exchange = name(arguments[0]);
@@ -261,12 +304,17 @@ fn publish(batch: &mut Batch, arguments: &[&str]) {
     let (key, also) = arguments[1].split_once(',').unwrap_or((arguments[1], ""));
     let also: FurtherKeys =
         also.split(',').filter(|key| !key.is_empty()).map(|key| key.as_bytes().into()).collect();
-    for body in arguments[2..].iter().filter(|word| !flags.contains(word)) {
+    let options = table(arguments);
+    let option = |name: &str| options.get(name).and_then(Value::as_integer);
+    let bodies = arguments[2..].iter().filter(|word| !flags.contains(word) && !word.contains('='));
+    for body in bodies {
         let head = MessageHead {
             persistence,
             exchange: exchange.as_str(),
             routing_key: key.as_bytes(),
-            properties: &[0, 0],
+            priority: option("priority").map(|priority| priority.try_into().unwrap()),
+            expiration_ms: option("ttl").map(|ms| ms.try_into().unwrap()),
+            ..MessageHead::default()
         };
         if body.len() < LARGE_BYTES_MIN {
             batch.publish_also(CHANNEL, unroutable, &head, body.as_bytes(), also.clone());
@@ -289,7 +337,10 @@ fn text(event: &Event) -> String {
             let bodies: Vec<String> = (run.first..run.first + run.count)
                 .map(|index| format!("{}{mark}", body(&run.chunk, index)))
                 .collect();
-            format!("{}#{} {}", run.consumer_tag, run.first_tag, bodies.join(" "))
+            let counts = run.counts.map_or(String::new(), |counts| {
+                format!(" ({} failures of {})", counts.failures, counts.acquisitions)
+            });
+            format!("{}#{} {}{counts}", run.consumer_tag, run.first_tag, bodies.join(" "))
         }
         Event::Got { tag, redelivered, remaining, chunk, index, .. } => {
             let mark = if *redelivered { "'" } else { "" };
@@ -297,6 +348,7 @@ fn text(event: &Event) -> String {
         }
         Event::GotNothing { .. } => "nothing".to_owned(),
         Event::Confirmed { first, last, .. } => format!("confirmed {first}-{last}"),
+        Event::Nacked { first, .. } => format!("nacked {first}"),
         Event::Returned { chunk, index, .. } => format!("returned {}", body(chunk, *index)),
         Event::Reply { reply: Reply::QueueDeclared { queue, messages, consumers }, .. } => {
             let shown =
@@ -520,5 +572,201 @@ fn purged_and_deleted_stays_gone_after_a_crash() {
          b get q -> b: got#1 1', 0 left
          b queue r durable
          sync -> b: r has 0, 0 consumers",
+    );
+}
+
+#[test]
+fn messages_go_unread_when_they_are_due() {
+    check(
+        "a queue q durable x-message-ttl=100
+         sync -> a: q has 0, 0 consumers
+         a publish - q one
+         a publish - q two ttl=30
+         a publish - q three ttl=900
+         wait 29
+         a queue q passive -> a: q has 3, 0 consumers
+         wait 1
+         a queue q passive -> a: q has 2, 0 consumers
+         a get q -> a: got#1 one, 1 left
+         wait 90
+         a queue q passive -> a: q has 0, 0 consumers
+         a requeue 1
+         a get q -> a: nothing",
+    );
+    check(
+        "a queue q -> a: q has 0, 0 consumers
+         a publish - q none ttl=0
+         a get q -> a: nothing",
+    );
+    check(
+        "a queue q -> a: q has 0, 0 consumers
+         a consume q c no-ack -> a: Consuming
+         a publish - q at-once ttl=0 -> a: c#1 at-once",
+    );
+}
+
+#[test]
+fn deadlines_outlive_the_process() {
+    check(
+        "a queue q durable
+         sync -> a: q has 0, 0 consumers
+         a publish - q short ttl=1000
+         a publish - q long ttl=5000
+         a publish - q for-ever
+         sync
+         wait 900
+         crash
+         a queue q passive -> a: q has 2, 0 consumers
+         wait 4000
+         a queue q passive -> a: q has 1, 0 consumers",
+    );
+}
+
+#[test]
+fn a_queue_too_long_drops_its_front_or_refuses() {
+    check(
+        "a queue q x-max-length=2 -> a: q has 0, 0 consumers
+         a publish - q a b c d
+         a get q -> a: got#1 c, 1 left
+         a publish - q e
+         a requeue 1
+         a get q -> a: got#2 d, 1 left",
+    );
+    check(
+        "a queue q x-max-length=2 x-overflow=reject-publish -> a: q has 0, 0 consumers
+         a confirms -> a: ConfirmsSelected
+         a publish - q a b c d -> a: nacked 3; a: nacked 4; a: confirmed 1-4
+         a queue q passive -> a: q has 2, 0 consumers",
+    );
+    check(
+        "a queue q x-max-length-bytes=5 -> a: q has 0, 0 consumers
+         a publish - q aa bb cc
+         a get q -> a: got#1 bb, 1 left
+         a publish - q toolong
+         a get q -> a: nothing",
+    );
+    // Who can take a message at once has it before it is too many.
+    check(
+        "a queue q x-max-length=0 -> a: q has 0, 0 consumers
+         a prefetch 1 -> a: PrefetchSet
+         a consume q c -> a: Consuming
+         a publish - q a b -> a: c#1 a
+         a ack 1",
+    );
+}
+
+#[test]
+fn dead_letters_go_where_they_belong_in_one_step() {
+    check(
+        "a queue dead durable
+         a queue q durable x-dead-letter-exchange=- x-dead-letter-routing-key=dead
+         sync -> a: dead has 0, 0 consumers; a: q has 0, 0 consumers
+         a publish - q one two
+         sync
+         a get q -> a: got#1 one, 1 left
+         a reject 1
+         a queue dead passive -> a: dead has 1, 0 consumers
+         sync
+         crash
+         a get dead -> a: got#1 one, 0 left
+         a get q -> a: got#2 two, 0 left",
+    );
+    check(
+        "a queue b x-max-length=1 -> a: b has 0, 0 consumers
+         a queue q x-message-ttl=10 x-dead-letter-exchange=- x-dead-letter-routing-key=b -> a: q has 0, 0 consumers
+         a publish - q one two
+         wait 10
+         a get b -> a: got#1 two, 0 left",
+    );
+    // Nobody rejected it: it would go round for ever.
+    check(
+        "a queue q x-message-ttl=10 x-dead-letter-exchange=- -> a: q has 0, 0 consumers
+         a publish - q one
+         wait 10
+         a queue q passive -> a: q has 0, 0 consumers",
+    );
+}
+
+#[test]
+fn priorities_and_single_active_consumers() {
+    check(
+        "a queue q x-max-priority=5 -> a: q has 0, 0 consumers
+         a publish - q low
+         a publish - q high priority=9
+         a publish - q middle priority=3
+         a get q -> a: got#1 high, 2 left
+         a requeue 1
+         a get q -> a: got#2 high', 2 left
+         a get q -> a: got#3 middle, 1 left",
+    );
+    check(
+        "a queue q x-single-active-consumer=true -> a: q has 0, 0 consumers
+         a consume q first -> a: Consuming
+         b consume q second x-priority=9 -> b: Consuming
+         a publish - q one two -> a: first#1 one two
+         a cancel first -> a: Cancelled
+         a publish - q three -> b: second#1 three
+         a close -> a: ChannelClosed; b: second#2 one' two'",
+    );
+    check(
+        "a queue q -> a: q has 0, 0 consumers
+         a consume q low x-priority=-1 -> a: Consuming
+         b prefetch 1 -> b: PrefetchSet
+         b consume q high x-priority=10 -> b: Consuming
+         a publish - q one two -> a: low#1 two; b: high#1 one
+         b ack 1
+         a publish - q three -> b: high#2 three",
+    );
+}
+
+#[test]
+fn a_quorum_queue_counts_failures_and_gives_up() {
+    check(
+        "a queue dead durable
+         a queue q durable x-queue-type=quorum x-delivery-limit=1 x-dead-letter-exchange=- x-dead-letter-routing-key=dead
+         sync -> a: dead has 0, 0 consumers; a: q has 0, 0 consumers
+         a consume q c -> a: Consuming
+         a publish - q one transient -> a: c#1 one
+         sync
+         a requeue 1 -> a: c#2 one' (0 failures of 1)
+         a fail 2 -> a: c#3 one' (1 failures of 2)
+         sync
+         crash
+         a consume q c -> a: Consuming; a: c#1 one' (1 failures of 2)
+         a fail 1
+         a get dead -> a: got#2 one, 0 left",
+    );
+    check("a queue q x-queue-type=quorum -> a: refused InvalidProperty");
+}
+
+#[test]
+fn unused_queues_and_slow_consumers_lose_their_place() {
+    check(
+        "a queue q x-expires=100 -> a: q has 0, 0 consumers
+         a consume q c -> a: Consuming
+         wait 500
+         a cancel c -> a: Cancelled
+         wait 60
+         a queue q x-expires=100 -> a: q has 0, 0 consumers
+         wait 60
+         a get q -> a: nothing
+         wait 99
+         a queue q passive -> a: q has 0, 0 consumers
+         wait 1
+         a queue q passive -> a: refused NotFound",
+    );
+    check(
+        "a queue q x-consumer-timeout=100 -> a: q has 0, 0 consumers
+         a introduce
+         a consume q c -> a: Consuming
+         a publish - q one -> a: c#1 one
+         wait 100 -> a: cancelled c
+         a ack 1
+         a get q -> a: got#2 one', 0 left
+         a ack 2
+         b consume q d -> b: Consuming
+         a publish - q two -> b: d#1 two
+         wait 100 -> b: refused ConsumerTimedOut
+         a get q -> a: got#3 two', 0 left",
     );
 }

@@ -9,6 +9,8 @@ pub mod exchange;
 
 pub mod queue;
 
+pub mod dead_letter;
+
 pub mod refusal;
 
 pub mod binding;

@@ -1,15 +1,20 @@
 //! A queue: each message goes to one consumer, and stays until it is settled.
 
-pub mod arguments;
+mod arguments;
 pub mod consumers;
+pub mod levels;
 pub mod ready;
+
+pub mod settings;
 
 use crate::name::Name;
 use crate::refusal::{Kind, Refusal};
-use crate::run::{Durability, Place, Redelivery, Run, Runs, Sequence};
+use crate::run::{Deadline, Durability, Label, Place, Run, Runs, Sequence};
 use crate::table::{Table, Value};
-use consumers::Consumers;
+use consumers::{Activity, Consumers};
+use levels::{Fairness, Levels};
 use ready::Ready;
+use settings::{QueueSettings, QueueType, SingleActiveConsumer};
 
 /// What a queue is declared with.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,10 +29,59 @@ pub struct QueueDeclaration {
     pub arguments: Table,
 }
 
-/// A queue's messages and who consumes them.
+/// What bodies weigh; asked only by queues that limit it.
+pub trait Bodies {
+    /// Bytes of the bodies of a run.
+    fn bytes(&self, run: &Run) -> u64;
+}
+
+/// Messages that come into a queue side by side.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// Where the first one is kept.
+    pub place: Place,
+    /// How many.
+    pub count: u32,
+    /// Of all of them.
+    pub durability: Durability,
+    /// When they go unread.
+    pub deadline: Deadline,
+    /// Their level, as [`QueueSettings::level`] gives it.
+    pub level: u8,
+}
+
+/// How a delivery ended that comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Return {
+    /// It was given back: nothing is wrong with it (RabbitMQ 4.3: nack, timeout, cancel).
+    Released,
+    /// It failed (RabbitMQ 4.3: reject, a lost connection).
+    Failed,
+}
+
+/// Where returned messages went.
 #[derive(Debug, Default)]
+pub struct Returned {
+    /// Back to their place, where the queue counts.
+    pub counted: Vec<Run>,
+    /// Out of the queue: they failed more often than it allows.
+    pub over: Vec<Run>,
+}
+
+/// What a queue can deliver.
+#[derive(Debug)]
+enum Backlog {
+    Plain(Ready),
+    Levels(Levels),
+}
+
+/// A queue's messages and who consumes them.
+#[derive(Debug)]
 pub struct Queue {
-    ready: Ready,
+    settings: QueueSettings,
+    backlog: Backlog,
+    /// Bytes of ready bodies, where they are limited.
+    ready_bytes: u64,
     /// Delivered and not settled.
     leases: Runs,
     /// Who takes turns.
@@ -36,14 +90,46 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// A queue restored from what was journaled; `messages` in order.
-    pub fn restore(next: Sequence, messages: impl IntoIterator<Item = Run>) -> Queue {
-        let mut queue = Queue { next, ..Queue::default() };
-        for run in messages {
-            queue.next = queue.next.max(run.end());
-            queue.ready.push(run);
+    /// An empty queue.
+    pub fn new(settings: QueueSettings) -> Queue {
+        let backlog = match (settings.queue_type, settings.priority_max) {
+            (QueueType::Quorum, _) => Backlog::Levels(Levels::new(Fairness::Strict)),
+            (QueueType::Classic, Some(_)) => Backlog::Levels(Levels::new(Fairness::Cycles)),
+            (QueueType::Classic, None) => Backlog::Plain(Ready::default()),
+        };
+        let activity = match (settings.single_active_consumer, settings.queue_type) {
+            (SingleActiveConsumer::No, _) => Activity::All,
+            (SingleActiveConsumer::Yes, QueueType::Classic) => Activity::Single,
+            (SingleActiveConsumer::Yes, QueueType::Quorum) => Activity::SingleByPriority,
+        };
+        Queue {
+            settings,
+            backlog,
+            ready_bytes: 0,
+            leases: Runs::default(),
+            consumers: Consumers::new(activity),
+            next: Sequence(0),
         }
-        queue
+    }
+
+    /// Takes in what was journaled, in order; the next message gets at least the sequence `next`.
+    pub fn restore(
+        &mut self,
+        next: Sequence,
+        messages: impl IntoIterator<Item = Run>,
+        bodies: &impl Bodies,
+    ) {
+        self.next = next;
+        for run in messages {
+            self.next = self.next.max(run.end());
+            self.weigh_in(&run, bodies);
+            self.push(run);
+        }
+    }
+
+    /// What it was declared with.
+    pub fn settings(&self) -> &QueueSettings {
+        &self.settings
     }
 
     /// The sequence the next message will get.
@@ -53,7 +139,10 @@ impl Queue {
 
     /// Messages that could be delivered.
     pub fn ready_messages(&self) -> u64 {
-        self.ready.messages()
+        match &self.backlog {
+            Backlog::Plain(ready) => ready.messages(),
+            Backlog::Levels(levels) => levels.messages(),
+        }
     }
 
     /// Messages delivered and not settled.
@@ -61,25 +150,62 @@ impl Queue {
         self.leases.messages()
     }
 
-    /// Takes `count` neighbouring messages in; returns the run they became.
-    pub fn enqueue(&mut self, place: Place, count: u32, durability: Durability) -> Run {
-        let run = Run { first: self.next, count, place, durability, redelivery: Redelivery::First };
+    /// When the next ready message goes unread.
+    pub fn next_deadline(&self) -> Deadline {
+        match &self.backlog {
+            Backlog::Plain(ready) => ready.next_deadline(),
+            Backlog::Levels(levels) => levels.next_deadline(),
+        }
+    }
+
+    fn push(&mut self, run: Run) {
+        match &mut self.backlog {
+            Backlog::Plain(ready) => ready.push(run),
+            Backlog::Levels(levels) => levels.push(run),
+        }
+    }
+
+    /// Takes neighbouring messages in; returns the run they became.
+    pub fn enqueue(&mut self, arrival: &Arrival, bodies: &impl Bodies) -> Run {
+        let label = Label {
+            level: arrival.level,
+            deadline: arrival.deadline,
+            ..Label::plain(arrival.durability)
+        };
+        let run = Run { first: self.next, count: arrival.count, place: arrival.place, label };
         self.next = run.end();
-        self.ready.push(run);
+        self.weigh_in(&run, bodies);
+        self.push(run);
         run
     }
 
-    /// Leases up to `count` messages, the oldest first, as many as lie side by side. `None` if
+    /// Leases up to `count` messages, the next in order, as many as lie side by side. `None` if
     /// nothing is ready.
-    pub fn lease(&mut self, count: u32) -> Option<Run> {
-        let run = self.ready.take(count)?;
+    pub fn lease(&mut self, count: u32, bodies: &impl Bodies) -> Option<Run> {
+        let run = self.take(count, bodies)?;
         self.leases.insert(run);
         Some(run)
     }
 
-    /// Hands out as [`Queue::lease`] does, but settled at once.
-    pub fn take(&mut self, count: u32) -> Option<Run> {
-        self.ready.take(count)
+    /// Hands out as [`Queue::lease`] does, but settled at once. Also what goes when the queue is
+    /// too long.
+    pub fn take(&mut self, count: u32, bodies: &impl Bodies) -> Option<Run> {
+        let run = match &mut self.backlog {
+            Backlog::Plain(ready) => ready.take(count)?,
+            Backlog::Levels(levels) => levels.take(count, self.next)?,
+        };
+        self.weigh_out(&run, bodies);
+        Some(run)
+    }
+
+    /// Takes out up to `count` ready messages that are over at `now`, as many as lie side by side.
+    pub fn take_due(&mut self, now: u64, count: u32, bodies: &impl Bodies) -> Option<Run> {
+        let run = match &mut self.backlog {
+            Backlog::Plain(ready) => ready.take_due(now, count)?,
+            Backlog::Levels(levels) => levels.take_due(now, count)?,
+        };
+        self.weigh_out(&run, bodies);
+        Some(run)
     }
 
     /// The leased messages among `count` sequences from `first` are done with; they are gone from
@@ -89,24 +215,94 @@ impl Queue {
     }
 
     /// The leased messages among `count` sequences from `first` return to where they were, marked
-    /// as redelivered.
-    pub fn release(&mut self, first: Sequence, count: u32) {
+    /// as redelivered, or are given up.
+    pub fn release(
+        &mut self,
+        (first, count): (Sequence, u32),
+        how: Return,
+        bodies: &impl Bodies,
+        returned: &mut Returned,
+    ) {
         let mut back = Vec::new();
         self.leases.remove(first, count, &mut back);
         for run in back {
-            self.ready.put_back(Run { redelivery: Redelivery::Repeated, ..run });
+            let mut run = Run { label: run.label.repeated(), ..run };
+            if self.settings.counts_returns() {
+                let counts = &mut run.label.counts;
+                counts.acquisitions = counts.acquisitions.saturating_add(1);
+                counts.failures = counts.failures.saturating_add(u32::from(how == Return::Failed));
+                let limit = self.settings.delivery_limit;
+                if how == Return::Failed && limit.is_some_and(|limit| counts.failures > limit) {
+                    returned.over.push(run);
+                    continue;
+                }
+                returned.counted.push(run);
+            }
+            self.weigh_in(&run, bodies);
+            match &mut self.backlog {
+                Backlog::Plain(ready) => ready.put_back(run),
+                Backlog::Levels(levels) => levels.put_back(run),
+            }
+        }
+    }
+
+    /// Whether so many more messages with so many bytes of bodies are too many.
+    pub fn would_overflow(&self, count: u32, bytes: u64) -> bool {
+        let messages = self.ready_messages() + u64::from(count);
+        self.settings.messages_max.is_some_and(|max| messages > max)
+            || self.settings.bytes_max.is_some_and(|max| self.ready_bytes + bytes > max)
+    }
+
+    /// How many messages to take off the front next, because there are too many.
+    pub fn excess(&self) -> u32 {
+        let over = self.settings.messages_max.map_or(0, |max| {
+            u32::try_from(self.ready_messages().saturating_sub(max)).unwrap_or(u32::MAX)
+        });
+        let heavy = self.settings.bytes_max.is_some_and(|max| self.ready_bytes > max);
+        // What a message weighs is known when it is out.
+        over.max(u32::from(heavy && self.ready_messages() > 0))
+    }
+
+    fn weigh_in(&mut self, run: &Run, bodies: &impl Bodies) {
+        if self.settings.bytes_max.is_some() {
+            self.ready_bytes += bodies.bytes(run);
+        }
+    }
+
+    fn weigh_out(&mut self, run: &Run, bodies: &impl Bodies) {
+        if self.settings.bytes_max.is_some() {
+            self.ready_bytes = self.ready_bytes.saturating_sub(bodies.bytes(run));
         }
     }
 
     /// Drops what is ready; the runs are appended to `gone`.
     pub fn purge(&mut self, gone: &mut Vec<Run>) {
-        self.ready.drain(gone);
+        self.ready_bytes = 0;
+        match &mut self.backlog {
+            Backlog::Plain(ready) => ready.drain(gone),
+            Backlog::Levels(levels) => levels.drain(gone),
+        }
     }
 
     /// Drops everything, leased or not; the runs are appended to `gone`.
     pub fn clear(&mut self, gone: &mut Vec<Run>) {
-        self.ready.drain(gone);
+        self.purge(gone);
         gone.extend(self.leases.drain());
+    }
+}
+
+/// Checks what a queue of this type may be declared as (RabbitMQ `rabbit_queue_type`).
+pub fn check(name: &Name, declaration: &QueueDeclaration) -> Result<(), Refusal> {
+    arguments::check(name, &declaration.arguments)?;
+    let properties = [
+        ("non-durable", !declaration.durable),
+        ("auto-delete", declaration.auto_delete),
+        ("exclusive-owner", declaration.exclusive),
+    ];
+    let quorum = QueueSettings::of(&declaration.arguments).queue_type == QueueType::Quorum;
+    match properties.into_iter().find(|(_, has_it)| quorum && *has_it) {
+        Some((property, _)) => Err(Refusal::InvalidProperty { queue: name.clone(), property }),
+        None => Ok(()),
     }
 }
 

@@ -67,6 +67,20 @@ pub enum Refusal {
     ExclusiveUse(Name),
     /// The channel is already open.
     ChannelOpen,
+    /// Queues of this type can't be declared with this property.
+    InvalidProperty {
+        /// The queue.
+        queue: Name,
+        /// The property, in RabbitMQ's word.
+        property: &'static str,
+    },
+    /// A delivery was unsettled for longer than its queue allows, in milliseconds.
+    ConsumerTimedOut {
+        /// The number of its channel.
+        channel: u16,
+        /// What is allowed.
+        timeout_ms: u64,
+    },
 }
 
 /// What is wrong with an argument.
@@ -89,4 +103,6 @@ pub enum ArgumentProblem {
     UnknownWord(Box<str>),
     /// It needs another argument beside it.
     Needs(&'static str),
+    /// Queues of this type, `classic` or `quorum`, don't have it.
+    OfAnotherType(&'static str),
 }

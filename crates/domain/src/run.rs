@@ -48,6 +48,70 @@ pub enum Redelivery {
     Repeated,
 }
 
+/// When a message is to go unread: milliseconds on the owner's clock, which never steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Deadline(pub u64);
+
+impl Deadline {
+    /// It waits for ever.
+    pub const NEVER: Deadline = Deadline(u64::MAX);
+
+    /// Whether it is over at `now`, in milliseconds.
+    pub fn is_over(self, now: u64) -> bool {
+        self.0 <= now
+    }
+}
+
+/// How often a message came back; kept by queues that limit it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Deliveries that failed (RabbitMQ's `x-delivery-count`).
+    pub failures: u32,
+    /// Deliveries that ended other than by an acknowledgement (RabbitMQ's `x-acquired-count`).
+    pub acquisitions: u32,
+}
+
+impl Counts {
+    /// The counts of a message that came back to a queue that counts.
+    pub fn if_any(self) -> Option<Counts> {
+        Some(self).filter(|counts| counts.acquisitions > 0)
+    }
+}
+
+/// What is true of all messages of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Whether it must survive a crash.
+    pub durability: Durability,
+    /// Whether it may have been delivered before.
+    pub redelivery: Redelivery,
+    /// Its level in a queue of priorities; 0 elsewhere.
+    pub level: u8,
+    /// When it goes unread.
+    pub deadline: Deadline,
+    /// How often it came back.
+    pub counts: Counts,
+}
+
+impl Label {
+    /// A new message without a deadline or a level.
+    pub fn plain(durability: Durability) -> Label {
+        Label {
+            durability,
+            redelivery: Redelivery::First,
+            level: 0,
+            deadline: Deadline::NEVER,
+            counts: Counts::default(),
+        }
+    }
+
+    /// The same, marked as delivered before.
+    #[must_use]
+    pub fn repeated(self) -> Label {
+        Label { redelivery: Redelivery::Repeated, ..self }
+    }
+}
+
 /// Messages with consecutive sequences and consecutive places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
@@ -58,9 +122,7 @@ pub struct Run {
     /// The first message's place.
     pub place: Place,
     /// Of all of them.
-    pub durability: Durability,
-    /// Of all of them.
-    pub redelivery: Redelivery,
+    pub label: Label,
 }
 
 impl Run {
@@ -91,8 +153,7 @@ impl Run {
         next.first == self.end()
             && next.place.chunk == self.place.chunk
             && next.place.index == self.place.index + self.count
-            && next.durability == self.durability
-            && next.redelivery == self.redelivery
+            && next.label == self.label
     }
 }
 
@@ -134,6 +195,26 @@ impl Runs {
             return;
         }
         self.by_first.insert(run.first, run);
+    }
+
+    /// Adds a run as [`Runs::insert`] does, but keeps it apart from its neighbours, so that it is
+    /// found under its own first sequence.
+    pub(crate) fn insert_apart(&mut self, run: Run) {
+        self.messages += u64::from(run.count);
+        self.by_first.insert(run.first, run);
+    }
+
+    /// How many messages the run has that begins at `first`.
+    pub(crate) fn at(&self, first: Sequence) -> Option<u32> {
+        self.by_first.get(&first).map(|run| run.count)
+    }
+
+    /// Takes up to `count` messages off the front of the run that begins at `first`.
+    pub(crate) fn take_at(&mut self, first: Sequence, count: u32) -> Option<Run> {
+        let (front, rest) = self.by_first.remove(&first)?.split(count);
+        self.by_first.extend(rest.map(|rest| (rest.first, rest)));
+        self.messages -= u64::from(front.count);
+        Some(front)
     }
 
     /// Takes up to `count` messages off the front, out of one run.
@@ -189,8 +270,7 @@ mod tests {
             first: Sequence(first),
             count,
             place: Place { chunk: 1, index: u32::try_from(first).unwrap() },
-            durability: Durability::Journaled,
-            redelivery: Redelivery::First,
+            label: Label::plain(Durability::Journaled),
         }
     }
 

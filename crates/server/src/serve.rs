@@ -4,10 +4,11 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker::{Background, Broker, BrokerSettings, VhostDisk, WriterDrive};
 use domain::name::Name;
-use stdx::clock::SystemClock;
+use stdx::clock::{Clock as _, Monotonic, SystemClock};
 use stdx::fault::{FAULTS, planted};
 use storage::{DirectoryLock, LockError, SyncMode};
 
@@ -90,6 +91,7 @@ fn open_broker(
     let path = storage.data_dir.join("vhosts").join("%2F");
     let disk = storage::disk::RealDisk::open(&path)
         .map_err(|error| ServeError::DataDir { path, error })?;
+    let clock = Arc::new(SystemClock::start());
     let (broker, recovered) = Broker::open(BrokerSettings {
         vhosts: vec![VhostDisk {
             name: Name::new(VHOST).expect("a name of one letter"),
@@ -101,10 +103,10 @@ fn open_broker(
             Sync::Never => SyncMode::Never,
         },
         journal_file_bytes: None,
-        clock: Arc::new(SystemClock::start()),
+        clock: Arc::clone(&clock) as _,
         entropy: Arc::new(entropy),
         checkpoint_bytes: None,
-        background: Arc::new(Workers(runtime.handle().clone())),
+        background: Arc::new(Workers { runtime: runtime.handle().clone(), clock }),
         drive: WriterDrive::Threads,
     })?;
     for vhost in recovered {
@@ -181,10 +183,21 @@ fn entropy() -> u64 {
 
 /// Runs what the broker hands over on the threads that serve connections.
 #[derive(Debug)]
-struct Workers(tokio::runtime::Handle);
+struct Workers {
+    runtime: tokio::runtime::Handle,
+    clock: Arc<SystemClock>,
+}
 
 impl Background for Workers {
     fn run(&self, task: Box<dyn FnOnce() + Send>) {
-        self.0.spawn(async move { task() });
+        self.runtime.spawn(async move { task() });
+    }
+
+    fn run_at(&self, at: Monotonic, task: Box<dyn FnOnce() + Send>) {
+        let wait_ns = at.0.saturating_sub(self.clock.monotonic().0);
+        self.runtime.spawn(async move {
+            tokio::time::sleep(Duration::from_nanos(wait_ns)).await;
+            task();
+        });
     }
 }

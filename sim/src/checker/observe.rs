@@ -36,6 +36,9 @@ impl Checker {
             Event::ConsumerCancelled { channel, consumer_tag } => {
                 self.cancelled(session, *channel, consumer_tag.as_str())
             }
+            Event::Nacked { .. } => {
+                broken!(Answered, "session {session} hears {event:?}, and no queue is limited")
+            }
             Event::Closing(_) => {
                 demand!(
                     self.stopping || self.poisoned,
@@ -87,7 +90,7 @@ impl Checker {
                 Ok(())
             }
             (
-                Event::Got { channel: heard, tag, redelivered, remaining, chunk, index },
+                Event::Got { channel: heard, tag, redelivered, remaining, chunk, index, .. },
                 Told::Got { queue, acknowledgement },
             ) if *heard == number => {
                 let Some(message) = chunk.message(*index) else { return wrong() };

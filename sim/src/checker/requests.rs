@@ -33,6 +33,7 @@ impl Checker {
             }
             Operation::Publish(_)
             | Operation::PublishAlso { .. }
+            | Operation::Introduce(_)
             | Operation::ResumeDeliveries
             | Operation::SelectConfirms { .. }
             | Operation::SetPrefetch { .. }
@@ -137,6 +138,7 @@ impl Checker {
             | O::Settle { .. }
             | O::OpenChannel { .. }
             | O::CloseChannel { .. }
+            | O::Introduce(_)
             | O::ResumeDeliveries
             | O::End => Ok(Told::Recovered),
         }
@@ -325,6 +327,7 @@ fn asker(operation: &Operation) -> Option<(ChannelId, Verb, Answer)> {
         | O::Settle { .. }
         | O::OpenChannel { .. }
         | O::CloseChannel { .. }
+        | O::Introduce(_)
         | O::ResumeDeliveries
         | O::End => return None,
     })

@@ -31,6 +31,10 @@ pub(crate) struct Rules<'a> {
 pub(crate) struct Admitted {
     /// Whether it asks to survive a restart.
     pub(crate) persistence: Persistence,
+    /// The higher, the sooner.
+    pub(crate) priority: Option<u8>,
+    /// How long it may wait, in milliseconds.
+    pub(crate) expiration_ms: Option<u64>,
     /// Of the few messages that say something of copies.
     pub(crate) copies: Option<Box<Copies>>,
 }
@@ -55,9 +59,10 @@ pub(crate) fn check(header: &ContentHeader<'_>, rules: Rules<'_>) -> Result<Admi
             rules.user
         )));
     }
-    if let Some(expiration) = glance.expiration {
-        check_expiration(expiration)?;
-    }
+    let expiration_ms = match glance.expiration {
+        Some(expiration) => Some(read_expiration(expiration)?),
+        None => None,
+    };
     let persistence = match glance.delivery_mode {
         None | Some(1) => Persistence::Transient,
         Some(2) => Persistence::Persistent,
@@ -71,7 +76,7 @@ pub(crate) fn check(header: &ContentHeader<'_>, rules: Rules<'_>) -> Result<Admi
         None => None,
         Some(at) => Some(Box::new(copies::read(header.properties, at)?)),
     };
-    Ok(Admitted { persistence, copies })
+    Ok(Admitted { persistence, priority: glance.priority, expiration_ms, copies })
 }
 
 /// The properties to keep of a message that came with `properties`, and its further routing keys.
@@ -84,7 +89,7 @@ fn refused(text: std::fmt::Arguments<'_>) -> Fault {
     Fault::new(ReplyCode::PreconditionFailed, PUBLISH, text)
 }
 
-fn check_expiration(expiration: &[u8]) -> Result<(), Fault> {
+fn read_expiration(expiration: &[u8]) -> Result<u64, Fault> {
     let text = String::from_utf8_lossy(expiration);
     let invalid = |why: &str| refused(format_args!("invalid expiration '{text}': {why}"));
     let (minus, digits) = match text.strip_prefix('-') {
@@ -100,9 +105,9 @@ fn check_expiration(expiration: &[u8]) -> Result<(), Fault> {
         return Err(invalid(&format!("{{leftover_string,{leftover:?}}}")));
     }
     match digits.parse() {
-        Ok(0) => Ok(()),
+        Ok(0) => Ok(0),
         _some if minus => Err(invalid(&format!("{{value_negative,-{digits}}}"))),
-        Ok(1..=EXPIRATION_MS_MAX) => Ok(()),
+        Ok(ms @ 1..=EXPIRATION_MS_MAX) => Ok(ms),
         _too_large => Err(invalid(&format!("{{value_too_large,{digits}}}"))),
     }
 }

@@ -6,6 +6,7 @@
 
 use broker::operation::{ChannelId, FurtherKeys, Unroutable};
 use broker::{Batch, LargeMessage, MessageHead, Persistence};
+use domain::dead_letter::Author;
 
 use super::admission::{self, Admitted, Rules};
 use crate::reply_code::{Fault, ReplyCode};
@@ -45,6 +46,8 @@ pub(crate) struct Announced {
 pub(crate) struct Small {
     publish: Announced,
     persistence: Persistence,
+    priority: Option<u8>,
+    expiration_ms: Option<u64>,
     properties: Box<[u8]>,
     also: FurtherKeys,
     body_bytes: usize,
@@ -110,13 +113,16 @@ pub(crate) fn publish<'a>(
             content.announce(publish);
             return Ok(rest);
         };
-        let Admitted { persistence, copies } =
+        let Admitted { persistence, priority, expiration_ms, copies } =
             admission::check(&whole.header, bounds.rules).map_err(|fault| (fault, rest))?;
         let head = MessageHead {
             persistence,
             exchange: publish.exchange,
             routing_key: publish.routing_key,
             properties: whole.header.properties,
+            priority,
+            expiration_ms,
+            author: Author::Publisher,
         };
         if copies.is_none() {
             batch.publish(method.channel, publish.unroutable, &head, whole.body);
@@ -196,9 +202,16 @@ impl Content {
         if header.weight != 0 {
             return Err(no_header());
         }
-        let Admitted { persistence, copies } = admission::check(&header, rules)?;
+        let Admitted { persistence, priority, expiration_ms, copies } =
+            admission::check(&header, rules)?;
         let (properties, also) = admission::kept(header.properties, copies);
-        let head = publish.head(persistence, &properties);
+        let head = MessageHead {
+            persistence,
+            priority,
+            expiration_ms,
+            properties: &properties,
+            ..publish.head()
+        };
         // Admitted bodies are far below 4 GiB.
         let body_bytes = u32::try_from(header.body_bytes).unwrap_or(u32::MAX);
         if body_bytes == 0 {
@@ -209,6 +222,8 @@ impl Content {
         } else {
             *self = Content::Small(Box::new(Small {
                 persistence,
+                priority,
+                expiration_ms,
                 properties: properties.into(),
                 also,
                 body_bytes: body_bytes as usize,
@@ -232,9 +247,15 @@ impl Content {
             *self = Content::Small(small);
             return Ok(());
         }
-        let Small { publish, persistence, properties, also, body, .. } = *small;
-        let head = publish.head(persistence, &properties);
-        batch.publish_also(channel, publish.unroutable, &head, &body, also);
+        let small = *small;
+        let head = MessageHead {
+            persistence: small.persistence,
+            priority: small.priority,
+            expiration_ms: small.expiration_ms,
+            properties: &small.properties,
+            ..small.publish.head()
+        };
+        batch.publish_also(channel, small.publish.unroutable, &head, &small.body, small.also);
         Ok(())
     }
 
@@ -259,12 +280,12 @@ impl Content {
 }
 
 impl Announced {
-    fn head<'a>(&'a self, persistence: Persistence, properties: &'a [u8]) -> MessageHead<'a> {
+    /// What the method says of the message.
+    fn head(&self) -> MessageHead<'_> {
         MessageHead {
-            persistence,
             exchange: &self.exchange,
             routing_key: &self.routing_key,
-            properties,
+            ..MessageHead::default()
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use broker::operation::{Operation, Verb};
+use broker::operation::{CancelNotify, Operation, SessionTraits, Verb};
 use broker::{Batch, Closing, Event, Reply};
 
 use super::handshake::{Client, Limits};
@@ -74,6 +74,13 @@ impl Open {
         let heartbeat = Heartbeat::every(limits.heartbeat_seconds);
         let channels = Channels::default();
         Open { client, vhost, limits, message_bytes_max, channels, heartbeat }
+    }
+
+    /// What the virtual host must know of the client.
+    pub(crate) fn traits(&self) -> SessionTraits {
+        let cancel_notify =
+            if self.client.cancel_notify { CancelNotify::Heard } else { CancelNotify::Unheard };
+        SessionTraits { cancel_notify }
     }
 
     /// Takes a frame, and of the bytes that follow as much as belongs to it.
@@ -219,12 +226,12 @@ impl Open {
                     events::delivered(run, frame_bytes_max, out);
                 }
             }
-            Event::Got { channel, tag, redelivered, remaining, chunk, index } => {
+            Event::Got { channel, tag, redelivered, counts, remaining, chunk, index } => {
                 if self.channels.heard(*channel).is_some()
                     && let Some(message) = chunk.message(*index)
                 {
                     let (tag, redelivered, remaining) = (*tag, *redelivered, *remaining);
-                    let got = events::Got { tag, redelivered, remaining };
+                    let got = events::Got { tag, redelivered, counts: *counts, remaining };
                     events::got(*channel, got, &message, frame_bytes_max, out);
                 }
             }
@@ -236,6 +243,11 @@ impl Open {
             Event::Confirmed { channel, first, last } => {
                 if self.channels.heard(*channel).is_some() {
                     events::confirmed(*channel, *first, *last, out);
+                }
+            }
+            Event::Nacked { channel, first, last } => {
+                if self.channels.heard(*channel).is_some() {
+                    events::nacked(*channel, *first, *last, out);
                 }
             }
             Event::Returned { channel, chunk, index } => {

@@ -158,6 +158,7 @@ mod tests {
             exchange: "",
             routing_key: b"q",
             properties: &[0, 0],
+            ..MessageHead::default()
         };
         let mut chunk = ChunkBuilder::default();
         for _ in 0..messages {
@@ -170,6 +171,7 @@ mod tests {
             consumer_tag: Name::new("c").unwrap(),
             first_tag: 7,
             redelivered: false,
+            counts: None,
             chunk: Arc::new(chunk.finish()),
             first: 0,
             count: messages,

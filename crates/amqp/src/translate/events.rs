@@ -2,6 +2,9 @@
 
 use broker::operation::ChannelId;
 use broker::{DeliveryRun, Message, Reply};
+use domain::properties::{Edit, Expiration, Properties};
+use domain::run::Counts;
+use domain::table::{Table, Value};
 
 use crate::wire::field::{LongString, ShortString};
 use crate::wire::frame;
@@ -62,6 +65,14 @@ pub(crate) fn confirmed(channel: ChannelId, first: u64, last: u64, out: &mut Vec
     method::write(out, channel, &basic::Ack { delivery_tag: last, flags });
 }
 
+/// Appends the refusal of each of `first..=last`. Not of several at once: those before them may
+/// still be on their way to the disk.
+pub(crate) fn nacked(channel: ChannelId, first: u64, last: u64, out: &mut Vec<u8>) {
+    for delivery_tag in first..=last {
+        method::write(out, channel, &basic::Nack { delivery_tag, flags: 0 });
+    }
+}
+
 /// Appends a message that comes back to its publisher.
 pub(crate) fn returned(
     channel: ChannelId,
@@ -76,7 +87,7 @@ pub(crate) fn returned(
         routing_key: ShortString(message.routing_key),
     };
     method::write(out, channel, &returned);
-    content(channel, message, frame_bytes_max, out);
+    content(channel, message, None, frame_bytes_max, out);
 }
 
 /// What `basic.get-ok` says besides the message.
@@ -84,6 +95,7 @@ pub(crate) fn returned(
 pub(crate) struct Got {
     pub(crate) tag: u64,
     pub(crate) redelivered: bool,
+    pub(crate) counts: Option<Counts>,
     pub(crate) remaining: u64,
 }
 
@@ -95,6 +107,7 @@ pub(crate) fn got(
     frame_bytes_max: u32,
     out: &mut Vec<u8>,
 ) {
+    let counts = got.counts;
     let got = basic::GetOk {
         delivery_tag: got.tag,
         flags: if got.redelivered { basic::GetOk::REDELIVERED } else { 0 },
@@ -103,7 +116,7 @@ pub(crate) fn got(
         message_count: count(got.remaining),
     };
     method::write(out, channel, &got);
-    content(channel, message, frame_bytes_max, out);
+    content(channel, message, counts, frame_bytes_max, out);
 }
 
 /// Appends the answer to a `basic.get` that found nothing.
@@ -143,7 +156,7 @@ pub(crate) fn delivered(run: &DeliveryRun, frame_bytes_max: u32, out: &mut Vec<u
             method::write(&mut method, run.channel, &deliver);
         }
         out.extend_from_slice(&method);
-        content(run.channel, &message, frame_bytes_max, out);
+        content(run.channel, &message, run.counts, frame_bytes_max, out);
     }
 }
 
@@ -155,14 +168,32 @@ fn set_delivery_tag(deliver: &mut [u8], consumer_tag_bytes: usize, delivery_tag:
     }
 }
 
+/// The properties of a message that came back to a queue that counts (RabbitMQ: quorum queues).
+fn with_counts(properties: &[u8], counts: Counts) -> Vec<u8> {
+    let mut with = Table::default();
+    with.push("x-delivery-count", Value::I64(counts.failures.into()));
+    with.push("x-acquired-count", Value::I64(counts.acquisitions.into()));
+    let edit = Edit { without: &[], with, expiration: Expiration::Kept };
+    // They were checked when they came in; damaged ones stay as they are.
+    Properties(properties).edit(&edit).unwrap_or_else(|_damaged| properties.to_vec())
+}
+
 /// Appends the header and the body of a message, in frames no larger than agreed.
 #[inline]
-fn content(channel: ChannelId, message: &Message<'_>, frame_bytes_max: u32, out: &mut Vec<u8>) {
+fn content(
+    channel: ChannelId,
+    message: &Message<'_>,
+    counts: Option<Counts>,
+    frame_bytes_max: u32,
+    out: &mut Vec<u8>,
+) {
+    let counted = counts.map(|counts| with_counts(message.properties, counts));
+    let properties = counted.as_deref().unwrap_or(message.properties);
     // A property list that alone is larger than a frame can't be cut; what came in one frame of
     // another connection goes out in one, whatever was agreed here.
     let [c1, c0] = channel.to_be_bytes();
-    let properties = u32::try_from(message.properties.len()).unwrap_or(u32::MAX);
-    let [l3, l2, l1, l0] = (12 + properties).to_be_bytes();
+    let properties_bytes = u32::try_from(properties.len()).unwrap_or(u32::MAX);
+    let [l3, l2, l1, l0] = (12 + properties_bytes).to_be_bytes();
     let [s7, s6, s5, s4, s3, s2, s1, s0] = (message.body.len() as u64).to_be_bytes();
     out.extend_from_slice(&[
         frame::HEADER,
@@ -185,7 +216,7 @@ fn content(channel: ChannelId, message: &Message<'_>, frame_bytes_max: u32, out:
         s1,
         s0,
     ]);
-    out.extend_from_slice(message.properties);
+    out.extend_from_slice(properties);
     out.push(frame::END);
     let piece_bytes_max = (frame_bytes_max - frame::OVERHEAD_BYTES) as usize;
     for piece in message.body.chunks(piece_bytes_max) {

@@ -11,6 +11,7 @@ use crate::reply_code::{Fault, MethodId, ReplyCode};
 /// The class and method of a request.
 pub(crate) fn method_of(verb: Verb) -> MethodId {
     match verb {
+        Verb::Unasked => (0, 0),
         Verb::OpenChannel => (20, 10),
         Verb::CloseChannel => (20, 40),
         Verb::SelectConfirms => (85, 10),
@@ -106,6 +107,18 @@ fn words(refusal: &Refusal, verb: Verb, vhost: &str) -> (ReplyCode, String) {
         }
         Refusal::ExclusiveUse(name) => {
             (Code::AccessRefused, format!("{} in exclusive use", full(Kind::Queue, name)))
+        }
+        Refusal::InvalidProperty { queue, property } => {
+            let text = format!("invalid property '{property}' for {}", full(Kind::Queue, queue));
+            (Code::PreconditionFailed, text)
+        }
+        Refusal::ConsumerTimedOut { channel, timeout_ms } => {
+            let text = format!(
+                "delivery acknowledgement on channel {channel} timed out. Timeout value used: \
+                 {timeout_ms} ms. This timeout value can be configured, see consumers doc guide to \
+                 learn more"
+            );
+            (Code::PreconditionFailed, text)
         }
         Refusal::ChannelOpen => (Code::ChannelError, "second 'channel.open' seen".to_owned()),
     }
@@ -218,6 +231,11 @@ fn argument_words(argument: &str, problem: &ArgumentProblem, full: &str) -> Stri
         ArgumentProblem::UnknownWord(word) => {
             let what = argument.trim_start_matches("x-").replace('-', " ");
             format!("\"unsupported {what} '{word}'\"")
+        }
+        ArgumentProblem::OfAnotherType(queue_type) => {
+            return format!(
+                "invalid arg '{argument}' for {full} of queue type rabbit_{queue_type}_queue"
+            );
         }
         ArgumentProblem::Needs("x-dead-letter-exchange") => {
             "routing_key_but_no_dlx_defined".to_owned()
@@ -475,6 +493,27 @@ mod tests {
                 Verb::Consume,
                 403,
                 "ACCESS_REFUSED - queue 'q' in vhost '/' in exclusive use",
+            ),
+            (
+                invalid(Kind::Queue, "x-delivery-limit", Problem::OfAnotherType("classic")),
+                Verb::DeclareQueue,
+                406,
+                "PRECONDITION_FAILED - invalid arg 'x-delivery-limit' for queue 'q' in vhost '/' of \
+                 queue type rabbit_classic_queue",
+            ),
+            (
+                Refusal::InvalidProperty { queue: name("q"), property: "non-durable" },
+                Verb::DeclareQueue,
+                406,
+                "PRECONDITION_FAILED - invalid property 'non-durable' for queue 'q' in vhost '/'",
+            ),
+            (
+                Refusal::ConsumerTimedOut { channel: 3, timeout_ms: 1_000 },
+                Verb::Unasked,
+                406,
+                "PRECONDITION_FAILED - delivery acknowledgement on channel 3 timed out. Timeout value \
+                 used: 1000 ms. This timeout value can be configured, see consumers doc guide to \
+                 learn more",
             ),
             (
                 Refusal::ChannelOpen,

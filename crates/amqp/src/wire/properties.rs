@@ -10,6 +10,8 @@ use super::field::{Field, Malformed, ShortString};
 
 /// `delivery-mode` is given.
 const DELIVERY_MODE: u16 = 1 << 12;
+/// `priority` is given.
+const PRIORITY: u16 = 1 << 11;
 /// `headers` is given.
 const HEADERS: u16 = 1 << 13;
 /// The header of further routing keys.
@@ -49,6 +51,8 @@ pub fn read_header(payload: &[u8]) -> Result<ContentHeader<'_>, Malformed> {
 pub struct Glance<'a> {
     /// 2 asks for persistence.
     pub delivery_mode: Option<u8>,
+    /// The higher, the sooner.
+    pub priority: Option<u8>,
     /// Milliseconds, as text.
     pub expiration: Option<&'a [u8]>,
     /// Must be who logged in.
@@ -90,8 +94,7 @@ fn glance_at_all(properties: &[u8]) -> Result<Glance<'_>, Malformed> {
                 })?;
             }
             DELIVERY_MODE => glance.delivery_mode = Some(reader.u8()?),
-            // Priority.
-            0x0800 => _ = reader.u8()?,
+            PRIORITY => glance.priority = Some(reader.u8()?),
             // Timestamp.
             0x0040 => _ = reader.u64()?,
             // Expiration.
@@ -135,6 +138,7 @@ mod tests {
         let bytes = everything();
         let expected = Glance {
             delivery_mode: Some(2),
+            priority: Some(9),
             expiration: Some(b"60000"),
             user_id: Some(b"guest"),
             copies_at: None,

@@ -1,6 +1,7 @@
 //! Channels and sessions: opening, closing, answering, refusing.
 
 use domain::credit::Credit;
+use domain::queue::Return;
 use domain::refusal::Refusal;
 
 use super::Vhost;
@@ -107,10 +108,11 @@ impl Vhost {
         let consumers = std::mem::take(&mut state.consumers);
         let unsettled = std::mem::take(&mut state.unsettled);
         state.credit = Credit::default();
+        state.expired.clear();
         let mut queues: Vec<_> =
             consumers.values().filter_map(|consumer| self.remove_consumer(*consumer)).collect();
         for delivery in unsettled.values() {
-            self.requeue(delivery);
+            self.requeue(delivery, Return::Failed);
         }
         queues.sort_unstable();
         queues.dedup();
@@ -200,6 +202,7 @@ impl Vhost {
             | O::Settle { .. }
             | O::OpenChannel { .. }
             | O::CloseChannel { .. }
+            | O::Introduce(_)
             | O::ResumeDeliveries
             | O::End => Ok(None),
         }

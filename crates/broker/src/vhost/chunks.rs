@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use domain::queue::Bodies;
 use domain::run::Run;
 use storage::Position;
 
-use crate::chunk::Chunk;
+use crate::chunk::{Chunk, Persistence};
 use crate::journaled::ChunkId;
 
 /// All live chunks. A place's `chunk` is the index here.
@@ -37,6 +38,17 @@ struct Slot {
 pub(crate) struct BatchChunk {
     pub(crate) chunk: Arc<Chunk>,
     slot: Option<u32>,
+}
+
+/// Messages side by side in a chunk, on their way into a queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Incoming {
+    /// Index of the first one in the chunk.
+    pub(crate) first: u32,
+    pub(crate) count: u32,
+    pub(crate) persistence: Persistence,
+    pub(crate) priority: Option<u8>,
+    pub(crate) expiration_ms: Option<u64>,
 }
 
 impl BatchChunk {
@@ -143,6 +155,15 @@ impl Chunks {
     /// Where the oldest message stands that is still needed.
     pub(crate) fn oldest(&self) -> Option<Position> {
         self.positions.values().next().copied()
+    }
+}
+
+impl Bodies for Chunks {
+    fn bytes(&self, run: &Run) -> u64 {
+        let Some(chunk) = self.get(run.place.chunk) else { return 0 };
+        let messages =
+            (run.place.index..run.place.index + run.count).filter_map(|index| chunk.message(index));
+        messages.map(|message| message.body.len() as u64).sum()
     }
 }
 

@@ -4,7 +4,8 @@ use domain::binding::QueueId;
 use domain::credit::Credit;
 use domain::name::Name;
 use domain::queue::consumers::ConsumerId;
-use domain::refusal::Refusal;
+use domain::queue::settings::SingleActiveConsumer;
+use domain::refusal::{ArgumentProblem, Kind, Refusal};
 use domain::run::Redelivery;
 
 use super::queues::ConsumerSlot;
@@ -22,16 +23,21 @@ impl Vhost {
         consume: Consume,
     ) -> Result<Reply, Refusal> {
         let (queue, name) = self.usable_queue(session, channel, &consume.queue)?;
-        let priority = consume.arguments.get("x-priority");
-        if priority.is_some_and(|priority| priority.as_integer() != Some(0)) {
-            return Err(Refusal::NotBuilt("x-priority"));
-        }
+        let priority = integer_argument(&name, &consume, PRIORITY)?.unwrap_or(0);
+        let timeout = integer_argument(&name, &consume, TIMEOUT)?;
         let Some(slot) = self.queues.get(&queue) else { return Err(not_found(&name)) };
-        let alone = slot.queue.consumers.count() == 0;
+        let settings = slot.queue.settings();
+        let alone = slot.queue.consumers.count() == 0
+            && settings.single_active_consumer == SingleActiveConsumer::No;
         if slot.queue.consumers.has_exclusive() || (consume.sharing == Sharing::Exclusive && !alone)
         {
             return Err(Refusal::ExclusiveUse(name));
         }
+        // The consumer's own word first, then the queue's; 0 is no timeout.
+        let timeout_ms = match timeout.map(u64::try_from) {
+            Some(ms) => ms.ok().filter(|ms| *ms > 0),
+            None => settings.consumer_timeout_ms,
+        };
         let tag = if consume.consumer_tag.is_empty() {
             tags::make("amq.ctag-", &mut self.entropy)
         } else {
@@ -46,13 +52,22 @@ impl Vhost {
         let credit = Credit::new(state.prefetch);
         self.next_consumer += 1;
         let acknowledgement = consume.acknowledgement;
-        let consumer =
-            ConsumerSlot { session, channel, tag: tag.clone(), queue, acknowledgement, credit };
+        let consumer = ConsumerSlot {
+            session,
+            channel,
+            tag: tag.clone(),
+            queue,
+            acknowledgement,
+            credit,
+            timeout_ms,
+            timed: false,
+        };
         self.consumers.insert(id, consumer);
         if let Some(slot) = self.queues.get_mut(&queue) {
+            let priority = clamped(priority);
             match consume.sharing {
-                Sharing::Shared => slot.queue.consumers.add(id),
-                Sharing::Exclusive => slot.queue.consumers.add_exclusive(id),
+                Sharing::Shared => slot.queue.consumers.add(id, priority),
+                Sharing::Exclusive => slot.queue.consumers.add_exclusive(id, priority),
             }
         }
         self.mark_dirty(queue);
@@ -78,6 +93,7 @@ impl Vhost {
     pub(crate) fn remove_consumer(&mut self, consumer: ConsumerId) -> Option<QueueId> {
         let slot = self.consumers.remove(&consumer)?;
         self.queues.get_mut(&slot.queue)?.queue.consumers.remove(consumer);
+        self.use_queue(slot.queue);
         // Whoever is left may be able to take what this one could not.
         self.mark_dirty(slot.queue);
         Some(slot.queue)
@@ -103,32 +119,61 @@ impl Vhost {
     ) -> Result<(), Refusal> {
         let (id, _) = self.usable_queue(session, channel, queue)?;
         // What was published before is delivered before: consumers come first.
+        self.use_queue(id);
         self.deliver(id);
+        while self.may_be_due(id) {
+            self.expire_messages(id);
+        }
         let Some(slot) = self.queues.get_mut(&id) else { return Ok(()) };
         let taken = match acknowledgement {
-            Acknowledgement::Manual => slot.queue.lease(1),
-            Acknowledgement::Automatic => slot.queue.take(1),
+            Acknowledgement::Manual => slot.queue.lease(1, &self.chunks),
+            Acknowledgement::Automatic => slot.queue.take(1, &self.chunks),
         };
         let Some(run) = taken else {
             self.tell(session, Event::GotNothing { channel });
             return Ok(());
         };
         slot.delivered = slot.delivered.max(run.end());
+        let counts = run.label.counts.if_any();
         let remaining = slot.queue.ready_messages();
         let Some(chunk) = self.chunks.get(run.place.chunk).cloned() else { return Ok(()) };
-        let unsettled = Unsettled { count: 1, queue: id, first: run.first, consumer: None };
+        let unsettled =
+            Unsettled { count: 1, queue: id, first: run.first, consumer: None, since_ms: 0 };
         let Some(tag) = self.number(session, channel, acknowledgement, unsettled) else {
             return Ok(());
         };
         self.stats.delivered += 1;
-        let redelivered = run.redelivery == Redelivery::Repeated;
+        let redelivered = run.label.redelivery == Redelivery::Repeated;
         let index = run.place.index;
-        self.tell(session, Event::Got { channel, tag, redelivered, remaining, chunk, index });
+        let got = Event::Got { channel, tag, redelivered, counts, remaining, chunk, index };
+        self.tell(session, got);
         self.after_delivery(id, &run, acknowledgement);
         Ok(())
     }
 }
 
+const PRIORITY: &str = "x-priority";
+const TIMEOUT: &str = "x-consumer-timeout";
+
+fn integer_argument(
+    queue: &Name,
+    consume: &Consume,
+    argument: &str,
+) -> Result<Option<i128>, Refusal> {
+    let Some(value) = consume.arguments.get(argument) else { return Ok(None) };
+    let invalid = || Refusal::InvalidArgument {
+        kind: Kind::Queue,
+        name: queue.clone(),
+        argument: argument.into(),
+        problem: ArgumentProblem::UnacceptableType(value.type_name()),
+    };
+    value.as_integer().map(Some).ok_or_else(invalid)
+}
+
+fn clamped(priority: i128) -> i32 {
+    i32::try_from(priority).unwrap_or(if priority < 0 { i32::MIN } else { i32::MAX })
+}
+
 fn not_found(name: &Name) -> Refusal {
-    Refusal::NotFound(domain::refusal::Kind::Queue, name.clone())
+    Refusal::NotFound(Kind::Queue, name.clone())
 }

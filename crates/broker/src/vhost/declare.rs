@@ -4,7 +4,7 @@
 use domain::binding::{QueueId, Target};
 use domain::exchange::ExchangeSettings;
 use domain::name::Name;
-use domain::queue::{QueueDeclaration, arguments, compare};
+use domain::queue::{QueueDeclaration, check, compare};
 use domain::refusal::{Kind, Refusal};
 use domain::topology::Change;
 
@@ -63,9 +63,12 @@ impl Vhost {
                 if name.is_reserved() && !made_up {
                     return Err(Refusal::ReservedName(Kind::Queue, name));
                 }
-                arguments::check(&name, &declaration.arguments)?;
+                check(&name, &declaration)?;
                 self.make_queue(session, &name, declaration);
             }
+        }
+        if let (Some(id), Declare::Active) = (found, declare) {
+            self.use_queue_by_declaring(id);
         }
         if let Some(state) = self.channel_mut(session, channel) {
             state.last_queue = Some(name.clone());
@@ -92,6 +95,8 @@ impl Vhost {
         }
         self.topology.add_queue(name.clone(), id);
         self.queues.insert(id, slot);
+        self.use_queue(id);
+        self.time_queue(id);
     }
 
     pub(crate) fn change_binding(

@@ -80,7 +80,7 @@ impl Vhost {
         let mut messages = 0;
         for run in gone.drain(..) {
             messages += u64::from(run.count);
-            if run.durability == Durability::Journaled {
+            if run.label.durability == Durability::Journaled {
                 self.gate(session);
             }
             self.left(id, &run);

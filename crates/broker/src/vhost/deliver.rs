@@ -39,6 +39,17 @@ impl Vhost {
     /// Hands out what the queue has to whoever can take it. Returns whether there is more that
     /// could go: it had its turn.
     pub(crate) fn deliver(&mut self, queue: QueueId) -> bool {
+        if self.may_be_due(queue) {
+            self.expire_messages(queue);
+            if self.may_be_due(queue) {
+                return true;
+            }
+        }
+        self.hand_out(queue)
+    }
+
+    /// As [`Vhost::deliver`], whatever is due.
+    pub(crate) fn hand_out(&mut self, queue: QueueId) -> bool {
         let mut left = limits::TURN_MESSAGES_MAX;
         while left > 0 {
             let Some(slot) = self.queues.get_mut(&queue) else { return false };
@@ -98,20 +109,33 @@ impl Vhost {
         let Some(slot) = self.queues.get_mut(&queue) else { return 0 };
         let Some(state) = self.consumers.get_mut(&consumer) else { return 0 };
         let taken = match state.acknowledgement {
-            Acknowledgement::Manual => slot.queue.lease(count),
-            Acknowledgement::Automatic => slot.queue.take(count),
+            Acknowledgement::Manual => slot.queue.lease(count, &self.chunks),
+            Acknowledgement::Automatic => slot.queue.take(count, &self.chunks),
         };
         let Some(run) = taken else { return 0 };
         slot.queue.consumers.turn();
+        let counts = run.label.counts.if_any();
         slot.delivered = slot.delivered.max(run.end());
         let (session, channel, tag) = (state.session, state.channel, state.tag.clone());
         if state.acknowledgement == Acknowledgement::Manual {
             state.credit.take(run.count);
         }
         let acknowledgement = state.acknowledgement;
+        let since_ms = match (acknowledgement, state.timeout_ms) {
+            (Acknowledgement::Manual, Some(_)) => {
+                self.time_consumer(consumer);
+                self.now.ms
+            }
+            _untimed => 0,
+        };
         let Some(chunk) = self.chunks.get(run.place.chunk).cloned() else { return run.count };
-        let unsettled =
-            Unsettled { count: run.count, queue, first: run.first, consumer: Some(consumer) };
+        let unsettled = Unsettled {
+            count: run.count,
+            queue,
+            first: run.first,
+            consumer: Some(consumer),
+            since_ms,
+        };
         let Some(first_tag) = self.number(session, channel, acknowledgement, unsettled) else {
             return run.count;
         };
@@ -122,7 +146,8 @@ impl Vhost {
                 channel,
                 consumer_tag: tag,
                 first_tag,
-                redelivered: run.redelivery == Redelivery::Repeated,
+                redelivered: run.label.redelivery == Redelivery::Repeated,
+                counts,
                 chunk,
                 first: run.place.index,
                 count: run.count,
@@ -152,6 +177,7 @@ impl Vhost {
                 && tag + u64::from(last.count) == first_tag
                 && last.queue == unsettled.queue
                 && last.consumer == unsettled.consumer
+                && last.since_ms == unsettled.since_ms
                 && last.first.plus(last.count) == unsettled.first
             {
                 last.count += unsettled.count;
@@ -171,7 +197,7 @@ impl Vhost {
     ) {
         match acknowledgement {
             Acknowledgement::Manual => {
-                if run.durability == Durability::Journaled {
+                if run.label.durability == Durability::Journaled {
                     self.turn.delivered.push(queue);
                 }
             }

@@ -2,14 +2,15 @@
 
 use domain::binding::QueueId;
 use domain::properties::Properties;
+use domain::queue::Arrival;
 use domain::refusal::Refusal;
-use domain::run::{Durability, Place};
-use domain::topology::routing::{Routed, Sameness};
+use domain::run::{Deadline, Durability, Place, Run};
+use domain::topology::routing::{Routed, Sameness, Sender};
 
 use super::Vhost;
-use super::chunks::BatchChunk;
+use super::chunks::{BatchChunk, Incoming};
 use crate::event::Event;
-use crate::journaled::message_records::{Enqueued, put_chunk_head};
+use crate::journaled::message_records::{Enqueued, Mark, put_chunk_head};
 use crate::journaled::tag;
 use crate::operation::{PublishRun, Unroutable, Verb};
 use crate::session_id::SessionId;
@@ -46,6 +47,7 @@ impl Vhost {
                 routing_key: message.routing_key,
                 also,
                 properties: Properties(message.properties),
+                sender: Sender::Client,
             };
             let persistence = message.persistence;
             let sameness = self.topology.route(&routed, &mut self.route)?;
@@ -54,53 +56,98 @@ impl Vhost {
                 Sameness::ByHeaders => 1,
             };
             let part = PublishRun { count, ..left };
+            let incoming = Incoming {
+                first: part.first,
+                count,
+                persistence,
+                priority: part.priority,
+                expiration_ms: part.expiration_ms,
+            };
             let queues = std::mem::take(&mut self.route.queues);
-            let mut journaled = false;
+            let mut durability = Durability::InMemory;
             for queue in &queues {
-                let durability = self.queues.get(queue).map(|slot| slot.durability(persistence));
-                if let Some(durability) = durability {
-                    self.enqueue(*queue, durability, part, chunk);
-                    journaled |= durability == Durability::Journaled;
+                if self.enqueue(*queue, incoming, chunk) == Durability::Journaled {
+                    durability = Durability::Journaled;
                 }
             }
             if queues.is_empty() {
                 self.unroutable(session, part, chunk);
             }
             self.route.queues = queues;
-            self.count_publishes(session, part, journaled);
+            self.count_publishes(session, part, durability);
             left.first += count;
             left.count -= count;
         }
         Ok(())
     }
 
-    fn enqueue(
+    /// Offers messages to a queue; what it refuses is noted in `refused`. Returns what those that
+    /// it takes may count on.
+    pub(crate) fn enqueue(
         &mut self,
         queue: QueueId,
-        durability: Durability,
-        run: PublishRun,
+        incoming: Incoming,
+        chunk: &mut BatchChunk,
+    ) -> Durability {
+        let Some(slot) = self.queues.get(&queue) else { return Durability::InMemory };
+        let durability = slot.durability(incoming.persistence);
+        if slot.queue.settings().is_limited() {
+            self.enqueue_limited(queue, incoming, chunk);
+        } else {
+            self.enqueue_all(queue, incoming, chunk);
+        }
+        durability
+    }
+
+    /// Puts messages into a queue.
+    pub(crate) fn enqueue_all(
+        &mut self,
+        queue: QueueId,
+        incoming: Incoming,
         chunk: &mut BatchChunk,
     ) {
         let Some(slot) = self.queues.get_mut(&queue) else { return };
-        let index = self.chunks.hold(chunk, run.count);
-        let place = Place { chunk: index, index: run.first };
-        let entry = slot.queue.enqueue(place, run.count, durability);
+        let index = self.chunks.hold(chunk, incoming.count);
+        let settings = slot.queue.settings();
+        let ttl_ms = settings.ttl_ms(incoming.expiration_ms);
+        let arrival = Arrival {
+            place: Place { chunk: index, index: incoming.first },
+            count: incoming.count,
+            durability: slot.durability(incoming.persistence),
+            deadline: ttl_ms.map_or(Deadline::NEVER, |ms| Deadline(self.now.ms.saturating_add(ms))),
+            level: settings.level(incoming.priority),
+        };
+        let entry = slot.queue.enqueue(&arrival, &self.chunks);
         if !slot.dirty {
             slot.dirty = true;
             self.turn.dirty.push(queue);
         }
-        if durability == Durability::InMemory {
-            return;
+        if arrival.durability == Durability::Journaled {
+            self.journal_enqueued(queue, &entry);
         }
-        let Some((id, new)) = self.chunks.journal(index) else { return };
+        if ttl_ms.is_some() {
+            self.time_messages(queue);
+            if ttl_ms == Some(0) {
+                // It goes to whoever can take it now, or not at all.
+                self.hand_out(queue);
+                self.expire_messages(queue);
+            }
+        }
+    }
+
+    fn journal_enqueued(&mut self, queue: QueueId, run: &Run) {
+        let Some((id, new)) = self.chunks.journal(run.place.chunk) else { return };
         if let Some(new) = new {
+            let tag = if new.is_dead_lettered() { tag::DEAD_CHUNK } else { tag::CHUNK };
             let bytes = new.bytes().clone();
-            self.turn.staged.record_with(tag::CHUNK, |out| put_chunk_head(out, id), bytes);
+            self.turn.staged.record_with(tag, |out| put_chunk_head(out, id), bytes);
             self.turn.staged.urge();
         }
-        let enqueued =
-            Enqueued { queue, first: entry.first, chunk: id, index: run.first, count: run.count };
-        self.turn.staged.record(tag::ENQUEUED, |out| enqueued.put(out));
+        let mark =
+            Mark { level: run.label.level, deadline_wall_ms: self.on_the_wall(run.label.deadline) };
+        let (first, index, count) = (run.first, run.place.index, run.count);
+        let enqueued = Enqueued { queue, first, chunk: id, index, count, mark };
+        self.turn.staged.record(enqueued.tag(), |out| enqueued.put(out));
     }
 
     fn unroutable(&mut self, session: SessionId, run: PublishRun, chunk: &BatchChunk) {
@@ -116,8 +163,11 @@ impl Vhost {
         }
     }
 
-    fn count_publishes(&mut self, session: SessionId, run: PublishRun, journaled: bool) {
+    fn count_publishes(&mut self, session: SessionId, run: PublishRun, durability: Durability) {
         self.stats.published += u64::from(run.count);
+        if !self.refused.is_empty() {
+            self.tell_refused(session, run);
+        }
         let state = self.sessions.get_mut(session.index());
         let channel = state.and_then(|state| state.channels.get_mut(&run.channel));
         let Some(confirms) = channel.and_then(|channel| channel.confirms.as_mut()) else { return };
@@ -125,6 +175,26 @@ impl Vhost {
             self.turn.confirming.push((session, run.channel));
         }
         confirms.published += u64::from(run.count);
-        confirms.journaled |= journaled;
+        confirms.journaled |= durability == Durability::Journaled;
+    }
+
+    /// Publishers learn at once what a full queue refused, whatever others have taken. The confirm
+    /// of its neighbours that follows covers it, and is passed over for what is settled.
+    fn tell_refused(&mut self, session: SessionId, run: PublishRun) {
+        let mut refused = std::mem::take(&mut self.refused);
+        refused.sort_unstable();
+        refused.dedup();
+        self.stats.refused += refused.len() as u64;
+        let state = self.sessions.get(session.index());
+        let channel = state.and_then(|state| state.channels.get(&run.channel));
+        if let Some(confirms) = channel.and_then(|channel| channel.confirms.as_ref()) {
+            let (channel, before) = (run.channel, confirms.published);
+            for offset in &refused {
+                let number = before + u64::from(*offset) + 1;
+                self.tell(session, Event::Nacked { channel, first: number, last: number });
+            }
+        }
+        refused.clear();
+        self.refused = refused;
     }
 }

@@ -3,6 +3,7 @@
 use domain::binding::QueueId;
 use domain::credit::Credit;
 use domain::name::Name;
+use domain::queue::settings::{QueueSettings, QueueType};
 use domain::queue::{Queue, QueueDeclaration};
 use domain::run::{Durability, Sequence};
 
@@ -27,6 +28,11 @@ pub(crate) struct QueueSlot {
     pub(crate) dirty: bool,
     /// Journaled messages that left it in this turn.
     pub(crate) settled: Vec<Span>,
+    /// When its messages' timer goes off, in milliseconds; never later than the next of them is
+    /// due.
+    pub(crate) timer_ms: Option<u64>,
+    /// When it was last used, in milliseconds, if it expires unused.
+    pub(crate) used_ms: u64,
 }
 
 impl QueueSlot {
@@ -35,15 +41,18 @@ impl QueueSlot {
         declaration: QueueDeclaration,
         owner: Option<SessionId>,
     ) -> QueueSlot {
+        let queue = Queue::new(QueueSettings::of(&declaration.arguments));
         QueueSlot {
             name,
             declaration,
             owner,
-            queue: Queue::default(),
+            queue,
             watermark: Sequence(0),
             delivered: Sequence(0),
             dirty: false,
             settled: Vec::new(),
+            timer_ms: None,
+            used_ms: 0,
         }
     }
 
@@ -54,8 +63,11 @@ impl QueueSlot {
 
     /// What a message in this queue may count on.
     pub(crate) fn durability(&self, persistence: Persistence) -> Durability {
+        let quorum = self.queue.settings().queue_type == QueueType::Quorum;
         match persistence {
             Persistence::Persistent if self.is_journaled() => Durability::Journaled,
+            // A quorum queue keeps whatever it takes, as in RabbitMQ.
+            Persistence::Transient if quorum => Durability::Journaled,
             Persistence::Persistent | Persistence::Transient => Durability::InMemory,
         }
     }
@@ -70,4 +82,8 @@ pub(crate) struct ConsumerSlot {
     pub(crate) queue: QueueId,
     pub(crate) acknowledgement: Acknowledgement,
     pub(crate) credit: Credit,
+    /// How long a delivery of its may be unsettled, in milliseconds.
+    pub(crate) timeout_ms: Option<u64>,
+    /// Whether a timer looks after that.
+    pub(crate) timed: bool,
 }

@@ -12,7 +12,7 @@ use storage::Position;
 
 use super::Map;
 use crate::event::Event;
-use crate::operation::ChannelId;
+use crate::operation::{ChannelId, SessionTraits};
 use crate::outbox::Outbox;
 
 /// One client.
@@ -29,6 +29,8 @@ pub(crate) struct SessionState {
     pub(crate) gated: bool,
     /// It stands in the turn's list of those to be told something.
     pub(crate) touched: bool,
+    /// What its client can be told.
+    pub(crate) traits: SessionTraits,
 }
 
 impl SessionState {
@@ -41,6 +43,7 @@ impl SessionState {
             events_bytes: 0,
             gated: false,
             touched: false,
+            traits: SessionTraits::default(),
         }
     }
 }
@@ -54,6 +57,9 @@ pub(crate) struct Channel {
     /// Deliveries not settled, by their first tag; runs, as they were delivered.
     pub(crate) unsettled: BTreeMap<u64, Unsettled>,
     pub(crate) last_tag: u64,
+    /// Deliveries that came back unsettled after too long, by their first tag: how many. What the
+    /// client still says of them means nothing.
+    pub(crate) expired: BTreeMap<u64, u32>,
     /// For consumers to come.
     pub(crate) prefetch: u16,
     /// Shared by all consumers of the channel.
@@ -71,6 +77,8 @@ pub(crate) struct Unsettled {
     pub(crate) first: Sequence,
     /// `None`: it was got, not consumed.
     pub(crate) consumer: Option<ConsumerId>,
+    /// When they were delivered, in milliseconds, where that matters; else 0.
+    pub(crate) since_ms: u64,
 }
 
 /// Publisher confirms of a channel.

@@ -1,11 +1,15 @@
 //! Settling: a delivery ends, by its consumer's word or because its channel is gone.
 
 use domain::binding::QueueId;
+use domain::dead_letter::Reason;
+use domain::queue::{Return, Returned};
 use domain::refusal::Refusal;
 use domain::run::{Durability, Run};
 
 use super::Vhost;
 use super::sessions::{Channel, Unsettled};
+use crate::journaled::message_records::{CountedSpan, put_returned};
+use crate::journaled::tag;
 use crate::operation::{ChannelId, Outcome, Tags, Verb};
 use crate::session_id::SessionId;
 
@@ -24,8 +28,9 @@ impl Vhost {
         let Some(state) = self.channel_mut(session, channel) else { return };
         match state.take_unsettled(tags) {
             Ok(taken) => {
-                for delivery in taken {
-                    self.settle_delivery(session, channel, &delivery, outcome);
+                self.stats.settled_late += taken.late;
+                for delivery in taken.deliveries {
+                    self.settle_delivery(session, channel, &delivery, (outcome, verb));
                 }
             }
             Err(unknown) => {
@@ -39,21 +44,28 @@ impl Vhost {
         session: SessionId,
         channel: ChannelId,
         delivery: &Unsettled,
-        outcome: Outcome,
+        (outcome, verb): (Outcome, Verb),
     ) {
         match outcome {
             Outcome::Acknowledged => {
-                self.stats.acknowledged += self.drop_leased(delivery);
+                self.stats.acknowledged += self.drop_leased(delivery, None);
             }
             Outcome::Rejected => {
-                self.stats.rejected_dropped += self.drop_leased(delivery);
+                self.drop_leased(delivery, Some(Reason::Rejected));
             }
-            Outcome::Requeued => self.requeue(delivery),
+            // RabbitMQ 4.3: a nack gives back, a reject says that it failed.
+            Outcome::Requeued if verb == Verb::Reject => self.requeue(delivery, Return::Failed),
+            Outcome::Requeued => self.requeue(delivery, Return::Released),
         }
         self.give_credit(session, channel, delivery);
     }
 
-    fn give_credit(&mut self, session: SessionId, channel: ChannelId, delivery: &Unsettled) {
+    pub(crate) fn give_credit(
+        &mut self,
+        session: SessionId,
+        channel: ChannelId,
+        delivery: &Unsettled,
+    ) {
         let Some(consumer) = delivery.consumer else { return };
         let was_full = match self.channel_mut(session, channel) {
             Some(state) => {
@@ -72,8 +84,8 @@ impl Vhost {
         }
     }
 
-    /// Leased messages leave their queue; returns how many.
-    fn drop_leased(&mut self, delivery: &Unsettled) -> u64 {
+    /// Leased messages leave their queue, done with or given up for a reason; returns how many.
+    fn drop_leased(&mut self, delivery: &Unsettled, given_up: Option<Reason>) -> u64 {
         let mut gone = std::mem::take(&mut self.gone);
         if let Some(slot) = self.queues.get_mut(&delivery.queue) {
             slot.queue.settle(delivery.first, delivery.count, &mut gone);
@@ -81,7 +93,10 @@ impl Vhost {
         let mut count = 0;
         for run in gone.drain(..) {
             count += u64::from(run.count);
-            self.left(delivery.queue, &run);
+            match given_up {
+                None => self.left(delivery.queue, &run),
+                Some(reason) => self.bury(delivery.queue, run, reason),
+            }
         }
         self.gone = gone;
         count
@@ -90,7 +105,7 @@ impl Vhost {
     /// Messages have left their queue for good.
     pub(crate) fn left(&mut self, queue: QueueId, run: &Run) {
         self.chunks.release(run);
-        if run.durability == Durability::InMemory {
+        if run.label.durability == Durability::InMemory {
             return;
         }
         let Some(slot) = self.queues.get_mut(&queue) else { return };
@@ -103,28 +118,103 @@ impl Vhost {
         }
     }
 
-    /// Leased messages return to their place.
-    pub(crate) fn requeue(&mut self, delivery: &Unsettled) {
-        if let Some(slot) = self.queues.get_mut(&delivery.queue) {
-            slot.queue.release(delivery.first, delivery.count);
-            self.stats.requeued += u64::from(delivery.count);
-            self.mark_dirty(delivery.queue);
+    /// Leased messages return to their place, or are given up because they failed too often.
+    pub(crate) fn requeue(&mut self, delivery: &Unsettled, how: Return) {
+        let queue = delivery.queue;
+        let Some(slot) = self.queues.get_mut(&queue) else { return };
+        let mut returned = Returned::default();
+        let span = (delivery.first, delivery.count);
+        slot.queue.release(span, how, &self.chunks, &mut returned);
+        let limited = slot.queue.settings().is_limited();
+        self.stats.requeued += u64::from(delivery.count);
+        let counted: Vec<CountedSpan> = (returned.counted.iter())
+            .filter(|run| run.label.durability == Durability::Journaled)
+            .map(|run| (run.first, run.count, run.label.counts))
+            .collect();
+        if !counted.is_empty() {
+            self.turn.staged.record(tag::RETURNED, |out| put_returned(out, queue, &counted));
         }
+        for run in returned.over {
+            self.bury(queue, run, Reason::DeliveryLimit);
+        }
+        self.time_messages(queue);
+        if limited {
+            self.drop_excess(queue);
+        }
+        self.mark_dirty(queue);
     }
 
     /// Returns everything the channel has not settled (AMQP's `basic.recover`).
     pub(crate) fn recover(&mut self, session: SessionId, channel: ChannelId) {
         let Some(state) = self.channel_mut(session, channel) else { return };
         for delivery in std::mem::take(&mut state.unsettled).into_values() {
-            self.requeue(&delivery);
+            self.requeue(&delivery, Return::Released);
             self.give_credit(session, channel, &delivery);
         }
     }
 }
 
+/// Deliveries taken out of a channel's list.
+#[derive(Debug, Default)]
+struct Taken {
+    /// Oldest first.
+    deliveries: Vec<Unsettled>,
+    /// How many of those meant had been taken back before.
+    late: u64,
+}
+
 impl Channel {
-    /// Takes out the deliveries meant, oldest first; `Err` is the tag that is not outstanding.
-    fn take_unsettled(&mut self, tags: Tags) -> Result<Vec<Unsettled>, u64> {
+    /// Takes out the deliveries meant; `Err` is the tag that is not outstanding.
+    fn take_unsettled(&mut self, tags: Tags) -> Result<Taken, u64> {
+        let late = self.take_expired(tags);
+        match self.take_held(tags) {
+            Ok(deliveries) => Ok(Taken { deliveries, late }),
+            Err(_) if late > 0 => {
+                let deliveries = match tags {
+                    Tags::One(_) => Vec::new(),
+                    // The last one meant is gone; those before it are meant all the same.
+                    Tags::UpTo(tag) => {
+                        let rest = self.unsettled.split_off(&tag);
+                        std::mem::replace(&mut self.unsettled, rest).into_values().collect()
+                    }
+                };
+                Ok(Taken { deliveries, late })
+            }
+            Err(unknown) => Err(unknown),
+        }
+    }
+
+    /// Forgets those of the deliveries meant that were taken back; returns how many.
+    fn take_expired(&mut self, tags: Tags) -> u64 {
+        if self.expired.is_empty() {
+            return 0;
+        }
+        let (first, last) = match tags {
+            Tags::One(tag) => (tag, tag),
+            Tags::UpTo(0) => (0, u64::MAX),
+            Tags::UpTo(tag) => (0, tag),
+        };
+        let mut late = 0;
+        let mut kept = Vec::new();
+        self.expired.retain(|at, count| {
+            let end = *at + u64::from(*count);
+            if *at > last || end <= first {
+                return true;
+            }
+            for tag in *at..end {
+                if (first..=last).contains(&tag) {
+                    late += 1;
+                } else {
+                    kept.push(tag);
+                }
+            }
+            false
+        });
+        self.expired.extend(kept.into_iter().map(|tag| (tag, 1)));
+        late
+    }
+
+    fn take_held(&mut self, tags: Tags) -> Result<Vec<Unsettled>, u64> {
         match tags {
             Tags::One(tag) => self.take_one(tag).map(|one| vec![one]).ok_or(tag),
             Tags::UpTo(0) => Ok(std::mem::take(&mut self.unsettled).into_values().collect()),
@@ -195,6 +285,7 @@ mod tests {
                 queue: QueueId(queue),
                 first: Sequence(tag * 10),
                 consumer: None,
+                since_ms: 0,
             };
             channel.unsettled.insert(tag, unsettled);
         }
@@ -202,7 +293,8 @@ mod tests {
         for tags in tags {
             said.push(match channel.take_unsettled(*tags) {
                 Ok(taken) => {
-                    let runs = taken.iter().map(|run| format!("{}+{}", run.first.0, run.count));
+                    let runs =
+                        taken.deliveries.iter().map(|run| format!("{}+{}", run.first.0, run.count));
                     runs.collect::<Vec<_>>().join(" ")
                 }
                 Err(tag) => format!("unknown {tag}"),

@@ -15,8 +15,30 @@ pub struct Stats {
     pub acknowledged: u64,
     /// Messages that returned to their queue.
     pub requeued: u64,
-    /// Messages rejected for good: dropped, as RabbitMQ does without a dead-letter exchange.
+    /// Messages rejected for good and dropped, as RabbitMQ does without a dead-letter exchange.
     pub rejected_dropped: u64,
+    /// Messages that waited too long, dead-lettered or not.
+    pub expired: u64,
+    /// Messages that waited too long and were dropped.
+    pub expired_dropped: u64,
+    /// Messages that were too many in their queue, dead-lettered or not.
+    pub overflowed: u64,
+    /// Messages that were too many in their queue and were dropped.
+    pub overflow_dropped: u64,
+    /// Messages that failed too often and were dropped.
+    pub failed_dropped: u64,
+    /// Messages that a full queue refused to take.
+    pub refused: u64,
+    /// Copies that entered another queue as dead letters.
+    pub dead_lettered: u64,
+    /// Dead letters that no queue took: no exchange, no route, a cycle, or a full queue.
+    pub dead_lettered_dropped: u64,
+    /// Queues that were unused for too long.
+    pub queues_expired: u64,
+    /// Consumers that left deliveries unsettled for too long.
+    pub consumers_timed_out: u64,
+    /// Settlements of deliveries that had been taken back by then.
+    pub settled_late: u64,
     /// Messages dropped by a purge or with their queue.
     pub purged: u64,
 }

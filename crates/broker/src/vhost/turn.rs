@@ -2,9 +2,12 @@
 //! have to say handed to the outboxes. The order matters: what must wait for the journal is put
 //! behind its gate before the commit could open it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use domain::binding::{QueueId, Target};
+use domain::dead_letter::Reason;
+use domain::run::Run;
 use stdx::clock::Monotonic;
 use storage::{Nudge, Position, Staged};
 
@@ -37,9 +40,21 @@ pub(crate) struct Turn {
     pub(crate) starved: Vec<SessionId>,
     /// Sessions that are over.
     pub(crate) ended: Vec<SessionId>,
+    /// What queues have given up and was not yet dead-lettered.
+    pub(crate) dead: VecDeque<Dead>,
+    /// Bytes of dead letters written in this turn.
+    pub(crate) dead_bytes: usize,
     /// Batches whose memory is free once they are applied.
     settled_rooms: Vec<(Arc<Outbox>, usize)>,
     wake: WakeList,
+}
+
+/// Messages that a queue has given up and that still count for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dead {
+    pub(crate) queue: QueueId,
+    pub(crate) run: Run,
+    pub(crate) reason: Reason,
 }
 
 impl Turn {
@@ -72,12 +87,15 @@ pub(crate) struct Finished {
     pub(crate) more: bool,
     /// Sessions that have something to look at.
     pub(crate) wake: WakeList,
+    /// When another turn is due whatever happens, in milliseconds.
+    pub(crate) due_ms: Option<u64>,
 }
 
 impl Vhost {
     /// Ends the turn. The caller nudges the writer and wakes the sessions, once it has let the vhost go.
     pub(crate) fn finish_turn(&mut self, now: Monotonic) -> Finished {
         let mut finished = Finished { more: self.deliver_dirty(), ..Finished::default() };
+        self.bury_dead();
         self.write_watermarks();
         self.write_settled();
         if self.is_checkpoint_due() {
@@ -103,7 +121,13 @@ impl Vhost {
         self.free_rooms();
         self.remove_ended();
         finished.wake = std::mem::take(&mut self.turn.wake);
+        self.turn.dead_bytes = 0;
         finished.more |= !self.turn.dirty.is_empty();
+        if !self.is_poisoned() {
+            finished.more |= !self.turn.dead.is_empty();
+            finished.due_ms = self.timers.next_ms();
+            finished.more |= finished.due_ms.is_some_and(|due_ms| due_ms <= self.now.ms);
+        }
         finished
     }
 

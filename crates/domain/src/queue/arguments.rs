@@ -1,6 +1,7 @@
 //! A queue's arguments: which are known, what values they may have, and how two declarations
 //! compare. Unknown ones are kept and change nothing, as RabbitMQ does it.
 
+use super::settings::{QueueSettings, QueueType};
 use crate::name::Name;
 use crate::refusal::{ArgumentProblem, Kind, Refusal};
 use crate::table::{Table, Value, equivalent};
@@ -8,6 +9,8 @@ use crate::table::{Table, Value, equivalent};
 /// What a known argument's value may be.
 #[derive(Clone, Copy, Debug)]
 enum Allowed {
+    /// An integer.
+    Integer,
     /// An integer from 0 on.
     NonNegative,
     /// A time from 0 on, in milliseconds.
@@ -26,56 +29,51 @@ enum Allowed {
     Word(&'static [&'static str]),
 }
 
-/// Whether an argument acts.
+/// Which queues an argument may be given to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Effect {
-    /// Ignoring it loses nothing: a hint, or what we do anyway.
-    Harmless,
-    /// It would be a lie to accept it; refused until it is built.
-    NotBuilt,
+enum For {
+    /// Any: it acts, or ignoring it loses nothing (a hint, or what we do anyway).
+    Any,
+    /// It would be a lie to accept it for another type.
+    Only(QueueType),
 }
 
-/// The known arguments: name, values, effect, and whether redeclarations compare it.
-const KNOWN: &[(&str, Allowed, Effect)] = &[
-    ("x-message-ttl", Allowed::Milliseconds, Effect::NotBuilt),
-    ("x-expires", Allowed::PositiveMilliseconds, Effect::NotBuilt),
-    ("x-max-length", Allowed::NonNegative, Effect::NotBuilt),
-    ("x-max-length-bytes", Allowed::NonNegative, Effect::NotBuilt),
-    (
-        "x-overflow",
-        Allowed::Word(&["drop-head", "reject-publish", "reject-publish-dlx"]),
-        Effect::Harmless,
-    ),
-    ("x-dead-letter-exchange", Allowed::Text, Effect::NotBuilt),
-    ("x-dead-letter-routing-key", Allowed::Text, Effect::NotBuilt),
-    ("x-dead-letter-strategy", Allowed::Word(&["at-most-once", "at-least-once"]), Effect::Harmless),
-    ("x-max-priority", Allowed::Priority, Effect::NotBuilt),
-    ("x-single-active-consumer", Allowed::Flag, Effect::NotBuilt),
-    ("x-delivery-limit", Allowed::NonNegative, Effect::NotBuilt),
-    ("x-consumer-timeout", Allowed::Positive, Effect::NotBuilt),
-    ("x-queue-type", Allowed::Word(&["classic", "quorum", "stream"]), Effect::Harmless),
-    ("x-queue-mode", Allowed::Word(&["default", "lazy"]), Effect::Harmless),
-    ("x-queue-version", Allowed::Positive, Effect::Harmless),
-    ("x-queue-leader-locator", Allowed::Text, Effect::Harmless),
-    ("x-queue-master-locator", Allowed::Text, Effect::Harmless),
+/// The known arguments: name, values, and which queues take them. Redeclarations compare them.
+const KNOWN: &[(&str, Allowed, For)] = &[
+    ("x-message-ttl", Allowed::Milliseconds, For::Any),
+    ("x-expires", Allowed::PositiveMilliseconds, For::Any),
+    ("x-max-length", Allowed::NonNegative, For::Any),
+    ("x-max-length-bytes", Allowed::NonNegative, For::Any),
+    ("x-overflow", Allowed::Word(&["drop-head", "reject-publish", "reject-publish-dlx"]), For::Any),
+    ("x-dead-letter-exchange", Allowed::Text, For::Any),
+    ("x-dead-letter-routing-key", Allowed::Text, For::Any),
+    ("x-dead-letter-strategy", Allowed::Word(&["at-most-once", "at-least-once"]), For::Any),
+    ("x-max-priority", Allowed::Priority, For::Only(QueueType::Classic)),
+    ("x-single-active-consumer", Allowed::Flag, For::Any),
+    ("x-delivery-limit", Allowed::Integer, For::Only(QueueType::Quorum)),
+    ("x-consumer-timeout", Allowed::NonNegative, For::Any),
+    ("x-queue-type", Allowed::Word(&["classic", "quorum", "stream"]), For::Any),
+    ("x-queue-mode", Allowed::Word(&["default", "lazy"]), For::Any),
+    ("x-queue-version", Allowed::Positive, For::Any),
+    ("x-queue-leader-locator", Allowed::Text, For::Any),
+    ("x-queue-master-locator", Allowed::Text, For::Any),
+    ("x-quorum-initial-group-size", Allowed::Positive, For::Any),
+    ("x-quorum-target-group-size", Allowed::Positive, For::Any),
+    ("x-max-in-memory-length", Allowed::NonNegative, For::Any),
+    ("x-max-in-memory-bytes", Allowed::NonNegative, For::Any),
 ];
 
 /// The longest time RabbitMQ takes: ten years.
 const MILLISECONDS_MAX: i128 = 10 * 365 * 86_400_000;
 
-/// Queue types that are known and not built.
-const TYPES_NOT_BUILT: [(&str, &str); 2] =
-    [("quorum", "x-queue-type=quorum"), ("stream", "x-queue-type=stream")];
-
 /// Checks the arguments of a queue that is to be made.
-pub fn check(queue: &Name, arguments: &Table) -> Result<(), Refusal> {
+pub(super) fn check(queue: &Name, arguments: &Table) -> Result<(), Refusal> {
     let invalid = |argument: &str, problem| Refusal::InvalidArgument {
         kind: Kind::Queue,
         name: queue.clone(),
         argument: argument.into(),
         problem,
     };
-    // Values first: a wrong value is the better news even where the argument is not built.
     for (argument, allowed, _) in KNOWN {
         if let Some(value) = arguments.get(argument) {
             check_value(value, *allowed).map_err(|problem| invalid(argument, problem))?;
@@ -87,16 +85,19 @@ pub fn check(queue: &Name, arguments: &Table) -> Result<(), Refusal> {
         let problem = ArgumentProblem::Needs("x-dead-letter-exchange");
         return Err(invalid("x-dead-letter-routing-key", problem));
     }
-    for (argument, _, effect) in KNOWN {
-        if *effect == Effect::NotBuilt && arguments.get(argument).is_some() {
-            return Err(Refusal::NotBuilt(argument));
+    if arguments.get("x-queue-type").and_then(Value::as_text) == Some("stream") {
+        return Err(Refusal::NotBuilt("x-queue-type=stream"));
+    }
+    let queue_type = QueueSettings::of(arguments).queue_type;
+    for (argument, _, takers) in KNOWN {
+        if arguments.get(argument).is_some()
+            && let For::Only(only) = takers
+            && *only != queue_type
+        {
+            return Err(invalid(argument, ArgumentProblem::OfAnotherType(queue_type.as_str())));
         }
     }
-    let asked = arguments.get("x-queue-type").and_then(Value::as_text);
-    match TYPES_NOT_BUILT.iter().find(|(name, _)| Some(*name) == asked) {
-        Some((_, what)) => Err(Refusal::NotBuilt(what)),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn check_value(value: &Value, allowed: Allowed) -> Result<(), ArgumentProblem> {
@@ -112,6 +113,7 @@ fn check_value(value: &Value, allowed: Allowed) -> Result<(), ArgumentProblem> {
                 Err(ArgumentProblem::UnknownWord(text.into()))
             }
         }
+        Allowed::Integer => integer(value, i128::MIN, i128::MAX),
         Allowed::NonNegative => integer(value, 0, i128::MAX),
         Allowed::Positive => integer(value, 1, i128::MAX),
         Allowed::Milliseconds => integer(value, 0, MILLISECONDS_MAX),
@@ -123,7 +125,7 @@ fn check_value(value: &Value, allowed: Allowed) -> Result<(), ArgumentProblem> {
 fn integer(value: &Value, least: i128, limit: i128) -> Result<(), ArgumentProblem> {
     let unacceptable = ArgumentProblem::UnacceptableType(value.type_name());
     match value.as_integer().ok_or(unacceptable)? {
-        negative if negative < 0 => Err(ArgumentProblem::Negative(negative)),
+        negative if negative < 0 && least >= 0 => Err(ArgumentProblem::Negative(negative)),
         value if value < least => Err(ArgumentProblem::NotPositive(value)),
         value if value > limit => Err(ArgumentProblem::TooLarge { value, limit }),
         _number => Ok(()),
@@ -131,7 +133,7 @@ fn integer(value: &Value, least: i128, limit: i128) -> Result<(), ArgumentProble
 }
 
 /// Compares the known arguments of two declarations; unknown ones may differ.
-pub fn compare(queue: &Name, received: &Table, current: &Table) -> Result<(), Refusal> {
+pub(super) fn compare(queue: &Name, received: &Table, current: &Table) -> Result<(), Refusal> {
     for (setting, _, _) in KNOWN {
         let (received, current) = (received.get(setting), current.get(setting));
         // A queue of no declared type is a classic one.
@@ -171,7 +173,11 @@ mod tests {
         for (argument, value, expected) in [
             ("x-message-ttl", Value::I32(-1), "Negative(-1)"),
             ("x-message-ttl", Value::text("1000"), "UnacceptableType(\"longstr\")"),
-            ("x-message-ttl", Value::I64(1_000), "NotBuilt(\"x-message-ttl\")"),
+            ("x-message-ttl", Value::I64(0), "ok"),
+            ("x-delivery-limit", Value::I32(5), "OfAnotherType(\"classic\")"),
+            ("x-delivery-limit", Value::text("5"), "UnacceptableType(\"longstr\")"),
+            ("x-max-priority", Value::I32(0), "ok"),
+            ("x-consumer-timeout", Value::I32(-1), "Negative(-1)"),
             ("x-expires", Value::U8(0), "NotPositive(0)"),
             (
                 "x-expires",
@@ -191,6 +197,19 @@ mod tests {
         ] {
             assert_eq!(refused(argument, value.clone()), expected, "{argument}={value:?}");
         }
+    }
+
+    #[test]
+    fn a_quorum_queue_takes_other_arguments_than_a_classic_one() {
+        let quorum = |argument: &str, value| {
+            let mut arguments = Table::default();
+            arguments.push("x-queue-type", Value::text("quorum"));
+            arguments.push(argument, value);
+            check(&Name::new("q").unwrap(), &arguments)
+        };
+        assert_eq!(quorum("x-delivery-limit", Value::I32(-1)), Ok(()));
+        assert_eq!(quorum("x-queue-mode", Value::text("lazy")), Ok(()));
+        assert!(quorum("x-max-priority", Value::I32(3)).is_err());
     }
 
     #[test]

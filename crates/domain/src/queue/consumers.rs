@@ -1,28 +1,60 @@
-//! Who consumes a queue: they take turns, and whoever can take nothing more is left out of the
-//! round until it can, so that a turn never searches.
+//! Who consumes a queue: those of the highest priority take turns, and whoever can take nothing
+//! more is left out of the round until it can, so that a turn never searches. In a queue with a
+//! single active consumer one has all turns and the others stand by.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashMap;
+use std::collections::VecDeque;
 
 /// The number of a consumer while the process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConsumerId(pub u64);
 
+/// How many consumers of a queue are served at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Activity {
+    /// All of them.
+    #[default]
+    All,
+    /// One; of those that stand by, whoever came first follows it.
+    Single,
+    /// One; of those that stand by, whoever has the highest priority follows it.
+    SingleByPriority,
+}
+
 /// The consumers of one queue.
 #[derive(Debug, Default)]
 pub struct Consumers {
-    /// Whose turn it is stands in front.
-    round: VecDeque<ConsumerId>,
+    /// Those that could take something, the highest priority first; no round is empty.
+    rounds: Vec<Round>,
     /// Those without credit or room.
-    waiting: HashSet<ConsumerId, foldhash::fast::FixedState>,
+    waiting: HashMap<ConsumerId, i32, foldhash::fast::FixedState>,
     exclusive: Option<ConsumerId>,
     /// Whether there ever was one: an auto-delete queue goes with its last, not before its first.
     used: bool,
+    activity: Activity,
+    /// Those that stand by, in the order in which they came.
+    standby: VecDeque<(ConsumerId, i32)>,
+}
+
+/// Consumers of one priority.
+#[derive(Debug)]
+struct Round {
+    priority: i32,
+    /// Whose turn it is stands in front.
+    members: VecDeque<ConsumerId>,
 }
 
 impl Consumers {
+    /// Nobody yet.
+    pub fn new(activity: Activity) -> Consumers {
+        Consumers { activity, ..Consumers::default() }
+    }
+
     /// How many.
     pub fn count(&self) -> u32 {
-        u32::try_from(self.round.len() + self.waiting.len()).unwrap_or(u32::MAX)
+        let in_rounds: usize = self.rounds.iter().map(|round| round.members.len()).sum();
+        let all = in_rounds + self.waiting.len() + self.standby.len();
+        u32::try_from(all).unwrap_or(u32::MAX)
     }
 
     /// Whether one consumes alone.
@@ -35,60 +67,109 @@ impl Consumers {
         self.used && self.count() == 0
     }
 
-    /// Adds one at the end of the round.
-    pub fn add(&mut self, consumer: ConsumerId) {
+    /// Adds one at the end of its priority's round, or to those that stand by.
+    pub fn add(&mut self, consumer: ConsumerId, priority: i32) {
         self.used = true;
-        self.round.push_back(consumer);
+        let taken = !self.rounds.is_empty() || !self.waiting.is_empty();
+        if self.activity != Activity::All && taken {
+            self.standby.push_back((consumer, priority));
+        } else {
+            self.join(consumer, priority);
+        }
     }
 
     /// Adds one that consumes alone.
-    pub fn add_exclusive(&mut self, consumer: ConsumerId) {
-        self.add(consumer);
+    pub fn add_exclusive(&mut self, consumer: ConsumerId, priority: i32) {
+        self.add(consumer, priority);
         self.exclusive = Some(consumer);
     }
 
-    /// Removes one.
-    pub fn remove(&mut self, consumer: ConsumerId) {
-        if !self.waiting.remove(&consumer) {
-            self.round.retain(|known| *known != consumer);
+    fn join(&mut self, consumer: ConsumerId, priority: i32) {
+        match self.rounds.binary_search_by(|round| priority.cmp(&round.priority)) {
+            Ok(at) => self.rounds[at].members.push_back(consumer),
+            Err(at) => {
+                let members = VecDeque::from([consumer]);
+                self.rounds.insert(at, Round { priority, members });
+            }
         }
+    }
+
+    /// Removes one; if it was the single active one, another takes its place.
+    pub fn remove(&mut self, consumer: ConsumerId) {
         self.exclusive = self.exclusive.filter(|known| *known != consumer);
+        if self.waiting.remove(&consumer).is_none() {
+            for round in &mut self.rounds {
+                round.members.retain(|known| *known != consumer);
+            }
+            self.rounds.retain(|round| !round.members.is_empty());
+            self.standby.retain(|(known, _)| *known != consumer);
+        }
+        if self.rounds.is_empty() && self.waiting.is_empty() {
+            self.promote();
+        }
+    }
+
+    fn promote(&mut self) {
+        let next = match self.activity {
+            Activity::All | Activity::Single => self.standby.pop_front(),
+            Activity::SingleByPriority => {
+                let highest = self.standby.iter().map(|(_, priority)| *priority).max();
+                let at = self.standby.iter().position(|(_, priority)| Some(*priority) == highest);
+                at.and_then(|at| self.standby.remove(at))
+            }
+        };
+        if let Some((consumer, priority)) = next {
+            self.join(consumer, priority);
+        }
     }
 
     /// Whose turn it is.
     pub fn front(&self) -> Option<ConsumerId> {
-        self.round.front().copied()
+        self.rounds.first()?.members.front().copied()
     }
 
     /// Whether nobody else takes part in the round.
     pub fn front_is_alone(&self) -> bool {
-        self.round.len() == 1
+        self.rounds.first().is_some_and(|round| round.members.len() == 1)
     }
 
     /// The one in front had its turn.
     pub fn turn(&mut self) {
-        if self.round.len() > 1 {
-            self.round.rotate_left(1);
+        if let Some(round) = self.rounds.first_mut()
+            && round.members.len() > 1
+        {
+            round.members.rotate_left(1);
         }
     }
 
     /// The one in front can take nothing more for now.
     pub fn wait(&mut self) {
-        self.waiting.extend(self.round.pop_front());
+        let Some(round) = self.rounds.first_mut() else { return };
+        if let Some(consumer) = round.members.pop_front() {
+            self.waiting.insert(consumer, round.priority);
+        }
+        if round.members.is_empty() {
+            self.rounds.remove(0);
+        }
     }
 
     /// A consumer may be able to take something again. Whether it was waiting.
     pub fn resume(&mut self, consumer: ConsumerId) -> bool {
-        let waited = self.waiting.remove(&consumer);
-        if waited {
-            self.round.push_back(consumer);
+        match self.waiting.remove(&consumer) {
+            Some(priority) => {
+                self.join(consumer, priority);
+                true
+            }
+            None => false,
         }
-        waited
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = ConsumerId> {
-        self.round.iter().chain(&self.waiting).copied()
+        let in_rounds = self.rounds.iter().flat_map(|round| round.members.iter().copied());
+        in_rounds
+            .chain(self.waiting.keys().copied())
+            .chain(self.standby.iter().map(|(consumer, _)| *consumer))
     }
 }
 
@@ -96,23 +177,53 @@ impl Consumers {
 mod tests {
     use super::*;
 
+    /// `+N:P` a consumer comes with a priority, `-N` goes, `.` has a turn, `w` waits, `rN` resumes;
+    /// says whose turn it was, `_` if nobody's.
+    fn check(activity: Activity, script: &str, expected: &str) {
+        let mut consumers = Consumers::new(activity);
+        let mut served = String::new();
+        for command in script.split(' ') {
+            let id = |text: &str| ConsumerId(text.parse().unwrap());
+            match command.split_at(1) {
+                ("+", rest) => {
+                    let (name, priority) = rest.split_once(':').unwrap_or((rest, "0"));
+                    consumers.add(id(name), priority.parse().unwrap());
+                }
+                ("-", rest) => consumers.remove(id(rest)),
+                ("r", rest) => assert!(consumers.resume(id(rest)), "{rest} waited"),
+                ("w", _) => consumers.wait(),
+                _turn => {
+                    let front = consumers.front().map(|id| id.0.to_string());
+                    served.push_str(&front.unwrap_or("_".to_owned()));
+                    consumers.turn();
+                }
+            }
+        }
+        assert_eq!(served, expected, "{activity:?} {script}");
+        let all: Vec<ConsumerId> = consumers.iter().collect();
+        assert_eq!(all.len(), consumers.count() as usize);
+        for id in all {
+            consumers.remove(id);
+        }
+        assert!(consumers.all_left());
+    }
+
     #[test]
     fn they_take_turns_and_one_without_credit_is_left_out() {
-        let mut consumers = Consumers::default();
-        (0..3).for_each(|id| consumers.add(ConsumerId(id)));
-        let mut served = Vec::new();
-        for turn in 0..7 {
-            if turn == 3 {
-                consumers.wait();
-            }
-            served.extend(consumers.front().map(|id| id.0));
-            consumers.turn();
-        }
-        assert_eq!(served, [0, 1, 2, 1, 2, 1, 2]);
-        assert!(consumers.resume(ConsumerId(0)));
-        assert!(!consumers.resume(ConsumerId(0)));
-        assert_eq!(consumers.count(), 3);
-        (0..3).for_each(|id| consumers.remove(ConsumerId(id)));
-        assert!(consumers.all_left());
+        check(Activity::All, "+0 +1 +2 . . . w . . . .", "0121212");
+        check(Activity::All, "+0 +1 w . . r0 . . .", "11101");
+    }
+
+    #[test]
+    fn a_higher_priority_comes_first_while_it_can_take_something() {
+        check(Activity::All, "+0 +1:5 +2:-1 +3:5 . . . w w . w . w . r1 .", "13102_1");
+        check(Activity::All, "+0 +1:2 . w . r1 . -1 .", "1010");
+    }
+
+    #[test]
+    fn a_single_active_consumer_is_followed_by_the_next() {
+        check(Activity::Single, "+0 +1:9 +2 . . w . r0 . -0 . -1 . -2 .", "00_012_");
+        check(Activity::SingleByPriority, "+0 +1:1 +2:9 +3:9 . -0 . -2 . -3 .", "0231");
+        check(Activity::Single, "+0 +1 -1 . -0 .", "0_");
     }
 }

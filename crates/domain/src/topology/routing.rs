@@ -21,6 +21,17 @@ pub struct Routed<'a> {
     pub also: &'a [Box<[u8]>],
     /// Its properties.
     pub properties: Properties<'a>,
+    /// Who sends it there.
+    pub sender: Sender,
+}
+
+/// Who sends a message to an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// A client; an internal exchange takes nothing from it.
+    Client,
+    /// A queue that gave it up.
+    Queue,
 }
 
 /// How many targets may be found more than once before they are told apart.
@@ -64,7 +75,7 @@ impl Topology {
         let Some((id, exchange)) = found.and_then(|id| Some((id, self.exchanges.get(&id)?))) else {
             return Err(named(message.exchange, |name| Refusal::NotFound(Kind::Exchange, name)));
         };
-        if exchange.settings.internal {
+        if exchange.settings.internal && message.sender == Sender::Client {
             return Err(Refusal::InternalExchange(exchange.name.clone()));
         }
         route.headers = None;

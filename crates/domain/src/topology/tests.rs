@@ -1,6 +1,6 @@
 //! Scripts against a topology.
 
-use super::routing::{Route, Routed};
+use super::routing::{Route, Routed, Sender};
 use super::*;
 use crate::properties::Properties;
 
@@ -77,6 +77,7 @@ fn run(topology: &mut Topology, queues: &mut Vec<Name>, line: &str) -> String {
             let mut route = Route::default();
             let also: Vec<Box<[u8]>> = also.iter().map(|key| key.as_bytes().into()).collect();
             let message = Routed {
+                sender: Sender::Client,
                 exchange,
                 routing_key: key.as_bytes(),
                 also: &also,
@@ -169,6 +170,7 @@ fn thousands_of_keys_to_the_same_queues_take_no_memory_for_each() {
     }
     let also: Vec<Box<[u8]>> = (0..2_000_u32).map(|key| key.to_be_bytes().into()).collect();
     let message = Routed {
+        sender: Sender::Client,
         exchange: "amq.topic",
         routing_key: b"k",
         also: &also,

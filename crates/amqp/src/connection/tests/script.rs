@@ -208,6 +208,7 @@ fn chunk(body_bytes: u32) -> Arc<Chunk> {
         exchange: "x",
         routing_key: b"k",
         properties: &[0, 0],
+        ..MessageHead::default()
     };
     for _ in 0..3 {
         builder.message(&head, body_bytes);
@@ -240,6 +241,7 @@ fn host_event(words: &[&str]) -> Event {
             consumer_tag: name(),
             first_tag: 5,
             redelivered: true,
+            counts: None,
             chunk: chunk(number(2)),
             first: 1,
             count: 2,
@@ -248,6 +250,7 @@ fn host_event(words: &[&str]) -> Event {
             channel,
             tag: 3,
             redelivered: false,
+            counts: None,
             remaining: 9,
             chunk: chunk(number(2)),
             index: 0,
@@ -375,7 +378,9 @@ impl Rig {
     /// What came of everything so far.
     pub(super) fn told(&mut self) -> Vec<String> {
         let (operations, _) = std::mem::take(&mut self.batch).into_parts();
-        let mut told: Vec<String> = operations.iter().map(operation_told).collect();
+        // Every connection that opens introduces itself.
+        let asked = operations.iter().filter(|it| !matches!(it, Operation::Introduce(_)));
+        let mut told: Vec<String> = asked.map(operation_told).collect();
         frames_told(&std::mem::take(&mut self.out), &mut told);
         told
     }
