@@ -145,6 +145,21 @@ pub enum Operation {
         /// Whether to answer.
         answer: Answer,
     },
+    /// Collects publishes and settlements from now on, until a commit or a rollback.
+    SelectTransactions {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// Does what was collected, all of it or nothing.
+    Commit {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// Forgets what was collected; settled deliveries are outstanding again.
+    Rollback {
+        /// The channel.
+        channel: ChannelId,
+    },
     /// Limits unsettled deliveries.
     SetPrefetch {
         /// The channel.
@@ -278,6 +293,11 @@ impl Operation {
         use Operation as O;
         Some(match self {
             O::SelectConfirms { channel, answer } => (*channel, Verb::SelectConfirms, *answer),
+            O::SelectTransactions { channel } => {
+                (*channel, Verb::SelectTransactions, Answer::Wanted)
+            }
+            O::Commit { channel } => (*channel, Verb::Commit, Answer::Wanted),
+            O::Rollback { channel } => (*channel, Verb::Rollback, Answer::Wanted),
             O::SetPrefetch { channel, .. } => (*channel, Verb::SetPrefetch, Answer::Wanted),
             O::Consume { channel, answer, .. } => (*channel, Verb::Consume, *answer),
             O::Cancel { channel, answer, .. } => (*channel, Verb::Cancel, *answer),
@@ -355,6 +375,9 @@ pub enum Verb {
     OpenChannel,
     CloseChannel,
     SelectConfirms,
+    SelectTransactions,
+    Commit,
+    Rollback,
     SetPrefetch,
     Publish,
     Ack,

@@ -9,6 +9,7 @@ mod delete;
 mod deliver;
 mod publish;
 mod settle;
+mod transaction;
 pub(crate) mod turn;
 
 pub(crate) mod chunks;
@@ -69,6 +70,8 @@ pub(crate) struct Vhost {
     /// What the journal was last told it may let go before.
     released: Position,
     entropy: Entropy,
+    /// Memory that open transactions hold.
+    transactions_bytes: usize,
     stats: Stats,
     /// Why the sessions are being closed; new ones are not let in.
     closing: Option<Closing>,
@@ -130,6 +133,7 @@ impl Vhost {
             topology_staged: false,
             released: Position::default(),
             entropy,
+            transactions_bytes: 0,
             stats: Stats::default(),
             closing: None,
             route: Route::default(),
@@ -191,6 +195,9 @@ impl Vhost {
             Operation::ResumeDeliveries => self.resume_deliveries(session),
             Operation::End => self.end(session),
             request @ (Operation::SelectConfirms { .. }
+            | Operation::SelectTransactions { .. }
+            | Operation::Commit { .. }
+            | Operation::Rollback { .. }
             | Operation::SetPrefetch { .. }
             | Operation::Consume { .. }
             | Operation::Cancel { .. }

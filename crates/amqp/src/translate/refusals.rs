@@ -14,6 +14,9 @@ pub(crate) fn method_of(verb: Verb) -> MethodId {
         Verb::OpenChannel => (20, 10),
         Verb::CloseChannel => (20, 40),
         Verb::SelectConfirms => (85, 10),
+        Verb::SelectTransactions => (90, 10),
+        Verb::Commit => (90, 20),
+        Verb::Rollback => (90, 30),
         Verb::SetPrefetch => (60, 10),
         Verb::Publish => (60, 40),
         Verb::Ack => (60, 80),
@@ -106,6 +109,29 @@ fn words(refusal: &Refusal, verb: Verb, vhost: &str) -> (ReplyCode, String) {
         }
         Refusal::ExclusiveUse(name) => {
             (Code::AccessRefused, format!("{} in exclusive use", full(Kind::Queue, name)))
+        }
+        Refusal::NotTransactional => {
+            (Code::PreconditionFailed, "channel is not transactional".to_owned())
+        }
+        Refusal::Confirming => {
+            (Code::PreconditionFailed, "cannot switch from confirm to tx mode".to_owned())
+        }
+        Refusal::Transactional => {
+            (Code::PreconditionFailed, "cannot switch from tx to confirm mode".to_owned())
+        }
+        Refusal::TransactionTooLarge(limit_bytes) => {
+            let text = format!(
+                "the open transactions of this connection hold more than {limit_bytes} bytes: \
+                 commit more often"
+            );
+            (Code::PreconditionFailed, text)
+        }
+        Refusal::TransactionsTooLarge(limit_bytes) => {
+            let text = format!(
+                "all open transactions of vhost '{vhost}' together hold more than {limit_bytes} \
+                 bytes: commit more often"
+            );
+            (Code::PreconditionFailed, text)
         }
         Refusal::ChannelOpen => (Code::ChannelError, "second 'channel.open' seen".to_owned()),
     }
@@ -475,6 +501,38 @@ mod tests {
                 Verb::Consume,
                 403,
                 "ACCESS_REFUSED - queue 'q' in vhost '/' in exclusive use",
+            ),
+            (
+                Refusal::NotTransactional,
+                Verb::Rollback,
+                406,
+                "PRECONDITION_FAILED - channel is not transactional",
+            ),
+            (
+                Refusal::Confirming,
+                Verb::SelectTransactions,
+                406,
+                "PRECONDITION_FAILED - cannot switch from confirm to tx mode",
+            ),
+            (
+                Refusal::Transactional,
+                Verb::SelectConfirms,
+                406,
+                "PRECONDITION_FAILED - cannot switch from tx to confirm mode",
+            ),
+            (
+                Refusal::TransactionTooLarge(9),
+                Verb::Publish,
+                406,
+                "PRECONDITION_FAILED - the open transactions of this connection hold more than 9 \
+                 bytes: commit more often",
+            ),
+            (
+                Refusal::TransactionsTooLarge(9),
+                Verb::Ack,
+                406,
+                "PRECONDITION_FAILED - all open transactions of vhost '/' together hold more than \
+                 9 bytes: commit more often",
             ),
             (
                 Refusal::ChannelOpen,

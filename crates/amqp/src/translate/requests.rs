@@ -57,7 +57,7 @@ pub(crate) fn read(channel: ChannelId, id: MethodId, fields: &[u8]) -> Result<Re
         access::CLASS if method == access::Request::ID => {
             read.whole::<access::Request<'_>>().map(|_request| Request::Ticket)
         }
-        tx::CLASS => Err(read.not_implemented("transactions are not supported yet")),
+        tx::CLASS => read.transaction(method).map(Request::Operation),
         _unknown => Err(read.unimplemented()),
     }
 }
@@ -105,6 +105,25 @@ impl<'a> Fields<'a> {
         let select: confirm::Select = self.whole()?;
         let answer = answer(select.flags & confirm::Select::NO_WAIT);
         Ok(Operation::SelectConfirms { channel: self.channel, answer })
+    }
+
+    fn transaction(self, method: u16) -> Result<Operation, Fault> {
+        let channel = self.channel;
+        Ok(match method {
+            tx::Select::ID => {
+                let tx::Select {} = self.whole()?;
+                Operation::SelectTransactions { channel }
+            }
+            tx::Commit::ID => {
+                let tx::Commit {} = self.whole()?;
+                Operation::Commit { channel }
+            }
+            tx::Rollback::ID => {
+                let tx::Rollback {} = self.whole()?;
+                Operation::Rollback { channel }
+            }
+            _unknown => return Err(self.unimplemented()),
+        })
     }
 
     fn basic(self, method: u16) -> Result<Operation, Fault> {

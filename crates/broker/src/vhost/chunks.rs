@@ -41,7 +41,12 @@ pub(crate) struct BatchChunk {
 
 impl BatchChunk {
     pub(crate) fn new(chunk: Chunk) -> BatchChunk {
-        BatchChunk { chunk: Arc::new(chunk), slot: None }
+        BatchChunk::shared(Arc::new(chunk))
+    }
+
+    /// A chunk of a batch applied before.
+    pub(crate) fn shared(chunk: Arc<Chunk>) -> BatchChunk {
+        BatchChunk { chunk, slot: None }
     }
 }
 

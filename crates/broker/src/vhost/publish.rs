@@ -8,11 +8,29 @@ use domain::topology::routing::{Routed, Sameness};
 
 use super::Vhost;
 use super::chunks::BatchChunk;
+use crate::chunk::Message;
 use crate::event::Event;
 use crate::journaled::message_records::{Enqueued, put_chunk_head};
 use crate::journaled::tag;
 use crate::operation::{PublishRun, Unroutable, Verb};
 use crate::session_id::SessionId;
+
+/// When a publish takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    Now,
+    AtCommit,
+}
+
+/// What routing looks at in a message.
+pub(crate) fn routed<'a>(message: &Message<'a>, also: &'a [Box<[u8]>]) -> Routed<'a> {
+    Routed {
+        exchange: message.exchange,
+        routing_key: message.routing_key,
+        also,
+        properties: Properties(message.properties),
+    }
+}
 
 impl Vhost {
     pub(crate) fn publish(
@@ -23,10 +41,15 @@ impl Vhost {
         chunks: &mut [BatchChunk],
     ) {
         let Some(chunk) = chunks.get_mut(run.chunk as usize) else { return };
-        if !self.is_open(session, run.channel) {
-            return;
-        }
-        if let Err(refusal) = self.route_run(session, run, also, chunk) {
+        let state = self.sessions.get(session.index());
+        let state = state.and_then(|state| state.channels.get(&run.channel));
+        let effect = match state {
+            Some(channel) if channel.failed => return,
+            Some(channel) if channel.transaction.is_some() => Effect::AtCommit,
+            Some(_) => Effect::Now,
+            None => return,
+        };
+        if let Err(refusal) = self.route_run(session, run, also, (chunk, effect)) {
             self.refuse(session, run.channel, Verb::Publish, refusal);
         }
     }
@@ -36,42 +59,57 @@ impl Vhost {
         session: SessionId,
         run: PublishRun,
         also: &[Box<[u8]>],
-        chunk: &mut BatchChunk,
+        (chunk, effect): (&mut BatchChunk, Effect),
     ) -> Result<(), Refusal> {
         let mut left = run;
         while left.count > 0 {
             let Some(message) = chunk.chunk.message(left.first) else { return Ok(()) };
-            let routed = Routed {
-                exchange: message.exchange,
-                routing_key: message.routing_key,
-                also,
-                properties: Properties(message.properties),
-            };
-            let persistence = message.persistence;
+            let routed = routed(&message, also);
             let sameness = self.topology.route(&routed, &mut self.route)?;
             let count = match sameness {
                 Sameness::ByKey => left.count,
                 Sameness::ByHeaders => 1,
             };
             let part = PublishRun { count, ..left };
-            let queues = std::mem::take(&mut self.route.queues);
-            let mut journaled = false;
-            for queue in &queues {
-                let durability = self.queues.get(queue).map(|slot| slot.durability(persistence));
-                if let Some(durability) = durability {
-                    self.enqueue(*queue, durability, part, chunk);
-                    journaled |= durability == Durability::Journaled;
+            match effect {
+                Effect::Now => {
+                    let queues = std::mem::take(&mut self.route.queues);
+                    self.publish_to(session, part, &queues, chunk);
+                    self.route.queues = queues;
                 }
+                Effect::AtCommit => self.collect_publishes(session, part, also, &chunk.chunk)?,
             }
-            if queues.is_empty() {
-                self.unroutable(session, part, chunk);
-            }
-            self.route.queues = queues;
-            self.count_publishes(session, part, journaled);
             left.first += count;
             left.count -= count;
         }
         Ok(())
+    }
+
+    /// These queues take messages that lie in one chunk and are alike in persistence.
+    pub(crate) fn publish_to(
+        &mut self,
+        session: SessionId,
+        run: PublishRun,
+        queues: &[QueueId],
+        chunk: &mut BatchChunk,
+    ) {
+        let Some(persistence) = chunk.chunk.message(run.first).map(|it| it.persistence) else {
+            return;
+        };
+        let mut journaled = false;
+        let mut taken = false;
+        for queue in queues {
+            let durability = self.queues.get(queue).map(|slot| slot.durability(persistence));
+            if let Some(durability) = durability {
+                self.enqueue(*queue, durability, run, chunk);
+                journaled |= durability == Durability::Journaled;
+                taken = true;
+            }
+        }
+        if !taken {
+            self.unroutable(session, run, chunk);
+        }
+        self.count_publishes(session, run, journaled);
     }
 
     fn enqueue(

@@ -11,6 +11,7 @@ use domain::run::Sequence;
 use storage::Position;
 
 use super::Map;
+use super::transaction::Transaction;
 use crate::event::Event;
 use crate::operation::ChannelId;
 use crate::outbox::Outbox;
@@ -21,6 +22,8 @@ pub(crate) struct SessionState {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) channels: Map<ChannelId, Channel>,
     pub(crate) exclusive_queues: Vec<QueueId>,
+    /// Memory that its open transactions hold.
+    pub(crate) transactions_bytes: usize,
     /// To be told when the turn is finished.
     pub(crate) events: Vec<Event>,
     /// What the deliveries among `events` cost.
@@ -37,6 +40,7 @@ impl SessionState {
             outbox,
             channels: Map::default(),
             exclusive_queues: Vec::new(),
+            transactions_bytes: 0,
             events: Vec::new(),
             events_bytes: 0,
             gated: false,
@@ -59,6 +63,8 @@ pub(crate) struct Channel {
     /// Shared by all consumers of the channel.
     pub(crate) credit: Credit,
     pub(crate) confirms: Option<Confirms>,
+    /// Never beside `confirms`.
+    pub(crate) transaction: Option<Box<Transaction>>,
     /// Empty: none yet.
     pub(crate) last_queue: Option<Name>,
 }

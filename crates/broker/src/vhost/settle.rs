@@ -22,9 +22,15 @@ impl Vhost {
             return;
         }
         let Some(state) = self.channel_mut(session, channel) else { return };
+        if state.transaction.is_some() {
+            if let Err(refusal) = self.collect_settlements(session, channel, tags, outcome) {
+                self.refuse(session, channel, verb, refusal);
+            }
+            return;
+        }
         match state.take_unsettled(tags) {
             Ok(taken) => {
-                for delivery in taken {
+                for (_, delivery) in taken {
                     self.settle_delivery(session, channel, &delivery, outcome);
                 }
             }
@@ -34,7 +40,7 @@ impl Vhost {
         }
     }
 
-    fn settle_delivery(
+    pub(crate) fn settle_delivery(
         &mut self,
         session: SessionId,
         channel: ChannelId,
@@ -123,21 +129,22 @@ impl Vhost {
 }
 
 impl Channel {
-    /// Takes out the deliveries meant, oldest first; `Err` is the tag that is not outstanding.
-    fn take_unsettled(&mut self, tags: Tags) -> Result<Vec<Unsettled>, u64> {
+    /// Takes out the deliveries meant, oldest first, each with its first tag; `Err` is the tag that
+    /// is not outstanding.
+    pub(crate) fn take_unsettled(&mut self, tags: Tags) -> Result<Vec<(u64, Unsettled)>, u64> {
         match tags {
-            Tags::One(tag) => self.take_one(tag).map(|one| vec![one]).ok_or(tag),
-            Tags::UpTo(0) => Ok(std::mem::take(&mut self.unsettled).into_values().collect()),
+            Tags::One(tag) => self.take_one(tag).map(|one| vec![(tag, one)]).ok_or(tag),
+            Tags::UpTo(0) => Ok(std::mem::take(&mut self.unsettled).into_iter().collect()),
             Tags::UpTo(tag) => {
                 let Some((&first, _)) = self.holding(tag) else { return Err(tag) };
                 // Everything before the entry that holds the tag, and the part of it up to the tag.
                 let rest = self.unsettled.split_off(&first);
-                let mut taken: Vec<Unsettled> =
-                    std::mem::replace(&mut self.unsettled, rest).into_values().collect();
+                let mut taken: Vec<(u64, Unsettled)> =
+                    std::mem::replace(&mut self.unsettled, rest).into_iter().collect();
                 if let Some(entry) = self.unsettled.remove(&first) {
                     let (front, rest) = entry.split(offset(first, tag) + 1);
                     self.unsettled.extend(rest.map(|rest| (tag + 1, rest)));
-                    taken.push(front);
+                    taken.push((first, front));
                 }
                 Ok(taken)
             }
@@ -172,6 +179,13 @@ fn offset(first: u64, tag: u64) -> u32 {
 }
 
 impl Unsettled {
+    /// Whether `next` is of the messages right behind these, delivered to the same consumer.
+    pub(crate) fn is_followed_by(&self, next: &Unsettled) -> bool {
+        next.queue == self.queue
+            && next.consumer == self.consumer
+            && next.first == self.first.plus(self.count)
+    }
+
     /// The first `count` deliveries, at least one, and what is left, if anything.
     fn split(self, count: u32) -> (Unsettled, Option<Unsettled>) {
         if count >= self.count {
@@ -202,7 +216,8 @@ mod tests {
         for tags in tags {
             said.push(match channel.take_unsettled(*tags) {
                 Ok(taken) => {
-                    let runs = taken.iter().map(|run| format!("{}+{}", run.first.0, run.count));
+                    let runs =
+                        taken.iter().map(|(_, run)| format!("{}+{}", run.first.0, run.count));
                     runs.collect::<Vec<_>>().join(" ")
                 }
                 Err(tag) => format!("unknown {tag}"),
