@@ -7,9 +7,10 @@ mod consume;
 mod declare;
 mod delete;
 mod deliver;
+mod transaction;
+
 mod publish;
 mod settle;
-mod transaction;
 pub(crate) mod turn;
 
 pub(crate) mod chunks;

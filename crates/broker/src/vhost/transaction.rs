@@ -7,7 +7,6 @@
 //! more once it is collected, yet counts against the prefetch until the commit; a commit publishes
 //! first and settles then; a rollback makes collected deliveries outstanding again.
 
-use std::mem::size_of;
 use std::sync::Arc;
 
 use domain::binding::QueueId;
@@ -16,51 +15,13 @@ use domain::refusal::Refusal;
 use super::Vhost;
 use super::chunks::BatchChunk;
 use super::publish::routed;
-use super::sessions::{Channel, Unsettled};
+use super::sessions::{Channel, Collected, Settlement, To, Transaction, Unsettled};
 use super::turn::Journaled;
 use crate::chunk::Chunk;
 use crate::event::Reply;
 use crate::limits;
-use crate::operation::{ChannelId, FurtherKeys, Operation, Outcome, PublishRun, Tags};
+use crate::operation::{ChannelId, Operation, Outcome, PublishRun, Tags};
 use crate::session_id::SessionId;
-
-/// What a transactional channel has asked for since its last commit.
-#[derive(Debug, Default)]
-pub(crate) struct Transaction {
-    /// Where the messages lie; a run's `chunk` is an index here.
-    chunks: Vec<Arc<Chunk>>,
-    publishes: Vec<Collected>,
-    settlements: Vec<Settlement>,
-    bytes: usize,
-}
-
-/// Publishes that wait for the commit.
-#[derive(Debug)]
-struct Collected {
-    run: PublishRun,
-    to: To,
-}
-
-/// Where collected publishes go.
-#[derive(Debug)]
-enum To {
-    /// These queues, as bindings had it when they were published.
-    Queues(Box<[QueueId]>),
-    /// Through the default exchange, by their own key and these.
-    Named(FurtherKeys),
-}
-
-/// Deliveries whose end waits for the commit.
-#[derive(Debug)]
-struct Settlement {
-    first_tag: u64,
-    delivery: Unsettled,
-    outcome: Outcome,
-}
-
-/// Chunks among which a message's own is looked for before it counts as another: two for what is
-/// persistent and what is not, and a few large messages.
-const CHUNKS_LOOKED_AT: usize = 8;
 
 impl Vhost {
     /// What the requests of class `tx` do.
@@ -223,49 +184,6 @@ impl Vhost {
         self.transactions_bytes -= bytes;
         if let Some(state) = self.session_mut(session) {
             state.transactions_bytes -= bytes;
-        }
-    }
-}
-
-impl Transaction {
-    fn publish(&mut self, run: PublishRun, to: To, chunk: &Arc<Chunk>) {
-        let known = self.chunks.iter().rev().take(CHUNKS_LOOKED_AT);
-        let found = known.enumerate().find(|(_, known)| Arc::ptr_eq(known, chunk));
-        let at = if let Some((back, _)) = found {
-            self.chunks.len() - 1 - back
-        } else {
-            // All of it stays in memory, whoever else's messages lie there too.
-            self.bytes += chunk.bytes().len();
-            self.chunks.push(Arc::clone(chunk));
-            self.chunks.len() - 1
-        };
-        self.bytes += size_of::<Collected>() + to.bytes();
-        let run = PublishRun { chunk: u32::try_from(at).unwrap_or(u32::MAX), ..run };
-        self.publishes.push(Collected { run, to });
-    }
-
-    fn settle(&mut self, settlement: Settlement) {
-        // Whoever settles one after the other still makes one entry.
-        if let Some(last) = self.settlements.last_mut()
-            && last.outcome == settlement.outcome
-            && last.first_tag + u64::from(last.delivery.count) == settlement.first_tag
-            && last.delivery.is_followed_by(&settlement.delivery)
-        {
-            last.delivery.count += settlement.delivery.count;
-            return;
-        }
-        self.bytes += size_of::<Settlement>();
-        self.settlements.push(settlement);
-    }
-}
-
-impl To {
-    fn bytes(&self) -> usize {
-        match self {
-            To::Queues(queues) => size_of_val(&**queues),
-            To::Named(keys) => {
-                size_of_val(&**keys) + keys.iter().map(|key| key.len()).sum::<usize>()
-            }
         }
     }
 }
