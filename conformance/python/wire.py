@@ -73,6 +73,10 @@ confirm.select            85 10  no_wait:bit
 confirm.select-ok         85 11
 tx.select                 90 10
 tx.select-ok              90 11
+tx.commit                 90 20
+tx.commit-ok              90 21
+tx.rollback               90 30
+tx.rollback-ok            90 31
 """
 
 SIGNATURES = {}

@@ -84,6 +84,12 @@ impl Client<'_> {
     }
 
     fn on_channel(&mut self, channel: ChannelId, key: ChannelKey) -> (Vec<Request>, Next) {
+        if let Some(state) = self.checker.channels.get(&key)
+            && state.transaction.is_some()
+            && self.random.chance(15)
+        {
+            return (vec![self.end_of_transaction(channel)], Next::More);
+        }
         let requests = match self.random.below(1000) {
             0..330 => self.publish(channel),
             330..560 => self.settle(channel, key),
@@ -97,9 +103,11 @@ impl Client<'_> {
             925..932 => vec![self.delete_queue(channel)],
             932..937 => vec![self.delete_exchange(channel)],
             937..945 => vec![self.purge(channel)],
-            945..975 => {
+            945..965 => {
                 vec![operation(Operation::SelectConfirms { channel, answer: Answer::Wanted })]
             }
+            965..974 => vec![operation(Operation::SelectTransactions { channel })],
+            974 => vec![self.end_of_transaction(channel)],
             975..985 => self.recover(channel),
             985..997 => self.close(channel),
             _open => vec![operation(Operation::OpenChannel { channel })],
@@ -135,6 +143,14 @@ impl Client<'_> {
         }
         requests.extend(self.prefetch(channel));
         requests
+    }
+
+    fn end_of_transaction(&mut self, channel: ChannelId) -> Request {
+        operation(if self.random.chance(75) {
+            Operation::Commit { channel }
+        } else {
+            Operation::Rollback { channel }
+        })
     }
 
     fn publish(&mut self, channel: ChannelId) -> Vec<Request> {
@@ -207,12 +223,14 @@ impl Client<'_> {
         let unknown = state.last_tag + 1_000;
         let outcome = match self.random.below(100) {
             0..65 => Outcome::Acknowledged,
-            65..90 => Outcome::Requeued,
+            65..80 => Outcome::Requeued,
+            80..90 => Outcome::Failed,
             _rejected => Outcome::Rejected,
         };
         let verb = match outcome {
             Outcome::Acknowledged => Verb::Ack,
             Outcome::Requeued | Outcome::Rejected => Verb::Nack,
+            Outcome::Failed => Verb::Reject,
         };
         let tag = self.random.pick(&tags).copied();
         let tags = match (self.random.below(100), tag) {

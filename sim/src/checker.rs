@@ -10,6 +10,7 @@ mod declare;
 mod observe;
 mod requests;
 mod settle;
+mod transaction;
 
 pub(crate) mod snapshot;
 

@@ -74,6 +74,15 @@ const LIVES: [&str; 3] = [
     step
     A: publish - orders 40
     step
+    T: consume orders t; publish - mails 2; publish amq.direct a 2; publish - orders 1
+    T: ack-up-to 3; reject 4
+    step
+    T: commit; publish - jobs 9; ack-up-to 20; rollback
+    T: ack-up-to 8; publish - jobs 3; commit; publish - jobs 1; ack 9
+    step
+    T: commit; ack 10
+    step
+    lose T
     ",
     "
     A: consume orders c1; consume mails c2

@@ -2,7 +2,7 @@
 //!
 //! A line is `NAME: REQUEST; REQUEST …`, one batch of a session that comes when first named, or
 //! `step`, `settle`, `wait MS`, `lose NAME`. Requests are about channel 1, which is opened by
-//! itself, with confirms.
+//! itself, with confirms; with transactions if the name begins with `T`.
 
 use std::collections::BTreeMap;
 
@@ -70,7 +70,11 @@ impl Player {
             self.sessions.insert(name.to_owned(), session);
             let answer = Answer::Wanted;
             batch.push(ask(Operation::OpenChannel { channel: CHANNEL }));
-            batch.push(ask(Operation::SelectConfirms { channel: CHANNEL, answer }));
+            batch.push(ask(if name.starts_with('T') {
+                Operation::SelectTransactions { channel: CHANNEL }
+            } else {
+                Operation::SelectConfirms { channel: CHANNEL, answer }
+            }));
             session
         };
         for request in requests.split(';') {
@@ -118,6 +122,8 @@ fn requested(life: &mut Life, words: &[&str]) -> Vec<Request> {
         ["ack-up-to", tag] => settle(Tags::UpTo(number(tag)), Outcome::Acknowledged),
         ["requeue-up-to", tag] => settle(Tags::UpTo(number(tag)), Outcome::Requeued),
         ["reject", tag] => settle(Tags::One(number(tag)), Outcome::Rejected),
+        ["commit"] => Operation::Commit { channel },
+        ["rollback"] => Operation::Rollback { channel },
         ["purge", queue] => Operation::PurgeQueue { channel, queue: named(queue), answer },
         ["delete-queue", queue] => {
             let (queue, only_if_unused, only_if_empty) = (named(queue), false, false);
@@ -210,7 +216,7 @@ fn settle(tags: Tags, outcome: Outcome) -> Operation {
     let verb = match outcome {
         Outcome::Acknowledged => Verb::Ack,
         Outcome::Requeued => Verb::Nack,
-        Outcome::Rejected => Verb::Reject,
+        Outcome::Failed | Outcome::Rejected => Verb::Reject,
     };
     Operation::Settle { channel: CHANNEL, tags, outcome, verb }
 }

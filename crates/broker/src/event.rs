@@ -132,6 +132,12 @@ pub enum Reply {
     ChannelClosed,
     /// To `SelectConfirms`.
     ConfirmsSelected,
+    /// To `SelectTransactions`.
+    TransactionsSelected,
+    /// To `Commit`: what was collected is done, and safe.
+    Committed,
+    /// To `Rollback`.
+    RolledBack,
     /// To `SetPrefetch`.
     PrefetchSet,
     /// To `Consume`.

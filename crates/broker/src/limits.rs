@@ -15,6 +15,13 @@ pub const INFLIGHT_BYTES_TOTAL: usize = 256 << 20;
 /// What every session may have, however many there are: one read.
 pub const INFLIGHT_BYTES_MIN: usize = 128 << 10;
 
+/// What the open transactions of one session may hold in memory, in bytes. Unlike what is in flight
+/// it can't hold the session's socket up: a client that is not read could not commit.
+pub const TRANSACTION_BYTES_MAX: usize = 64 << 20;
+
+/// What all open transactions of a virtual host may hold together, in bytes.
+pub const TRANSACTIONS_BYTES_TOTAL: usize = 512 << 20;
+
 /// Batches one tenure of the door applies before it hands the rest to somebody else.
 pub const TENURE_BATCHES_MAX: usize = 64;
 

@@ -32,8 +32,11 @@ pub enum Unroutable {
 pub enum Outcome {
     /// Done: the message leaves the queue.
     Acknowledged,
-    /// Back to its place in the queue (nack or reject with requeue).
+    /// Back to its place in the queue: nothing is wrong with it (nack with requeue).
     Requeued,
+    /// Back to its place in the queue: it could not be handled (reject with requeue; RabbitMQ 4.3
+    /// counts that).
+    Failed,
     /// The consumer will never take it (nack or reject without requeue).
     Rejected,
 }
@@ -166,6 +169,21 @@ pub enum Operation {
         channel: ChannelId,
         /// Whether to answer.
         answer: Answer,
+    },
+    /// Collects publishes and settlements from now on, until a commit or a rollback.
+    SelectTransactions {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// Does what was collected, all of it or nothing.
+    Commit {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// Forgets what was collected; settled deliveries are outstanding again.
+    Rollback {
+        /// The channel.
+        channel: ChannelId,
     },
     /// Limits unsettled deliveries.
     SetPrefetch {
@@ -302,6 +320,11 @@ impl Operation {
         use Operation as O;
         Some(match self {
             O::SelectConfirms { channel, answer } => (*channel, Verb::SelectConfirms, *answer),
+            O::SelectTransactions { channel } => {
+                (*channel, Verb::SelectTransactions, Answer::Wanted)
+            }
+            O::Commit { channel } => (*channel, Verb::Commit, Answer::Wanted),
+            O::Rollback { channel } => (*channel, Verb::Rollback, Answer::Wanted),
             O::SetPrefetch { channel, .. } => (*channel, Verb::SetPrefetch, Answer::Wanted),
             O::Consume { channel, answer, .. } => (*channel, Verb::Consume, *answer),
             O::Cancel { channel, answer, .. } => (*channel, Verb::Cancel, *answer),
@@ -382,6 +405,9 @@ pub enum Verb {
     OpenChannel,
     CloseChannel,
     SelectConfirms,
+    SelectTransactions,
+    Commit,
+    Rollback,
     SetPrefetch,
     Publish,
     Ack,

@@ -7,6 +7,8 @@ mod consume;
 mod declare;
 mod delete;
 mod deliver;
+mod transaction;
+
 mod overflow;
 mod publish;
 mod settle;
@@ -75,6 +77,8 @@ pub(crate) struct Vhost {
     /// What the journal was last told it may let go before.
     released: Position,
     entropy: Entropy,
+    /// Memory that open transactions hold.
+    transactions_bytes: usize,
     stats: Stats,
     /// Why the sessions are being closed; new ones are not let in.
     closing: Option<Closing>,
@@ -142,6 +146,7 @@ impl Vhost {
             topology_staged: false,
             released: Position::default(),
             entropy,
+            transactions_bytes: 0,
             stats: Stats::default(),
             closing: None,
             now,
@@ -214,6 +219,9 @@ impl Vhost {
             Operation::ResumeDeliveries => self.resume_deliveries(session),
             Operation::End => self.end(session),
             request @ (Operation::SelectConfirms { .. }
+            | Operation::SelectTransactions { .. }
+            | Operation::Commit { .. }
+            | Operation::Rollback { .. }
             | Operation::SetPrefetch { .. }
             | Operation::Consume { .. }
             | Operation::Cancel { .. }

@@ -182,6 +182,9 @@ fn request(batch: &mut Batch, verb: &str, arguments: &[&str]) {
     let settle = |tags, outcome| Operation::Settle { channel, tags, outcome, verb: Verb::Ack };
     let operation = match verb {
         "publish" => return publish(batch, arguments),
+        "tx" => Operation::SelectTransactions { channel },
+        "commit" => Operation::Commit { channel },
+        "rollback" => Operation::Rollback { channel },
         "confirms" => Operation::SelectConfirms { channel, answer },
         "queue" => {
             let declaration = QueueDeclaration {
@@ -263,7 +266,7 @@ fn request(batch: &mut Batch, verb: &str, arguments: &[&str]) {
         "requeue" => settle(Tags::One(number(0)), Outcome::Requeued),
         "reject" => settle(Tags::One(number(0)), Outcome::Rejected),
         "fail" => {
-            let (tags, outcome) = (Tags::One(number(0)), Outcome::Requeued);
+            let (tags, outcome) = (Tags::One(number(0)), Outcome::Failed);
             Operation::Settle { channel, tags, outcome, verb: Verb::Reject }
         }
         "introduce" => Operation::Introduce(SessionTraits { cancel_notify: CancelNotify::Heard }),
@@ -768,5 +771,137 @@ fn unused_queues_and_slow_consumers_lose_their_place() {
          a publish - q two -> b: d#1 two
          wait 100 -> b: refused ConsumerTimedOut
          a get q -> a: got#3 two', 0 left",
+    );
+}
+
+#[test]
+fn a_transaction_takes_effect_when_it_is_committed_and_is_safe_when_it_is_answered() {
+    check(
+        "a queue q durable
+         a exchange x fanout
+         a bind x q -
+         sync -> a: q has 0, 0 consumers; a: ExchangeDeclared; a: QueueBound
+         a publish - q 1 2 3
+         sync
+         a tx -> a: TransactionsSelected
+         a get q -> a: got#1 1, 2 left
+         a get q -> a: got#2 2, 1 left
+         a ack 1
+         a requeue 2
+         a publish - q 4 a-large-message
+         a publish x k 5
+         a publish - nowhere 6 mandatory
+         a publish - nowhere,q 7
+         b queue q passive -> b: q has 1, 0 consumers
+         a commit
+         b consume q c -> b: Consuming; b: c#1 2'; b: c#2 3; b: c#3 4; \
+                          b: c#4 a-large-message; b: c#5 5; b: c#6 7
+         sync -> a: returned 6; a: Committed
+         crash
+         b get q -> b: got#1 2', 5 left",
+    );
+}
+
+#[test]
+fn a_crash_keeps_all_of_a_transaction_or_nothing() {
+    for (end, left) in [
+        ("commit", "b: got#1 1', 1 left"),
+        (
+            "commit
+         sync -> a: Committed",
+            "b: got#1 2', 1 left",
+        ),
+    ] {
+        check(&format!(
+            "a queue q durable
+             sync -> a: q has 0, 0 consumers
+             a publish - q 1 2
+             sync
+             a tx -> a: TransactionsSelected
+             a get q -> a: got#1 1, 1 left
+             a get q -> a: got#2 2, 0 left
+             sync
+             a ack 1
+             a publish - q 3
+             a {end}
+             crash
+             b get q -> {left}"
+        ));
+    }
+}
+
+#[test]
+fn a_rollback_forgets_publishes_and_makes_deliveries_outstanding_again() {
+    check(
+        "a queue q -> a: q has 0, 0 consumers
+         a publish - q 1 2 3 4 5
+         a tx -> a: TransactionsSelected
+         a prefetch 4 -> a: PrefetchSet
+         a consume q c -> a: Consuming; a: c#1 1 2 3 4
+         a ack 2
+         a ack 2 -> a: refused UnknownDeliveryTag
+         a close -> a: ChannelClosed
+         a open -> a: ChannelOpened
+         a tx -> a: TransactionsSelected
+         a tx -> a: TransactionsSelected
+         a prefetch 4 -> a: PrefetchSet
+         a consume q c -> a: Consuming; a: c#1 1' 2'; a: c#3 3' 4'
+         a ack 2
+         a reject 3
+         a publish - q 6
+         a rollback -> a: RolledBack
+         a queue q passive -> a: q has 1, 1 consumers
+         a ack-up-to 3
+         a commit -> a: Committed; a: c#5 5
+         a commit -> a: Committed
+         a requeue 4
+         a ack 5
+         a publish - q 7
+         a leave
+         b get q -> b: got#1 4', 1 left
+         b get q -> b: got#2 5', 0 left",
+    );
+}
+
+#[test]
+fn where_a_message_goes_is_decided_when_it_is_published_but_queues_are_named_at_the_commit() {
+    check(
+        "a queue q -> a: q has 0, 0 consumers
+         a exchange x direct -> a: ExchangeDeclared
+         a bind x q k -> a: QueueBound
+         a tx -> a: TransactionsSelected
+         a publish x k 1
+         a publish x l 2
+         a publish - late 3
+         a unbind x q k -> a: QueueUnbound
+         a bind x q l -> a: QueueBound
+         a queue late -> a: late has 0, 0 consumers
+         a commit -> a: Committed
+         a get q -> a: got#1 1, 0 left
+         a get late -> a: got#2 3, 0 left
+         a publish x l 4 mandatory
+         a publish - late 5 mandatory
+         a delete q -> a: QueueDeleted
+         a delete late -> a: QueueDeleted
+         a commit -> a: returned 4; a: returned 5; a: Committed
+         a publish missing k 6 -> a: refused NotFound",
+    );
+}
+
+#[test]
+fn transactions_and_confirms_exclude_each_other() {
+    check(
+        "a commit -> a: refused NotTransactional
+         a close -> a: ChannelClosed
+         a open -> a: ChannelOpened
+         a rollback -> a: refused NotTransactional
+         a close -> a: ChannelClosed
+         a open -> a: ChannelOpened
+         a confirms -> a: ConfirmsSelected
+         a tx -> a: refused Confirming
+         a close -> a: ChannelClosed
+         a open -> a: ChannelOpened
+         a tx -> a: TransactionsSelected
+         a confirms -> a: refused Transactional",
     );
 }

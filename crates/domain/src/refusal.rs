@@ -65,6 +65,16 @@ pub enum Refusal {
     ConsumerTagTaken(Name),
     /// Somebody consumes exclusively, or others consume where one wants to alone.
     ExclusiveUse(Name),
+    /// A commit or a rollback on a channel without transactions.
+    NotTransactional,
+    /// The channel confirms publishes, and so can't have transactions.
+    Confirming,
+    /// The channel has transactions, and so can't confirm publishes.
+    Transactional,
+    /// The transactions of the connection hold more than so many bytes.
+    TransactionTooLarge(usize),
+    /// All open transactions together hold more than so many bytes.
+    TransactionsTooLarge(usize),
     /// The channel is already open.
     ChannelOpen,
     /// Queues of this type can't be declared with this property.

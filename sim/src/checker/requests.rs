@@ -2,11 +2,12 @@
 
 use broker::Reply;
 use broker::operation::{
-    Answer, BindingChange, ChannelId, Destination, Operation, PrefetchScope, Unroutable, Verb,
+    Answer, BindingChange, ChannelId, Destination, Operation, Outcome, PrefetchScope, Unroutable,
+    Verb,
 };
 use domain::refusal::Refusal;
 
-use super::sessions::{Channel, Expected, Publish, Told};
+use super::sessions::{Channel, Expected, Told};
 use super::{ChannelKey, Checker, SessionKey};
 use crate::message::MessageId;
 
@@ -36,6 +37,9 @@ impl Checker {
             | Operation::Introduce(_)
             | Operation::ResumeDeliveries
             | Operation::SelectConfirms { .. }
+            | Operation::SelectTransactions { .. }
+            | Operation::Commit { .. }
+            | Operation::Rollback { .. }
             | Operation::SetPrefetch { .. }
             | Operation::Consume { .. }
             | Operation::Cancel { .. }
@@ -76,8 +80,14 @@ impl Checker {
         use Operation as O;
         match operation {
             O::SelectConfirms { .. } => {
+                if self.channel(channel).transaction.is_some() {
+                    return Err(Refusal::Transactional);
+                }
                 self.channel(channel).publishes.get_or_insert_default();
                 Ok(Told::Exactly(Reply::ConfirmsSelected))
+            }
+            O::SelectTransactions { .. } | O::Commit { .. } | O::Rollback { .. } => {
+                self.transaction(session, channel, operation)
             }
             O::SetPrefetch { count, scope, .. } => Ok(Told::PrefetchSet(match scope {
                 PrefetchScope::Consumer => {
@@ -159,7 +169,7 @@ impl Checker {
     }
 
     /// The session must be told this, once the journal has what it promises.
-    fn expect(&mut self, session: SessionKey, channel: ChannelKey, told: Told) {
+    pub(super) fn expect(&mut self, session: SessionKey, channel: ChannelKey, told: Told) {
         let (number, safe) = (self.channel(channel).number, self.safe);
         if safe > self.durable {
             self.hold(session);
@@ -228,6 +238,11 @@ impl Checker {
         let mut queues: Vec<_> =
             consumers.into_values().filter_map(|consumer| self.leave(consumer)).collect();
         self.requeue_all(key);
+        if let Some(transaction) = self.channel(key).transaction.take() {
+            for (_, delivery, _) in transaction.settlements {
+                self.end_delivery(delivery, Outcome::Requeued);
+            }
+        }
         queues.sort_unstable();
         queues.dedup();
         for queue in queues {
@@ -248,37 +263,12 @@ impl Checker {
             return;
         }
         let Some(key) = self.open(session, number) else { return };
-        let Some(content) = self.messages.content(id) else { return };
-        let names = &self.names;
-        let keys: Vec<&[u8]> = content.keys().collect();
-        let routed =
-            self.topology.route(content.exchange.as_str(), &keys, &content.headers, |name| {
-                names.contains_key(name)
-            });
-        let persistence = content.persistence;
-        let queues = match routed {
-            Ok(queues) => queues,
-            Err(refusal) => {
-                self.refuse(session, key, Verb::Publish, refusal);
-                return;
+        match self.routed(id) {
+            Ok(queues) if self.channel(key).transaction.is_some() => {
+                self.collect(key, id, unroutable, queues);
             }
-        };
-        let mut journaled = false;
-        for name in &queues {
-            let Some(queue) = names.get(name).and_then(|key| self.queues.get_mut(key)) else {
-                continue;
-            };
-            journaled |= queue.enqueue(id, persistence);
-        }
-        let to_return = queues.is_empty() && unroutable == Unroutable::Returned;
-        let journaled = journaled.then_some(self.turn);
-        let publishes = &mut self.channel(key).publishes;
-        let publish = publishes.as_mut().map(|publishes| {
-            publishes.push(Publish { journaled, to_return });
-            publishes.len() - 1
-        });
-        if to_return {
-            self.expect(session, key, Told::Returned { message: id, publish });
+            Ok(queues) => _ = self.enqueue(session, key, id, unroutable, &queues),
+            Err(refusal) => self.refuse(session, key, Verb::Publish, refusal),
         }
     }
 }
@@ -300,6 +290,9 @@ fn asker(operation: &Operation) -> Option<(ChannelId, Verb, Answer)> {
     use Operation as O;
     Some(match operation {
         O::SelectConfirms { channel, answer } => (*channel, Verb::SelectConfirms, *answer),
+        O::SelectTransactions { channel } => (*channel, Verb::SelectTransactions, Answer::Wanted),
+        O::Commit { channel } => (*channel, Verb::Commit, Answer::Wanted),
+        O::Rollback { channel } => (*channel, Verb::Rollback, Answer::Wanted),
         O::SetPrefetch { channel, .. } => (*channel, Verb::SetPrefetch, Answer::Wanted),
         O::Consume { channel, answer, .. } => (*channel, Verb::Consume, *answer),
         O::Cancel { channel, answer, .. } => (*channel, Verb::Cancel, *answer),

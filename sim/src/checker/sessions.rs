@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use broker::Reply;
-use broker::operation::{Acknowledgement, ChannelId, Verb};
+use broker::operation::{Acknowledgement, ChannelId, Outcome, Unroutable, Verb};
 use domain::refusal::Refusal;
 
 use crate::checker::queue::QueueKey;
@@ -61,6 +61,8 @@ pub(crate) struct Channel {
     /// What was published since confirms were selected.
     pub(crate) publishes: Option<Vec<Publish>>,
     pub(crate) confirmed: u64,
+    /// Never beside `publishes`.
+    pub(crate) transaction: Option<Transaction>,
 }
 
 /// A publish that waits for its confirm.
@@ -79,6 +81,22 @@ pub(crate) struct Unsettled {
     pub(crate) place: u64,
     /// None: it was got.
     pub(crate) consumer: Option<ConsumerKey>,
+}
+
+/// What a transactional channel has asked for since its last commit.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Transaction {
+    pub(crate) publishes: Vec<Collected>,
+    /// By tag.
+    pub(crate) settlements: Vec<(u64, Unsettled, Outcome)>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Collected {
+    pub(crate) message: MessageId,
+    pub(crate) unroutable: Unroutable,
+    /// None: the default exchange looks for them at the commit.
+    pub(crate) queues: Option<Vec<QueueKey>>,
 }
 
 /// A consumer.
@@ -157,17 +175,24 @@ impl Channel {
             seen_limit: 0,
             publishes: None,
             confirmed: 0,
+            transaction: None,
         }
     }
 
     /// How many unsettled deliveries count for the channel's limit.
     pub(crate) fn in_hand(&self) -> usize {
-        self.unsettled.values().filter(|delivery| delivery.consumer.is_some()).count()
+        self.not_done().filter(|delivery| delivery.consumer.is_some()).count()
     }
 
     /// How many unsettled deliveries count for a consumer's limit.
     pub(crate) fn in_hand_of(&self, consumer: ConsumerKey) -> usize {
-        self.unsettled.values().filter(|delivery| delivery.consumer == Some(consumer)).count()
+        self.not_done().filter(|delivery| delivery.consumer == Some(consumer)).count()
+    }
+
+    /// Deliveries that are not settled, or not yet for good.
+    fn not_done(&self) -> impl Iterator<Item = &Unsettled> {
+        let collected = self.transaction.iter().flat_map(|transaction| &transaction.settlements);
+        self.unsettled.values().chain(collected.map(|(_, delivery, _)| delivery))
     }
 
     pub(crate) fn published(&self) -> u64 {

@@ -1,5 +1,7 @@
 //! Requests about deliveries: consuming, settling, giving back.
 
+use std::collections::BTreeMap;
+
 use broker::operation::{Answer, Consume, Outcome, Sharing, Tags};
 use domain::refusal::Refusal;
 
@@ -104,31 +106,38 @@ impl Checker {
         tags: Tags,
         outcome: Outcome,
     ) -> Result<(), Refusal> {
-        let unsettled = &mut self.channel(channel).unsettled;
-        let taken: Vec<Unsettled> = match tags {
+        let state = self.channel(channel);
+        let unsettled = &mut state.unsettled;
+        let taken: BTreeMap<u64, Unsettled> = match tags {
             Tags::One(tag) => {
-                vec![unsettled.remove(&tag).ok_or(Refusal::UnknownDeliveryTag(tag))?]
+                let one = unsettled.remove(&tag).ok_or(Refusal::UnknownDeliveryTag(tag))?;
+                BTreeMap::from([(tag, one)])
             }
-            Tags::UpTo(0) => std::mem::take(unsettled).into_values().collect(),
+            Tags::UpTo(0) => std::mem::take(unsettled),
             Tags::UpTo(tag) => {
                 if !unsettled.contains_key(&tag) {
                     return Err(Refusal::UnknownDeliveryTag(tag));
                 }
                 let later = unsettled.split_off(&(tag + 1));
-                std::mem::replace(unsettled, later).into_values().collect()
+                std::mem::replace(unsettled, later)
             }
         };
-        for delivery in taken {
+        if let Some(transaction) = &mut state.transaction {
+            let collected = taken.into_iter().map(|(tag, delivery)| (tag, delivery, outcome));
+            transaction.settlements.extend(collected);
+            return Ok(());
+        }
+        for delivery in taken.into_values() {
             self.end_delivery(delivery, outcome);
         }
         Ok(())
     }
 
-    fn end_delivery(&mut self, delivery: Unsettled, outcome: Outcome) {
+    pub(super) fn end_delivery(&mut self, delivery: Unsettled, outcome: Outcome) {
         let Some(queue) = self.queues.get_mut(&delivery.queue) else { return };
         match outcome {
             Outcome::Acknowledged | Outcome::Rejected => queue.remove(delivery.place),
-            Outcome::Requeued => queue.requeue(delivery.place),
+            Outcome::Requeued | Outcome::Failed => queue.requeue(delivery.place),
         }
     }
 }

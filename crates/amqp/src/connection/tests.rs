@@ -353,11 +353,25 @@ fn frames_that_make_no_sense_close_the_connection() {
 }
 
 #[test]
+fn transactions_are_asked_for_and_answered() {
+    check(
+        "opened; open 1; !opened 1 | tx 1; commit 1; rollback 1; !tx 1; !committed 1; !rolled-back 1",
+        &[
+            "+tx 1",
+            "+commit 1",
+            "+rollback 1",
+            "1 tx.select-ok",
+            "1 tx.commit-ok",
+            "1 tx.rollback-ok",
+        ],
+    );
+}
+
+#[test]
 fn requests_that_are_not_served_close_the_connection() {
     for (steps, fault) in [
         ("flow 1 0", "540 NOT_IMPLEMENTED - active=false (20, 20)"),
         ("publish-immediate 1", "540 NOT_IMPLEMENTED - immediate=true (60, 40)"),
-        ("tx 1", "540 NOT_IMPLEMENTED - transactions are not supported yet (90, 10)"),
         ("close-ok 1", "503 COMMAND_INVALID - unimplemented method (20, 41)"),
         (
             "close-ok 0",

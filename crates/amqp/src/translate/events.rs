@@ -8,7 +8,7 @@ use domain::table::{Table, Value};
 
 use crate::wire::field::{LongString, ShortString};
 use crate::wire::frame;
-use crate::wire::method::{self, basic, channel, confirm, exchange, queue};
+use crate::wire::method::{self, basic, channel, confirm, exchange, queue, tx};
 
 /// The code and the text of a returned message (§1.1, `no-route`).
 const NO_ROUTE: (u16, &str) = (312, "NO_ROUTE");
@@ -21,6 +21,9 @@ pub(crate) fn reply(channel: ChannelId, reply: &Reply, out: &mut Vec<u8>) {
         }
         Reply::ChannelClosed => method::write(out, channel, &channel::CloseOk {}),
         Reply::ConfirmsSelected => method::write(out, channel, &confirm::SelectOk {}),
+        Reply::TransactionsSelected => method::write(out, channel, &tx::SelectOk {}),
+        Reply::Committed => method::write(out, channel, &tx::CommitOk {}),
+        Reply::RolledBack => method::write(out, channel, &tx::RollbackOk {}),
         Reply::PrefetchSet => method::write(out, channel, &basic::QosOk {}),
         Reply::Consuming { consumer_tag } => {
             let consumer_tag = consumer_tag.as_str().into();

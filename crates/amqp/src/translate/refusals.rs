@@ -15,6 +15,9 @@ pub(crate) fn method_of(verb: Verb) -> MethodId {
         Verb::OpenChannel => (20, 10),
         Verb::CloseChannel => (20, 40),
         Verb::SelectConfirms => (85, 10),
+        Verb::SelectTransactions => (90, 10),
+        Verb::Commit => (90, 20),
+        Verb::Rollback => (90, 30),
         Verb::SetPrefetch => (60, 10),
         Verb::Publish => (60, 40),
         Verb::Ack => (60, 80),
@@ -120,8 +123,38 @@ fn words(refusal: &Refusal, verb: Verb, vhost: &str) -> (ReplyCode, String) {
             );
             (Code::PreconditionFailed, text)
         }
+        Refusal::NotTransactional
+        | Refusal::Confirming
+        | Refusal::Transactional
+        | Refusal::TransactionTooLarge(_)
+        | Refusal::TransactionsTooLarge(_) => {
+            (Code::PreconditionFailed, transaction_words(refusal, vhost))
+        }
         Refusal::ChannelOpen => (Code::ChannelError, "second 'channel.open' seen".to_owned()),
     }
+}
+
+fn transaction_words(refusal: &Refusal, vhost: &str) -> String {
+    if let Refusal::TransactionTooLarge(limit_bytes) = refusal {
+        return format!(
+            "the open transactions of this connection hold more than {limit_bytes} bytes: commit \
+             more often"
+        );
+    }
+    if let Refusal::TransactionsTooLarge(limit_bytes) = refusal {
+        return format!(
+            "all open transactions of vhost '{vhost}' together hold more than {limit_bytes} bytes: \
+             commit more often"
+        );
+    }
+    let text = if *refusal == Refusal::Confirming {
+        "cannot switch from confirm to tx mode"
+    } else if *refusal == Refusal::Transactional {
+        "cannot switch from tx to confirm mode"
+    } else {
+        "channel is not transactional"
+    };
+    text.to_owned()
 }
 
 fn noun(kind: Kind) -> &'static str {
@@ -514,6 +547,38 @@ mod tests {
                 "PRECONDITION_FAILED - delivery acknowledgement on channel 3 timed out. Timeout value \
                  used: 1000 ms. This timeout value can be configured, see consumers doc guide to \
                  learn more",
+            ),
+            (
+                Refusal::NotTransactional,
+                Verb::Rollback,
+                406,
+                "PRECONDITION_FAILED - channel is not transactional",
+            ),
+            (
+                Refusal::Confirming,
+                Verb::SelectTransactions,
+                406,
+                "PRECONDITION_FAILED - cannot switch from confirm to tx mode",
+            ),
+            (
+                Refusal::Transactional,
+                Verb::SelectConfirms,
+                406,
+                "PRECONDITION_FAILED - cannot switch from tx to confirm mode",
+            ),
+            (
+                Refusal::TransactionTooLarge(9),
+                Verb::Publish,
+                406,
+                "PRECONDITION_FAILED - the open transactions of this connection hold more than 9 \
+                 bytes: commit more often",
+            ),
+            (
+                Refusal::TransactionsTooLarge(9),
+                Verb::Ack,
+                406,
+                "PRECONDITION_FAILED - all open transactions of vhost '/' together hold more than \
+                 9 bytes: commit more often",
             ),
             (
                 Refusal::ChannelOpen,

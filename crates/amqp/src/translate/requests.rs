@@ -57,7 +57,7 @@ pub(crate) fn read(channel: ChannelId, id: MethodId, fields: &[u8]) -> Result<Re
         access::CLASS if method == access::Request::ID => {
             read.whole::<access::Request<'_>>().map(|_request| Request::Ticket)
         }
-        tx::CLASS => Err(read.not_implemented("transactions are not supported yet")),
+        tx::CLASS => read.transaction(method).map(Request::Operation),
         _unknown => Err(read.unimplemented()),
     }
 }
@@ -107,6 +107,25 @@ impl<'a> Fields<'a> {
         Ok(Operation::SelectConfirms { channel: self.channel, answer })
     }
 
+    fn transaction(self, method: u16) -> Result<Operation, Fault> {
+        let channel = self.channel;
+        Ok(match method {
+            tx::Select::ID => {
+                let tx::Select {} = self.whole()?;
+                Operation::SelectTransactions { channel }
+            }
+            tx::Commit::ID => {
+                let tx::Commit {} = self.whole()?;
+                Operation::Commit { channel }
+            }
+            tx::Rollback::ID => {
+                let tx::Rollback {} = self.whole()?;
+                Operation::Rollback { channel }
+            }
+            _unknown => return Err(self.unimplemented()),
+        })
+    }
+
     fn basic(self, method: u16) -> Result<Operation, Fault> {
         let channel = self.channel;
         Ok(match method {
@@ -119,13 +138,13 @@ impl<'a> Fields<'a> {
             basic::Nack::ID => {
                 let nack: basic::Nack = self.whole()?;
                 let tags = tags(nack.delivery_tag, nack.flags & basic::Nack::MULTIPLE);
-                let outcome = returned(nack.flags & basic::Nack::REQUEUE);
+                let outcome = returned(nack.flags & basic::Nack::REQUEUE, Outcome::Requeued);
                 Operation::Settle { channel, tags, outcome, verb: Verb::Nack }
             }
             basic::Reject::ID => {
                 let reject: basic::Reject = self.whole()?;
                 let tags = Tags::One(reject.delivery_tag);
-                let outcome = returned(reject.flags & basic::Reject::REQUEUE);
+                let outcome = returned(reject.flags & basic::Reject::REQUEUE, Outcome::Failed);
                 Operation::Settle { channel, tags, outcome, verb: Verb::Reject }
             }
             basic::Qos::ID => self.qos()?,
@@ -349,8 +368,8 @@ fn tags(tag: u64, multiple: u8) -> Tags {
     if multiple == 0 { Tags::One(tag) } else { Tags::UpTo(tag) }
 }
 
-fn returned(requeue: u8) -> Outcome {
-    if requeue == 0 { Outcome::Rejected } else { Outcome::Requeued }
+fn returned(requeue: u8, how: Outcome) -> Outcome {
+    if requeue == 0 { Outcome::Rejected } else { how }
 }
 
 fn acknowledgement(no_ack: u8) -> Acknowledgement {

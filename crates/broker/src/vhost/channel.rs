@@ -104,6 +104,7 @@ impl Vhost {
 
     /// Stops a channel's consumers and returns what it had not settled.
     fn clear_channel(&mut self, session: SessionId, channel: ChannelId) {
+        let collected = self.forget_transaction(session, channel);
         let Some(state) = self.channel_mut(session, channel) else { return };
         let consumers = std::mem::take(&mut state.consumers);
         let unsettled = std::mem::take(&mut state.unsettled);
@@ -111,7 +112,7 @@ impl Vhost {
         state.expired.clear();
         let mut queues: Vec<_> =
             consumers.values().filter_map(|consumer| self.remove_consumer(*consumer)).collect();
-        for delivery in unsettled.values() {
+        for delivery in unsettled.values().chain(&collected) {
             self.requeue(delivery, Return::Failed);
         }
         queues.sort_unstable();
@@ -152,9 +153,15 @@ impl Vhost {
         match operation {
             O::SelectConfirms { channel, .. } => {
                 if let Some(state) = self.channel_mut(session, channel) {
+                    if state.transaction.is_some() {
+                        return Err(Refusal::Transactional);
+                    }
                     state.confirms.get_or_insert_with(Confirms::default);
                 }
                 Ok(Some(Reply::ConfirmsSelected))
+            }
+            O::SelectTransactions { channel } | O::Commit { channel } | O::Rollback { channel } => {
+                self.transaction_request(session, channel, &operation)
             }
             O::SetPrefetch { channel, count, scope } => {
                 self.set_prefetch(session, channel, count, scope);

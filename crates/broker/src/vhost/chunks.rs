@@ -53,7 +53,12 @@ pub(crate) struct Incoming {
 
 impl BatchChunk {
     pub(crate) fn new(chunk: Chunk) -> BatchChunk {
-        BatchChunk { chunk: Arc::new(chunk), slot: None }
+        BatchChunk::shared(Arc::new(chunk))
+    }
+
+    /// A chunk of a batch applied before.
+    pub(crate) fn shared(chunk: Arc<Chunk>) -> BatchChunk {
+        BatchChunk { chunk, slot: None }
     }
 }
 

@@ -175,10 +175,7 @@ impl Vhost {
             // A consumer that is served in small pieces still makes one entry.
             if let Some((tag, last)) = channel.unsettled.iter_mut().next_back()
                 && tag + u64::from(last.count) == first_tag
-                && last.queue == unsettled.queue
-                && last.consumer == unsettled.consumer
-                && last.since_ms == unsettled.since_ms
-                && last.first.plus(last.count) == unsettled.first
+                && last.is_followed_by(&unsettled)
             {
                 last.count += unsettled.count;
             } else {

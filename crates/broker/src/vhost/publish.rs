@@ -9,11 +9,30 @@ use domain::topology::routing::{Routed, Sameness, Sender};
 
 use super::Vhost;
 use super::chunks::{BatchChunk, Incoming};
+use crate::chunk::Message;
 use crate::event::Event;
 use crate::journaled::message_records::{Enqueued, Mark, put_chunk_head};
 use crate::journaled::tag;
 use crate::operation::{PublishRun, Unroutable, Verb};
 use crate::session_id::SessionId;
+
+/// When a publish takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    Now,
+    AtCommit,
+}
+
+/// What routing looks at in a message.
+pub(crate) fn routed<'a>(message: &Message<'a>, also: &'a [Box<[u8]>]) -> Routed<'a> {
+    Routed {
+        exchange: message.exchange,
+        routing_key: message.routing_key,
+        also,
+        properties: Properties(message.properties),
+        sender: Sender::Client,
+    }
+}
 
 impl Vhost {
     pub(crate) fn publish(
@@ -24,10 +43,15 @@ impl Vhost {
         chunks: &mut [BatchChunk],
     ) {
         let Some(chunk) = chunks.get_mut(run.chunk as usize) else { return };
-        if !self.is_open(session, run.channel) {
-            return;
-        }
-        if let Err(refusal) = self.route_run(session, run, also, chunk) {
+        let state = self.sessions.get(session.index());
+        let state = state.and_then(|state| state.channels.get(&run.channel));
+        let effect = match state {
+            Some(channel) if channel.failed => return,
+            Some(channel) if channel.transaction.is_some() => Effect::AtCommit,
+            Some(_) => Effect::Now,
+            None => return,
+        };
+        if let Err(refusal) = self.route_run(session, run, also, (chunk, effect)) {
             self.refuse(session, run.channel, Verb::Publish, refusal);
         }
     }
@@ -37,48 +61,63 @@ impl Vhost {
         session: SessionId,
         run: PublishRun,
         also: &[Box<[u8]>],
-        chunk: &mut BatchChunk,
+        (chunk, effect): (&mut BatchChunk, Effect),
     ) -> Result<(), Refusal> {
         let mut left = run;
         while left.count > 0 {
             let Some(message) = chunk.chunk.message(left.first) else { return Ok(()) };
-            let routed = Routed {
-                exchange: message.exchange,
-                routing_key: message.routing_key,
-                also,
-                properties: Properties(message.properties),
-                sender: Sender::Client,
-            };
-            let persistence = message.persistence;
+            let routed = routed(&message, also);
             let sameness = self.topology.route(&routed, &mut self.route)?;
             let count = match sameness {
                 Sameness::ByKey => left.count,
                 Sameness::ByHeaders => 1,
             };
             let part = PublishRun { count, ..left };
-            let incoming = Incoming {
-                first: part.first,
-                count,
-                persistence,
-                priority: part.priority,
-                expiration_ms: part.expiration_ms,
-            };
-            let queues = std::mem::take(&mut self.route.queues);
-            let mut durability = Durability::InMemory;
-            for queue in &queues {
-                if self.enqueue(*queue, incoming, chunk) == Durability::Journaled {
-                    durability = Durability::Journaled;
+            match effect {
+                Effect::Now => {
+                    let queues = std::mem::take(&mut self.route.queues);
+                    self.publish_to(session, part, &queues, chunk);
+                    self.route.queues = queues;
                 }
+                Effect::AtCommit => self.collect_publishes(session, part, also, &chunk.chunk)?,
             }
-            if queues.is_empty() {
-                self.unroutable(session, part, chunk);
-            }
-            self.route.queues = queues;
-            self.count_publishes(session, part, durability);
             left.first += count;
             left.count -= count;
         }
         Ok(())
+    }
+
+    /// These queues take messages that lie in one chunk and are alike in what queues look at.
+    pub(crate) fn publish_to(
+        &mut self,
+        session: SessionId,
+        run: PublishRun,
+        queues: &[QueueId],
+        chunk: &mut BatchChunk,
+    ) {
+        let Some(persistence) = chunk.chunk.message(run.first).map(|it| it.persistence) else {
+            return;
+        };
+        let incoming = Incoming {
+            first: run.first,
+            count: run.count,
+            persistence,
+            priority: run.priority,
+            expiration_ms: run.expiration_ms,
+        };
+        let mut durability = Durability::InMemory;
+        let mut found = false;
+        for queue in queues {
+            // In a transaction a queue may have gone since the message was routed.
+            found |= self.queues.contains_key(queue);
+            if self.enqueue(*queue, incoming, chunk) == Durability::Journaled {
+                durability = Durability::Journaled;
+            }
+        }
+        if !found {
+            self.unroutable(session, run, chunk);
+        }
+        self.count_publishes(session, run, durability);
     }
 
     /// Offers messages to a queue; what it refuses is noted in `refused`. Returns what those that

@@ -11,8 +11,9 @@ use domain::run::Sequence;
 use storage::Position;
 
 use super::Map;
+use crate::chunk::Chunk;
 use crate::event::Event;
-use crate::operation::{ChannelId, SessionTraits};
+use crate::operation::{ChannelId, FurtherKeys, Outcome, PublishRun, SessionTraits};
 use crate::outbox::Outbox;
 
 /// One client.
@@ -21,6 +22,8 @@ pub(crate) struct SessionState {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) channels: Map<ChannelId, Channel>,
     pub(crate) exclusive_queues: Vec<QueueId>,
+    /// Memory that its open transactions hold.
+    pub(crate) transactions_bytes: usize,
     /// To be told when the turn is finished.
     pub(crate) events: Vec<Event>,
     /// What the deliveries among `events` cost.
@@ -39,6 +42,7 @@ impl SessionState {
             outbox,
             channels: Map::default(),
             exclusive_queues: Vec::new(),
+            transactions_bytes: 0,
             events: Vec::new(),
             events_bytes: 0,
             gated: false,
@@ -65,6 +69,8 @@ pub(crate) struct Channel {
     /// Shared by all consumers of the channel.
     pub(crate) credit: Credit,
     pub(crate) confirms: Option<Confirms>,
+    /// Never beside `confirms`.
+    pub(crate) transaction: Option<Box<Transaction>>,
     /// Empty: none yet.
     pub(crate) last_queue: Option<Name>,
 }
@@ -92,4 +98,87 @@ pub(crate) struct Confirms {
     pub(crate) position: Position,
     /// Something published in this turn was journaled.
     pub(crate) journaled: bool,
+}
+
+/// What a transactional channel has asked for since its last commit.
+#[derive(Debug, Default)]
+pub(crate) struct Transaction {
+    /// Where the messages lie; a run's `chunk` is an index here.
+    pub(crate) chunks: Vec<Arc<Chunk>>,
+    pub(crate) publishes: Vec<Collected>,
+    pub(crate) settlements: Vec<Settlement>,
+    pub(crate) bytes: usize,
+}
+
+/// Publishes that wait for the commit.
+#[derive(Debug)]
+pub(crate) struct Collected {
+    pub(crate) run: PublishRun,
+    pub(crate) to: To,
+}
+
+/// Where collected publishes go.
+#[derive(Debug)]
+pub(crate) enum To {
+    /// These queues, as bindings had it when they were published.
+    Queues(Box<[QueueId]>),
+    /// Through the default exchange, by their own key and these.
+    Named(FurtherKeys),
+}
+
+/// Deliveries whose end waits for the commit.
+#[derive(Debug)]
+pub(crate) struct Settlement {
+    pub(crate) first_tag: u64,
+    pub(crate) delivery: Unsettled,
+    pub(crate) outcome: Outcome,
+}
+
+/// Chunks among which a message's own is looked for before it counts as another: two for what is
+/// persistent and what is not, and a few large messages.
+const CHUNKS_LOOKED_AT: usize = 8;
+
+impl Transaction {
+    /// Keeps publishes for the commit.
+    pub(crate) fn publish(&mut self, run: PublishRun, to: To, chunk: &Arc<Chunk>) {
+        let known = self.chunks.iter().rev().take(CHUNKS_LOOKED_AT);
+        let found = known.enumerate().find(|(_, known)| Arc::ptr_eq(known, chunk));
+        let at = if let Some((back, _)) = found {
+            self.chunks.len() - 1 - back
+        } else {
+            // All of it stays in memory, whoever else's messages lie there too.
+            self.bytes += chunk.bytes().len();
+            self.chunks.push(Arc::clone(chunk));
+            self.chunks.len() - 1
+        };
+        self.bytes += size_of::<Collected>() + to.bytes();
+        let run = PublishRun { chunk: u32::try_from(at).unwrap_or(u32::MAX), ..run };
+        self.publishes.push(Collected { run, to });
+    }
+
+    /// Keeps the end of deliveries for the commit.
+    pub(crate) fn settle(&mut self, settlement: Settlement) {
+        // Whoever settles one after the other still makes one entry.
+        if let Some(last) = self.settlements.last_mut()
+            && last.outcome == settlement.outcome
+            && last.first_tag + u64::from(last.delivery.count) == settlement.first_tag
+            && last.delivery.is_followed_by(&settlement.delivery)
+        {
+            last.delivery.count += settlement.delivery.count;
+            return;
+        }
+        self.bytes += size_of::<Settlement>();
+        self.settlements.push(settlement);
+    }
+}
+
+impl To {
+    fn bytes(&self) -> usize {
+        match self {
+            To::Queues(queues) => size_of_val(&**queues),
+            To::Named(keys) => {
+                size_of_val(&**keys) + keys.iter().map(|key| key.len()).sum::<usize>()
+            }
+        }
+    }
 }

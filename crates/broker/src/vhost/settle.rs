@@ -26,11 +26,17 @@ impl Vhost {
             return;
         }
         let Some(state) = self.channel_mut(session, channel) else { return };
+        if state.transaction.is_some() {
+            if let Err(refusal) = self.collect_settlements(session, channel, tags, outcome) {
+                self.refuse(session, channel, verb, refusal);
+            }
+            return;
+        }
         match state.take_unsettled(tags) {
             Ok(taken) => {
                 self.stats.settled_late += taken.late;
-                for delivery in taken.deliveries {
-                    self.settle_delivery(session, channel, &delivery, (outcome, verb));
+                for (_, delivery) in taken.deliveries {
+                    self.settle_delivery(session, channel, &delivery, outcome);
                 }
             }
             Err(unknown) => {
@@ -39,12 +45,12 @@ impl Vhost {
         }
     }
 
-    fn settle_delivery(
+    pub(crate) fn settle_delivery(
         &mut self,
         session: SessionId,
         channel: ChannelId,
         delivery: &Unsettled,
-        (outcome, verb): (Outcome, Verb),
+        outcome: Outcome,
     ) {
         match outcome {
             Outcome::Acknowledged => {
@@ -53,9 +59,8 @@ impl Vhost {
             Outcome::Rejected => {
                 self.drop_leased(delivery, Some(Reason::Rejected));
             }
-            // RabbitMQ 4.3: a nack gives back, a reject says that it failed.
-            Outcome::Requeued if verb == Verb::Reject => self.requeue(delivery, Return::Failed),
             Outcome::Requeued => self.requeue(delivery, Return::Released),
+            Outcome::Failed => self.requeue(delivery, Return::Failed),
         }
         self.give_credit(session, channel, delivery);
     }
@@ -156,16 +161,16 @@ impl Vhost {
 
 /// Deliveries taken out of a channel's list.
 #[derive(Debug, Default)]
-struct Taken {
-    /// Oldest first.
-    deliveries: Vec<Unsettled>,
+pub(crate) struct Taken {
+    /// Oldest first, each with its first tag.
+    pub(crate) deliveries: Vec<(u64, Unsettled)>,
     /// How many of those meant had been taken back before.
-    late: u64,
+    pub(crate) late: u64,
 }
 
 impl Channel {
     /// Takes out the deliveries meant; `Err` is the tag that is not outstanding.
-    fn take_unsettled(&mut self, tags: Tags) -> Result<Taken, u64> {
+    pub(crate) fn take_unsettled(&mut self, tags: Tags) -> Result<Taken, u64> {
         let late = self.take_expired(tags);
         match self.take_held(tags) {
             Ok(deliveries) => Ok(Taken { deliveries, late }),
@@ -175,7 +180,7 @@ impl Channel {
                     // The last one meant is gone; those before it are meant all the same.
                     Tags::UpTo(tag) => {
                         let rest = self.unsettled.split_off(&tag);
-                        std::mem::replace(&mut self.unsettled, rest).into_values().collect()
+                        std::mem::replace(&mut self.unsettled, rest).into_iter().collect()
                     }
                 };
                 Ok(Taken { deliveries, late })
@@ -214,20 +219,20 @@ impl Channel {
         late
     }
 
-    fn take_held(&mut self, tags: Tags) -> Result<Vec<Unsettled>, u64> {
+    fn take_held(&mut self, tags: Tags) -> Result<Vec<(u64, Unsettled)>, u64> {
         match tags {
-            Tags::One(tag) => self.take_one(tag).map(|one| vec![one]).ok_or(tag),
-            Tags::UpTo(0) => Ok(std::mem::take(&mut self.unsettled).into_values().collect()),
+            Tags::One(tag) => self.take_one(tag).map(|one| vec![(tag, one)]).ok_or(tag),
+            Tags::UpTo(0) => Ok(std::mem::take(&mut self.unsettled).into_iter().collect()),
             Tags::UpTo(tag) => {
                 let Some((&first, _)) = self.holding(tag) else { return Err(tag) };
                 // Everything before the entry that holds the tag, and the part of it up to the tag.
                 let rest = self.unsettled.split_off(&first);
-                let mut taken: Vec<Unsettled> =
-                    std::mem::replace(&mut self.unsettled, rest).into_values().collect();
+                let mut taken: Vec<(u64, Unsettled)> =
+                    std::mem::replace(&mut self.unsettled, rest).into_iter().collect();
                 if let Some(entry) = self.unsettled.remove(&first) {
                     let (front, rest) = entry.split(offset(first, tag) + 1);
                     self.unsettled.extend(rest.map(|rest| (tag + 1, rest)));
-                    taken.push(front);
+                    taken.push((first, front));
                 }
                 Ok(taken)
             }
@@ -262,6 +267,14 @@ fn offset(first: u64, tag: u64) -> u32 {
 }
 
 impl Unsettled {
+    /// Whether `next` is of the messages right behind these, delivered to the same consumer.
+    pub(crate) fn is_followed_by(&self, next: &Unsettled) -> bool {
+        next.queue == self.queue
+            && next.consumer == self.consumer
+            && next.since_ms == self.since_ms
+            && next.first == self.first.plus(self.count)
+    }
+
     /// The first `count` deliveries, at least one, and what is left, if anything.
     fn split(self, count: u32) -> (Unsettled, Option<Unsettled>) {
         if count >= self.count {
@@ -293,8 +306,10 @@ mod tests {
         for tags in tags {
             said.push(match channel.take_unsettled(*tags) {
                 Ok(taken) => {
-                    let runs =
-                        taken.deliveries.iter().map(|run| format!("{}+{}", run.first.0, run.count));
+                    let runs = taken
+                        .deliveries
+                        .iter()
+                        .map(|(_, run)| format!("{}+{}", run.first.0, run.count));
                     runs.collect::<Vec<_>>().join(" ")
                 }
                 Err(tag) => format!("unknown {tag}"),

@@ -183,6 +183,8 @@ pub(super) fn client_bytes(words: &[&str]) -> Option<Vec<u8>> {
             whole
         }
         "tx" => method_bytes(channel, &tx::Select {}),
+        "commit" => method_bytes(channel, &tx::Commit {}),
+        "rollback" => method_bytes(channel, &tx::Rollback {}),
         "heartbeat" => frame_bytes(frame::HEARTBEAT, channel, b""),
         "update-secret" => {
             let (new_secret, reason) = (LongString(b"s"), "r".into());
@@ -227,6 +229,9 @@ fn host_event(words: &[&str]) -> Event {
     let refused = |verb, refusal| Event::Refused { channel, verb, refusal };
     match words[0] {
         "!opened" => reply(Reply::ChannelOpened),
+        "!tx" => reply(Reply::TransactionsSelected),
+        "!committed" => reply(Reply::Committed),
+        "!rolled-back" => reply(Reply::RolledBack),
         "!closed" => reply(Reply::ChannelClosed),
         "!declared" => {
             reply(Reply::QueueDeclared { queue: name(), messages: 1 << 40, consumers: 2 })
@@ -336,6 +341,9 @@ fn operation_told(operation: &Operation) -> String {
             assert_eq!(*outcome, Outcome::Acknowledged);
             format!("+ack {channel} to {tag}")
         }
+        Operation::SelectTransactions { channel } => format!("+tx {channel}"),
+        Operation::Commit { channel } => format!("+commit {channel}"),
+        Operation::Rollback { channel } => format!("+rollback {channel}"),
         Operation::SelectConfirms { channel, answer } => format!("+confirm {channel} {answer:?}"),
         Operation::End => "+end".to_owned(),
         other => panic!("no word for {other:?}"),
