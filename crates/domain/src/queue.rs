@@ -295,9 +295,9 @@ impl Queue {
 pub fn check(name: &Name, declaration: &QueueDeclaration) -> Result<(), Refusal> {
     arguments::check(name, &declaration.arguments)?;
     let properties = [
-        ("non-durable", !declaration.durable),
         ("auto-delete", declaration.auto_delete),
         ("exclusive-owner", declaration.exclusive),
+        ("non-durable", !declaration.durable),
     ];
     let quorum = QueueSettings::of(&declaration.arguments).queue_type == QueueType::Quorum;
     match properties.into_iter().find(|(_, has_it)| quorum && *has_it) {

@@ -232,7 +232,7 @@ fn match_words(value: &Value) -> String {
 const EXCHANGE_ARGUMENTS: [&str; 2] = ["alternate-exchange", "x-dead-letter-exchange"];
 
 /// Arguments that are a number, of which RabbitMQ says what it expected.
-const NUMBER_ARGUMENTS: [&str; 8] = [
+const NUMBER_ARGUMENTS: [&str; 12] = [
     "x-message-ttl",
     "x-expires",
     "x-max-length",
@@ -241,6 +241,10 @@ const NUMBER_ARGUMENTS: [&str; 8] = [
     "x-delivery-limit",
     "x-consumer-timeout",
     "x-queue-version",
+    "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
+    "x-quorum-initial-group-size",
+    "x-quorum-target-group-size",
 ];
 
 fn argument_words(argument: &str, problem: &ArgumentProblem, full: &str) -> String {
@@ -253,6 +257,9 @@ fn argument_words(argument: &str, problem: &ArgumentProblem, full: &str) -> Stri
         }
         ArgumentProblem::UnacceptableType(found) => format!("{{unacceptable_type,{found}}}"),
         ArgumentProblem::Negative(number) => format!("{{value_negative,{number}}}"),
+        ArgumentProblem::NotPositive(number) if argument == "x-queue-version" => {
+            format!("\"unsupported queue version '{number}'\"")
+        }
         ArgumentProblem::NotPositive(number) => format!("{{value_zero,{number}}}"),
         ArgumentProblem::TooLarge { value, .. } if argument == "x-max-priority" => {
             format!("{{max_value_exceeded,{value}}}")

@@ -74,6 +74,16 @@ pub(super) fn check(queue: &Name, arguments: &Table) -> Result<(), Refusal> {
         argument: argument.into(),
         problem,
     };
+    let queue_type = QueueSettings::of(arguments).queue_type;
+    for (argument, _, takers) in KNOWN {
+        if arguments.get(argument).is_some()
+            && let For::Only(only) = takers
+            && *only != queue_type
+        {
+            let problem = ArgumentProblem::OfAnotherType(queue_type.as_str());
+            return Err(invalid(argument, problem));
+        }
+    }
     for (argument, allowed, _) in KNOWN {
         if let Some(value) = arguments.get(argument) {
             check_value(value, *allowed).map_err(|problem| invalid(argument, problem))?;
@@ -87,15 +97,6 @@ pub(super) fn check(queue: &Name, arguments: &Table) -> Result<(), Refusal> {
     }
     if arguments.get("x-queue-type").and_then(Value::as_text) == Some("stream") {
         return Err(Refusal::NotBuilt("x-queue-type=stream"));
-    }
-    let queue_type = QueueSettings::of(arguments).queue_type;
-    for (argument, _, takers) in KNOWN {
-        if arguments.get(argument).is_some()
-            && let For::Only(only) = takers
-            && *only != queue_type
-        {
-            return Err(invalid(argument, ArgumentProblem::OfAnotherType(queue_type.as_str())));
-        }
     }
     Ok(())
 }
@@ -175,7 +176,7 @@ mod tests {
             ("x-message-ttl", Value::text("1000"), "UnacceptableType(\"longstr\")"),
             ("x-message-ttl", Value::I64(0), "ok"),
             ("x-delivery-limit", Value::I32(5), "OfAnotherType(\"classic\")"),
-            ("x-delivery-limit", Value::text("5"), "UnacceptableType(\"longstr\")"),
+            ("x-delivery-limit", Value::text("5"), "OfAnotherType(\"classic\")"),
             ("x-max-priority", Value::I32(0), "ok"),
             ("x-consumer-timeout", Value::I32(-1), "Negative(-1)"),
             ("x-expires", Value::U8(0), "NotPositive(0)"),
