@@ -67,7 +67,7 @@ impl Vhost {
                 self.make_queue(session, &name, declaration);
             }
         }
-        if let (Some(id), Declare::Active) = (found, declare) {
+        if let Some(id) = found {
             self.use_queue_by_declaring(id);
         }
         if let Some(state) = self.channel_mut(session, channel) {
