@@ -31,6 +31,10 @@ impl Gate for Guests {
         if user == "guest" { Ok(()) } else { Err(LoginRefusal::BadCredentials) }
     }
 
+    fn make_name(&mut self, prefix: &str) -> Name {
+        Name::new(prefix).unwrap_or_default()
+    }
+
     fn enter(&mut self, vhost: &str) -> Result<(), ConnectRefusal> {
         if vhost == "/" { Ok(()) } else { Err(ConnectRefusal::NoSuchVhost) }
     }

@@ -21,6 +21,7 @@ pub(crate) mod content;
 
 mod admission;
 mod copies;
+pub(crate) mod reply_to;
 
 pub(crate) use admission::Rules;
 
@@ -28,6 +29,7 @@ use broker::Batch;
 use broker::operation::{Answer, ChannelId, Operation};
 
 use self::content::Content;
+use self::reply_to::Replies;
 use crate::reply_code::Fault;
 use crate::wire::method::{self, channel};
 
@@ -38,6 +40,8 @@ pub(crate) struct Channel {
     /// The broker has opened it and not yet ended it. Whatever it says before that is about a
     /// channel that had the number before.
     heard: bool,
+    /// Its consumer of direct replies.
+    pub(crate) replies: Option<Replies>,
     /// The message that is on its way in.
     pub(crate) content: Content,
 }

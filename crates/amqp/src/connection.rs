@@ -254,7 +254,7 @@ impl Connection {
     #[inline]
     fn frame<'a>(&mut self, frame: &Frame<'a>, rest: &'a [u8], turn: &mut Turn<'_>) -> &'a [u8] {
         let outcome = match &mut self.phase {
-            Phase::Open(open) => match open.frame(frame, rest, turn.batch, turn.out) {
+            Phase::Open(open) => match open.frame(frame, rest, turn.gate, turn.batch, turn.out) {
                 Ok(open::Next::Frame(rest)) => return rest,
                 Ok(open::Next::Close) => {
                     self.end(Goodbye::Agreed, turn.batch);

@@ -17,6 +17,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use broker::{Batch, Broker, ConnectRefusal, LoginRefusal, Session, User, Wake};
+use domain::name::Name;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, timeout};
@@ -114,6 +115,12 @@ impl Gate for Door {
     fn login(&mut self, user: &str, password: &[u8]) -> Result<(), LoginRefusal> {
         self.user = Some(self.broker.authenticate(user, password, self.peer)?);
         Ok(())
+    }
+
+    fn make_name(&mut self, prefix: &str) -> Name {
+        // Only what has entered makes names.
+        let made = self.session.as_ref().map(|session| session.make_name(prefix));
+        made.or_else(|| Name::new(prefix).ok()).unwrap_or_default()
     }
 
     fn enter(&mut self, vhost: &str) -> Result<(), ConnectRefusal> {

@@ -14,7 +14,7 @@ use crate::hub::Hub;
 use crate::limits;
 use crate::outbox::{InflightShare, Outbox, Wake};
 use crate::recover::{Recovery, ReplayError};
-use crate::session::Session;
+use crate::session::{Draws, Session};
 use crate::users::{self, LoginRefusal, User};
 use crate::vhost::Vhost;
 use crate::vhost::stats::Stats;
@@ -129,6 +129,7 @@ pub struct Broker {
     vhosts: Vec<(Arc<Hub>, Driven)>,
     clock: Arc<dyn Clock>,
     share: Arc<InflightShare>,
+    draws: Draws,
 }
 
 impl Broker {
@@ -141,7 +142,8 @@ impl Broker {
             vhosts.push((hub, driven));
             recovered.push(found);
         }
-        Ok((Arc::new(Broker { vhosts, clock: settings.clock, share: Arc::default() }), recovered))
+        let (clock, share, draws) = (settings.clock, Arc::default(), Draws(settings.entropy));
+        Ok((Arc::new(Broker { vhosts, clock, share, draws }), recovered))
     }
 
     /// Checks a name and a password.
@@ -169,7 +171,8 @@ impl Broker {
             Closing::Shutdown => ConnectRefusal::Stopping,
             Closing::Poisoned(poison) => ConnectRefusal::Poisoned(poison),
         })?;
-        Ok(Session { hub: Arc::clone(hub), id, outbox, over: false })
+        let draws = self.draws.clone();
+        Ok(Session { hub: Arc::clone(hub), id, outbox, draws, over: false })
     }
 
     /// Tells every session that the broker stops; new ones are refused from now on.

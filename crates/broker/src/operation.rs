@@ -127,6 +127,10 @@ pub enum CancelNotify {
 /// Routing keys that a message has beside its own.
 pub type FurtherKeys = Box<[Box<[u8]>]>;
 
+/// The queue that is none: direct replies are consumed from it, and addresses of such consumers
+/// begin with its name and a dot.
+pub const REPLY_QUEUE: &str = "amq.rabbitmq.reply-to";
+
 /// One request to a virtual host.
 #[derive(Clone, Debug)]
 pub enum Operation {
@@ -200,6 +204,20 @@ pub enum Operation {
         channel: ChannelId,
         /// The rest.
         consume: Box<Consume>,
+        /// Whether to answer.
+        answer: Answer,
+    },
+    /// Starts the channel's consumer of direct replies; answered as `Consume`.
+    ConsumeReplies {
+        /// The channel.
+        channel: ChannelId,
+        /// The consumer's tag.
+        consumer_tag: Name,
+        /// Where replies find it: made of [`REPLY_QUEUE`] and what nobody can guess, for this
+        /// consumer alone.
+        address: Name,
+        /// Nothing but `Automatic` is taken.
+        acknowledgement: Acknowledgement,
         /// Whether to answer.
         answer: Answer,
     },
@@ -326,7 +344,9 @@ impl Operation {
             O::Commit { channel } => (*channel, Verb::Commit, Answer::Wanted),
             O::Rollback { channel } => (*channel, Verb::Rollback, Answer::Wanted),
             O::SetPrefetch { channel, .. } => (*channel, Verb::SetPrefetch, Answer::Wanted),
-            O::Consume { channel, answer, .. } => (*channel, Verb::Consume, *answer),
+            O::Consume { channel, answer, .. } | O::ConsumeReplies { channel, answer, .. } => {
+                (*channel, Verb::Consume, *answer)
+            }
             O::Cancel { channel, answer, .. } => (*channel, Verb::Cancel, *answer),
             O::Get { channel, .. } => (*channel, Verb::Get, Answer::Unwanted),
             O::Recover { channel, answer: Answer::Wanted } => {

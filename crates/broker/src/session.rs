@@ -2,12 +2,25 @@
 
 use std::sync::Arc;
 
+use domain::name::Name;
+
 use crate::batch::Batch;
 use crate::event::Event;
 use crate::hub::Hub;
 use crate::operation::Operation;
 use crate::outbox::Outbox;
 use crate::session_id::SessionId;
+use crate::vhost::tags;
+
+/// Random numbers.
+#[derive(Clone)]
+pub(crate) struct Draws(pub(crate) Arc<dyn Fn() -> u64 + Send + Sync>);
+
+impl std::fmt::Debug for Draws {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Draws")
+    }
+}
 
 /// One client's way into a virtual host. When it is dropped, its channels close and what it had
 /// not settled returns to the queues.
@@ -16,6 +29,7 @@ pub struct Session {
     pub(crate) hub: Arc<Hub>,
     pub(crate) id: SessionId,
     pub(crate) outbox: Arc<Outbox>,
+    pub(crate) draws: Draws,
     /// `End` was submitted.
     pub(crate) over: bool,
 }
@@ -51,6 +65,11 @@ impl Session {
             batch.push(Operation::ResumeDeliveries);
             self.submit(&mut batch);
         }
+    }
+
+    /// A name that begins with `prefix` and that nobody can guess.
+    pub fn make_name(&self, prefix: &str) -> Name {
+        tags::make(prefix, &mut || (self.draws.0)())
     }
 
     /// Whether the client may be read: false while too much of what it published is not yet safe.

@@ -7,6 +7,7 @@ mod consume;
 mod declare;
 mod delete;
 mod deliver;
+mod reply_to;
 mod transaction;
 
 mod overflow;
@@ -21,7 +22,7 @@ pub(crate) mod chunks;
 pub(crate) mod queues;
 mod sessions;
 pub(crate) mod stats;
-mod tags;
+pub(crate) mod tags;
 pub(crate) mod timers;
 
 use std::sync::Arc;
@@ -37,7 +38,7 @@ use storage::{Journal, Position};
 use crate::batch::Sealed;
 use crate::confirms::Waiter;
 use crate::event::{Closing, Event};
-use crate::operation::Operation;
+use crate::operation::{ChannelId, Operation};
 use crate::outbox::Outbox;
 use crate::session_id::SessionId;
 use chunks::{BatchChunk, Chunks};
@@ -60,6 +61,8 @@ pub(crate) struct Vhost {
     consumers: Map<domain::queue::consumers::ConsumerId, ConsumerSlot>,
     next_consumer: u64,
     sessions: slab::Slab<SessionState>,
+    /// Who gets direct replies, by address.
+    reply_addresses: Map<Name, (SessionId, ChannelId)>,
     chunks: Chunks,
     journal: Arc<Journal<Waiter>>,
     turn: Turn,
@@ -135,6 +138,7 @@ impl Vhost {
             consumers: Map::default(),
             next_consumer: 0,
             sessions: slab::Slab::new(),
+            reply_addresses: Map::default(),
             chunks: restored.chunks,
             journal,
             turn: Turn::default(),
@@ -224,6 +228,7 @@ impl Vhost {
             | Operation::Rollback { .. }
             | Operation::SetPrefetch { .. }
             | Operation::Consume { .. }
+            | Operation::ConsumeReplies { .. }
             | Operation::Cancel { .. }
             | Operation::Get { .. }
             | Operation::Recover { .. }

@@ -250,6 +250,7 @@ fn request(batch: &mut Batch, verb: &str, arguments: &[&str]) {
             };
             Operation::Consume { channel, consume: Box::new(consume), answer }
         }
+        "replies" => replies(arguments),
         "cancel" => Operation::Cancel { channel, consumer_tag: name(arguments[0]), answer },
         "get" => Operation::Get {
             channel,
@@ -291,6 +292,18 @@ fn table(arguments: &[&str]) -> Table {
         table.push(name, value);
     }
     table
+}
+
+/// TAG ADDRESS [ack]
+fn replies(arguments: &[&str]) -> Operation {
+    let acknowledgement = if arguments.contains(&"ack") {
+        Acknowledgement::Manual
+    } else {
+        Acknowledgement::Automatic
+    };
+    let (consumer_tag, address) = (name(arguments[0]), name(arguments[1]));
+    let (channel, answer) = (CHANNEL, Answer::Wanted);
+    Operation::ConsumeReplies { channel, consumer_tag, address, acknowledgement, answer }
 }
 
 /// EXCHANGE KEY[,ALSO…] BODY… [transient] [mandatory] [ttl=MS] [priority=N]
@@ -903,5 +916,63 @@ fn transactions_and_confirms_exclude_each_other() {
          a open -> a: ChannelOpened
          a tx -> a: TransactionsSelected
          a confirms -> a: refused Transactional",
+    );
+}
+
+#[test]
+fn a_direct_reply_goes_to_whoever_has_that_address_and_nowhere_else() {
+    check(
+        "a replies r amq.rabbitmq.reply-to.1 -> a: Consuming
+         b queue amq.rabbitmq.reply-to passive -> b: amq.rabbitmq.reply-to has 0, 1 consumers
+         b queue amq.rabbitmq.reply-to.1 -> b: amq.rabbitmq.reply-to.1 has 0, 1 consumers
+         b confirms -> b: ConfirmsSelected
+         b publish - amq.rabbitmq.reply-to.1 1 mandatory -> a: r#1 1; b: confirmed 1-1
+         b publish - amq.rabbitmq.reply-to.1 2 3 a-large-reply -> \
+           a: r#2 2 3; a: r#4 a-large-reply; b: confirmed 2-4
+         b publish amq.fanout amq.rabbitmq.reply-to.1 4 -> b: confirmed 5-5
+         b publish - amq.rabbitmq.reply-to 5 mandatory -> b: returned 5; b: confirmed 6-6
+         b queue q -> b: q has 0, 0 consumers
+         b publish - q,amq.rabbitmq.reply-to.1 6 -> a: r#5 6; b: confirmed 7-7
+         b publish - amq.rabbitmq.reply-to.1,amq.rabbitmq.reply-to.1 7 -> a: r#6 7; b: confirmed 8-8
+         b get q -> b: got#1 6, 0 left
+         a cancel r -> a: Cancelled
+         b publish - amq.rabbitmq.reply-to.1 8 mandatory -> b: returned 8; b: confirmed 9-9
+         a replies r amq.rabbitmq.reply-to.2 -> a: Consuming
+         b publish - amq.rabbitmq.reply-to.1 9 -> b: confirmed 10-10
+         a close -> a: ChannelClosed
+         a open -> a: ChannelOpened
+         b publish - amq.rabbitmq.reply-to.2 10 -> b: confirmed 11-11
+         b queue amq.rabbitmq.reply-to.2 passive -> b: refused NotFound",
+    );
+}
+
+#[test]
+fn a_reply_of_a_transaction_goes_at_the_commit() {
+    check(
+        "a replies r amq.rabbitmq.reply-to.1 -> a: Consuming
+         b tx -> b: TransactionsSelected
+         b publish - amq.rabbitmq.reply-to.1 1
+         b rollback -> b: RolledBack
+         b publish - amq.rabbitmq.reply-to.1 2
+         b commit -> a: r#1 2; b: Committed",
+    );
+}
+
+#[test]
+fn a_channel_consumes_replies_once_and_acknowledges_none() {
+    check(
+        "a replies r amq.rabbitmq.reply-to.1 ack -> a: refused RepliesAcknowledged
+         a close -> a: ChannelClosed
+         a open -> a: ChannelOpened
+         a queue q -> a: q has 0, 0 consumers
+         a consume q c -> a: Consuming
+         a replies c amq.rabbitmq.reply-to.2 -> a: refused ConsumerTagTaken
+         b publish - amq.rabbitmq.reply-to.2 1 mandatory -> b: returned 1
+         a close -> a: ChannelClosed
+         a open -> a: ChannelOpened
+         a replies r amq.rabbitmq.reply-to.3 -> a: Consuming
+         a replies s amq.rabbitmq.reply-to.4 -> a: refused RepliesConsumed
+         b publish - amq.rabbitmq.reply-to.3 2 mandatory -> b: returned 2
+         b publish - amq.rabbitmq.reply-to.4 3 mandatory -> b: returned 3",
     );
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub const NAME_BYTES_MAX: usize = 255;
 
 /// The name of an exchange, a queue or a consumer.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(Arc<str>);
 
 /// More than [`NAME_BYTES_MAX`] bytes.

@@ -75,6 +75,10 @@ pub enum Refusal {
     TransactionTooLarge(usize),
     /// All open transactions together hold more than so many bytes.
     TransactionsTooLarge(usize),
+    /// Direct replies can't be acknowledged.
+    RepliesAcknowledged,
+    /// The channel consumes direct replies already.
+    RepliesConsumed,
     /// The channel is already open.
     ChannelOpen,
     /// Queues of this type can't be declared with this property.

@@ -42,6 +42,7 @@ impl Checker {
             | Operation::Rollback { .. }
             | Operation::SetPrefetch { .. }
             | Operation::Consume { .. }
+            | Operation::ConsumeReplies { .. }
             | Operation::Cancel { .. }
             | Operation::Get { .. }
             | Operation::Recover { .. }
@@ -145,6 +146,7 @@ impl Checker {
             }
             O::Publish(_)
             | O::PublishAlso { .. }
+            | O::ConsumeReplies { .. }
             | O::Settle { .. }
             | O::OpenChannel { .. }
             | O::CloseChannel { .. }
@@ -317,6 +319,7 @@ fn asker(operation: &Operation) -> Option<(ChannelId, Verb, Answer)> {
         }
         O::Publish(_)
         | O::PublishAlso { .. }
+        | O::ConsumeReplies { .. }
         | O::Settle { .. }
         | O::OpenChannel { .. }
         | O::CloseChannel { .. }

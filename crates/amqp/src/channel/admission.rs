@@ -6,9 +6,10 @@
 use std::borrow::Cow;
 
 use broker::Persistence;
-use broker::operation::FurtherKeys;
+use broker::operation::{FurtherKeys, REPLY_QUEUE};
 
 use super::copies::{self, Copies};
+use super::reply_to::{self, Replies};
 use crate::reply_code::{Fault, ReplyCode};
 use crate::translate::garbled;
 use crate::translate::requests::PUBLISH;
@@ -24,6 +25,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) message_bytes_max: u32,
     /// Who logged in.
     pub(crate) user: &'a str,
+    /// The channel's consumer of direct replies.
+    pub(crate) replies: Option<&'a Replies>,
 }
 
 /// A message that may come in.
@@ -35,7 +38,7 @@ pub(crate) struct Admitted {
     pub(crate) priority: Option<u8>,
     /// How long it may wait, in milliseconds.
     pub(crate) expiration_ms: Option<u64>,
-    /// Of the few messages that say something of copies.
+    /// Of the few messages that say something of copies or want a direct reply.
     pub(crate) copies: Option<Box<Copies>>,
 }
 
@@ -72,11 +75,33 @@ pub(crate) fn check(header: &ContentHeader<'_>, rules: Rules<'_>) -> Result<Admi
             )));
         }
     };
-    let copies = match glance.copies_at {
-        None => None,
-        Some(at) => Some(Box::new(copies::read(header.properties, at)?)),
+    let wants_reply = glance.reply_to.filter(|(queue, _)| *queue == REPLY_QUEUE.as_bytes());
+    let copies = match (glance.copies_at, wants_reply.map(|(_, at)| at)) {
+        (None, None) => None,
+        (copies_at, reply_to_at) => {
+            Some(Box::new(copies(header.properties, copies_at, reply_to_at, rules)?))
+        }
     };
     Ok(Admitted { persistence, priority: glance.priority, expiration_ms, copies })
+}
+
+/// What a message is to be beyond what came: a request for a direct reply is addressed, and of
+/// copies' headers, which stand before its reply-to, the blind ones go.
+fn copies(
+    properties: &[u8],
+    copies_at: Option<usize>,
+    reply_to_at: Option<usize>,
+    rules: Rules<'_>,
+) -> Result<Copies, Fault> {
+    let addressed = match reply_to_at {
+        None => None,
+        Some(at) => Some(reply_to::addressed(properties, at, rules.replies)?),
+    };
+    let Some(at) = copies_at else {
+        return Ok(Copies { stripped: addressed, ..Copies::default() });
+    };
+    let copies = copies::read(addressed.as_deref().unwrap_or(properties), at)?;
+    Ok(Copies { stripped: copies.stripped.or(addressed), ..copies })
 }
 
 /// The properties to keep of a message that came with `properties`, and its further routing keys.
@@ -118,7 +143,10 @@ mod tests {
 
     fn check(expected: &str, body_bytes: u64, properties: &[u8]) {
         let header = ContentHeader { class: 60, weight: 0, body_bytes, properties };
-        let found = match super::check(&header, Rules { message_bytes_max: 10, user: "guest" }) {
+        let found = match super::check(
+            &header,
+            Rules { message_bytes_max: 10, user: "guest", replies: None },
+        ) {
             Ok(admitted) => format!("{:?}", admitted.persistence),
             Err(fault) => fault.text,
         };

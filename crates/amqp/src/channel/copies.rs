@@ -21,7 +21,7 @@ use crate::wire::properties::{BCC, CC};
 pub(crate) struct Copies {
     /// Further routing keys, each once.
     pub(crate) keys: FurtherKeys,
-    /// The properties without `BCC`, if they had it. Everything else is as it came.
+    /// The properties to keep, if not those that came: without `BCC`, and replies addressed.
     pub(crate) stripped: Option<Box<[u8]>>,
 }
 

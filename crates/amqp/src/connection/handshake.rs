@@ -4,6 +4,7 @@
 #![deny(clippy::indexing_slicing)]
 
 use broker::{ConnectRefusal, LoginRefusal};
+use domain::name::Name;
 use domain::table::{Table, Value};
 use stdx::reader::Reader;
 
@@ -18,6 +19,9 @@ use crate::wire::method::{self, Method, connection};
 pub trait Gate {
     /// Checks a user's password.
     fn login(&mut self, user: &str, password: &[u8]) -> Result<(), LoginRefusal>;
+
+    /// A name that begins with `prefix` and that nobody can guess.
+    fn make_name(&mut self, prefix: &str) -> Name;
 
     /// Enters a virtual host as the user who logged in.
     fn enter(&mut self, vhost: &str) -> Result<(), ConnectRefusal>;

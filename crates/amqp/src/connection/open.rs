@@ -7,10 +7,11 @@ use std::fmt;
 use broker::operation::{CancelNotify, Operation, SessionTraits, Verb};
 use broker::{Batch, Closing, Event, Reply};
 
-use super::handshake::{Client, Limits};
+use super::handshake::{Client, Gate, Limits};
 use super::heartbeat::Heartbeat;
 use crate::channel::content::{self, Bounds};
-use crate::channel::{Channels, Rules};
+use crate::channel::reply_to::{self, Replies};
+use crate::channel::{Channel, Channels, Rules};
 use crate::reply_code::{Fault, MethodId, ReplyCode, Scope};
 use crate::translate::requests::{self, PUBLISH, Request};
 use crate::translate::{events, garbled, refusals};
@@ -89,6 +90,7 @@ impl Open {
         &mut self,
         frame: &Frame<'a>,
         rest: &'a [u8],
+        gate: &mut dyn Gate,
         batch: &mut Batch,
         out: &mut Vec<u8>,
     ) -> Result<Next<'a>, Fault> {
@@ -97,7 +99,7 @@ impl Open {
             return if control(frame, out)? { Ok(Next::Close) } else { Ok(Next::Frame(rest)) };
         }
         match frame.kind {
-            frame::METHOD => return self.method(frame, rest, batch, out).map(Next::Frame),
+            frame::METHOD => return self.method(frame, rest, gate, batch, out).map(Next::Frame),
             frame::HEADER | frame::BODY => self.content(frame, batch)?,
             frame::HEARTBEAT => return Err(garbled::misplaced_frame(frame)),
             _unknown => return Err(garbled::unknown_frame(frame)),
@@ -110,13 +112,13 @@ impl Open {
         &mut self,
         frame: &Frame<'a>,
         rest: &'a [u8],
+        gate: &mut dyn Gate,
         batch: &mut Batch,
         out: &mut Vec<u8>,
     ) -> Result<&'a [u8], Fault> {
         let number = frame.channel;
         let (id, fields) =
             method::split(frame.payload).ok_or_else(|| garbled::unknown_frame(frame))?;
-        let rules = Rules { message_bytes_max: self.message_bytes_max, user: &self.client.user };
         let Some(channel) = self.channels.get(number) else {
             self.open_channel(number, id, fields, batch)?;
             return Ok(rest);
@@ -130,8 +132,13 @@ impl Open {
             PUBLISH => {
                 let publish = requests::publish(number, fields)?;
                 let payload_bytes_max = self.limits.frame_bytes_max - OVERHEAD_BYTES;
+                let Channel { content, replies, .. } = channel;
+                let rules = Rules {
+                    message_bytes_max: self.message_bytes_max,
+                    user: &self.client.user,
+                    replies: replies.as_ref(),
+                };
                 let bounds = Bounds { payload_bytes_max, rules };
-                let content = &mut channel.content;
                 return match content::publish(content, &publish, frame, rest, bounds, batch) {
                     Ok(rest) => Ok(rest),
                     Err((fault, rest)) => self.fail_channel(number, fault, batch).map(|()| rest),
@@ -143,7 +150,7 @@ impl Open {
                 Ok(())
             }
             OPEN_CHANNEL => Err(second_open()),
-            _request => request(number, id, fields, batch, out),
+            _request => request(number, id, fields, channel, gate, batch, out),
         };
         outcome.or_else(|fault| self.fail_channel(number, fault, batch))?;
         Ok(rest)
@@ -205,7 +212,6 @@ impl Open {
 
     /// A header or a piece of body that does not lie behind its method.
     fn content(&mut self, frame: &Frame<'_>, batch: &mut Batch) -> Result<(), Fault> {
-        let rules = Rules { message_bytes_max: self.message_bytes_max, user: &self.client.user };
         let Some(channel) = self.channels.get(frame.channel) else {
             let text = "expected method frame, got non method frame instead";
             return Err(Fault::new(ReplyCode::UnexpectedFrame, (0, 0), text));
@@ -213,6 +219,11 @@ impl Open {
         if !channel.takes_requests() {
             return Ok(());
         }
+        let rules = Rules {
+            message_bytes_max: self.message_bytes_max,
+            user: &self.client.user,
+            replies: channel.replies.as_ref(),
+        };
         let outcome = channel.content.frame(frame, rules, batch);
         outcome.or_else(|fault| self.fail_channel(frame.channel, fault, batch))
     }
@@ -330,11 +341,17 @@ fn request(
     number: u16,
     id: MethodId,
     fields: &[u8],
+    channel: &mut Channel,
+    gate: &mut dyn Gate,
     batch: &mut Batch,
     out: &mut Vec<u8>,
 ) -> Result<(), Fault> {
     match requests::read(number, id, fields)? {
-        Request::Operation(operation) => batch.push(operation),
+        Request::Operation(operation) => {
+            let operation = reply_to::consumed(operation, |prefix| gate.make_name(prefix));
+            Replies::follow(&mut channel.replies, &operation);
+            batch.push(operation);
+        }
         Request::Flow => {
             method::write(out, number, &channel::FlowOk { flags: channel::FlowOk::ACTIVE });
         }

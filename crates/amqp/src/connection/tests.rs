@@ -353,6 +353,33 @@ fn frames_that_make_no_sense_close_the_connection() {
 }
 
 #[test]
+fn a_request_for_a_direct_reply_needs_its_consumer() {
+    let consumer = "+replies 1 t amq.rabbitmq.reply-to.secret";
+    let refused = "1 channel.close 406 PRECONDITION_FAILED - fast reply consumer does not exist \
+                   (60, 40)";
+    for (steps, expected) in [
+        ("replies 1 t; publish 1; header-reply 1 0", &[consumer, "+publish 1 x1"][..]),
+        ("replies 1 t; publish 1; header-reply 1 5; body 1 5", &[consumer, "+publish 1 x1"]),
+        ("publish 1; header-reply 1 5; body 1 5; !closed 1", &["+close 1", refused]),
+        (
+            "replies 1; cancel 1 amq.ctag-secret; publish 1; header-reply 1 0; !closed 1",
+            &[
+                "+replies 1 amq.ctag-secret amq.rabbitmq.reply-to.secret",
+                "+cancel 1 amq.ctag-secret",
+                "+close 1",
+                refused,
+            ],
+        ),
+        (
+            "replies 1 t; cancel 1 u; publish 1; header-reply 1 0",
+            &[consumer, "+cancel 1 u", "+publish 1 x1"],
+        ),
+    ] {
+        check(&format!("opened; open 1; !opened 1 | {steps}"), expected);
+    }
+}
+
+#[test]
 fn transactions_are_asked_for_and_answered() {
     check(
         "opened; open 1; !opened 1 | tx 1; commit 1; rollback 1; !tx 1; !committed 1; !rolled-back 1",

@@ -130,6 +130,12 @@ fn words(refusal: &Refusal, verb: Verb, vhost: &str) -> (ReplyCode, String) {
         | Refusal::TransactionsTooLarge(_) => {
             (Code::PreconditionFailed, transaction_words(refusal, vhost))
         }
+        Refusal::RepliesAcknowledged => {
+            (Code::PreconditionFailed, "reply consumer cannot acknowledge".to_owned())
+        }
+        Refusal::RepliesConsumed => {
+            (Code::PreconditionFailed, "reply consumer already set".to_owned())
+        }
         Refusal::ChannelOpen => (Code::ChannelError, "second 'channel.open' seen".to_owned()),
     }
 }
@@ -586,6 +592,18 @@ mod tests {
                 406,
                 "PRECONDITION_FAILED - all open transactions of vhost '/' together hold more than \
                  9 bytes: commit more often",
+            ),
+            (
+                Refusal::RepliesAcknowledged,
+                Verb::Consume,
+                406,
+                "PRECONDITION_FAILED - reply consumer cannot acknowledge",
+            ),
+            (
+                Refusal::RepliesConsumed,
+                Verb::Consume,
+                406,
+                "PRECONDITION_FAILED - reply consumer already set",
             ),
             (
                 Refusal::ChannelOpen,

@@ -18,6 +18,8 @@ const HEADERS: u16 = 1 << 13;
 pub const CC: &[u8] = b"CC";
 /// The same, not to be delivered.
 pub const BCC: &[u8] = b"BCC";
+/// `reply-to` is given.
+const REPLY_TO: u16 = 1 << 9;
 /// Another word of flags follows, of properties nobody knows.
 const MORE_FLAGS: u16 = 1;
 
@@ -57,6 +59,8 @@ pub struct Glance<'a> {
     pub expiration: Option<&'a [u8]>,
     /// Must be who logged in.
     pub user_id: Option<&'a [u8]>,
+    /// Where an answer goes; and where that begins.
+    pub reply_to: Option<(&'a [u8], usize)>,
     /// Where the table of headers begins, if [`CC`] or [`BCC`] is among them.
     pub copies_at: Option<usize>,
 }
@@ -95,6 +99,10 @@ fn glance_at_all(properties: &[u8]) -> Result<Glance<'_>, Malformed> {
             }
             DELIVERY_MODE => glance.delivery_mode = Some(reader.u8()?),
             PRIORITY => glance.priority = Some(reader.u8()?),
+            REPLY_TO => {
+                let at = properties.len() - reader.rest().len();
+                glance.reply_to = Some((ShortString::read(&mut reader)?.0, at));
+            }
             // Timestamp.
             0x0040 => _ = reader.u64()?,
             // Expiration.
@@ -141,7 +149,8 @@ mod tests {
             priority: Some(9),
             expiration: Some(b"60000"),
             user_id: Some(b"guest"),
-            copies_at: None,
+            reply_to: Some((b"reply", 53)),
+            ..Glance::default()
         };
         assert_eq!(glance(&bytes), Ok(expected));
         for cut in 0..bytes.len() {

@@ -5,7 +5,7 @@ use domain::queue::Return;
 use domain::refusal::Refusal;
 
 use super::Vhost;
-use super::sessions::{Channel, Confirms, SessionState};
+use super::sessions::{Channel, Confirms, ReplyConsumer, SessionState};
 use crate::event::{Event, Reply};
 use crate::operation::{Answer, ChannelId, Operation, PrefetchScope, Verb};
 use crate::session_id::SessionId;
@@ -104,6 +104,7 @@ impl Vhost {
 
     /// Stops a channel's consumers and returns what it had not settled.
     fn clear_channel(&mut self, session: SessionId, channel: ChannelId) {
+        self.end_replies(session, channel);
         let collected = self.forget_transaction(session, channel);
         let Some(state) = self.channel_mut(session, channel) else { return };
         let consumers = std::mem::take(&mut state.consumers);
@@ -169,6 +170,10 @@ impl Vhost {
             }
             O::Consume { channel, consume, .. } => {
                 self.consume(session, channel, *consume).map(Some)
+            }
+            O::ConsumeReplies { channel, consumer_tag: tag, address, acknowledgement, .. } => {
+                let consumer = ReplyConsumer { tag, address };
+                self.consume_replies(session, channel, consumer, acknowledgement)
             }
             O::Cancel { channel, consumer_tag, .. } => {
                 Ok(Some(self.cancel(session, channel, consumer_tag)))

@@ -81,6 +81,9 @@ impl Vhost {
         channel: ChannelId,
         consumer_tag: Name,
     ) -> Reply {
+        if self.cancel_replies(session, channel, &consumer_tag) {
+            return Reply::Cancelled { consumer_tag };
+        }
         let state = self.channel_mut(session, channel);
         let consumer = state.and_then(|state| state.consumers.remove(&consumer_tag));
         if let Some(queue) = consumer.and_then(|consumer| self.remove_consumer(consumer)) {

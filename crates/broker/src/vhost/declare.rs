@@ -47,6 +47,9 @@ impl Vhost {
         declare: Declare,
         declaration: QueueDeclaration,
     ) -> Result<Reply, Refusal> {
+        if let Some(answer) = self.declare_reply_queue(session, channel, &name) {
+            return answer;
+        }
         let made_up = name.is_empty();
         let name = match (name.is_empty(), declare) {
             (true, Declare::Active) => tags::make("amq.gen-", &mut self.entropy),

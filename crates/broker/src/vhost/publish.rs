@@ -76,7 +76,7 @@ impl Vhost {
             match effect {
                 Effect::Now => {
                     let queues = std::mem::take(&mut self.route.queues);
-                    self.publish_to(session, part, &queues, chunk);
+                    self.publish_to(session, (part, also), &queues, chunk);
                     self.route.queues = queues;
                 }
                 Effect::AtCommit => self.collect_publishes(session, part, also, &chunk.chunk)?,
@@ -91,7 +91,7 @@ impl Vhost {
     pub(crate) fn publish_to(
         &mut self,
         session: SessionId,
-        run: PublishRun,
+        (run, also): (PublishRun, &[Box<[u8]>]),
         queues: &[QueueId],
         chunk: &mut BatchChunk,
     ) {
@@ -113,6 +113,9 @@ impl Vhost {
             if self.enqueue(*queue, incoming, chunk) == Durability::Journaled {
                 durability = Durability::Journaled;
             }
+        }
+        if queues.is_empty() || !also.is_empty() {
+            found |= self.deliver_replies(run, also, chunk);
         }
         if !found {
             self.unroutable(session, run, chunk);

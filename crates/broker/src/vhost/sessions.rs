@@ -64,6 +64,8 @@ pub(crate) struct Channel {
     /// Deliveries that came back unsettled after too long, by their first tag: how many. What the
     /// client still says of them means nothing.
     pub(crate) expired: BTreeMap<u64, u32>,
+    /// Its consumer of direct replies.
+    pub(crate) replies: Option<ReplyConsumer>,
     /// For consumers to come.
     pub(crate) prefetch: u16,
     /// Shared by all consumers of the channel.
@@ -73,6 +75,13 @@ pub(crate) struct Channel {
     pub(crate) transaction: Option<Box<Transaction>>,
     /// Empty: none yet.
     pub(crate) last_queue: Option<Name>,
+}
+
+/// A consumer of direct replies.
+#[derive(Clone, Debug)]
+pub(crate) struct ReplyConsumer {
+    pub(crate) tag: Name,
+    pub(crate) address: Name,
 }
 
 /// Deliveries with consecutive tags, of messages that are neighbours in their queue.

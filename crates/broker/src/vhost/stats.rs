@@ -39,6 +39,10 @@ pub struct Stats {
     pub consumers_timed_out: u64,
     /// Settlements of deliveries that had been taken back by then.
     pub settled_late: u64,
+    /// Direct replies handed to their requesters.
+    pub replies_delivered: u64,
+    /// Direct replies dropped because their requester does not read.
+    pub replies_dropped: u64,
     /// Messages dropped by a purge or with their queue.
     pub purged: u64,
 }

@@ -1,13 +1,12 @@
-//! Names that the broker makes up: `amq.gen-…` for queues, `amq.ctag-…` for consumers.
+//! Names that the broker makes up: `amq.gen-…` for queues, `amq.ctag-…` for consumers, addresses of
+//! direct replies.
 
 use domain::name::Name;
-
-use super::Entropy;
 
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// `prefix` and 22 random letters: 132 bits, too many to meet by chance.
-pub(crate) fn make(prefix: &str, entropy: &mut Entropy) -> Name {
+pub(crate) fn make(prefix: &str, entropy: &mut impl FnMut() -> u64) -> Name {
     let mut text = String::from(prefix);
     for _ in 0..2 {
         let mut bits = entropy();

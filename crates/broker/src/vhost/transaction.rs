@@ -20,7 +20,7 @@ use super::turn::Journaled;
 use crate::chunk::Chunk;
 use crate::event::Reply;
 use crate::limits;
-use crate::operation::{ChannelId, Operation, Outcome, PublishRun, Tags};
+use crate::operation::{ChannelId, FurtherKeys, Operation, Outcome, PublishRun, Tags};
 use crate::session_id::SessionId;
 
 impl Vhost {
@@ -64,11 +64,11 @@ impl Vhost {
             transaction.chunks.into_iter().map(BatchChunk::shared).collect();
         for Collected { run, to } in transaction.publishes {
             let Some(chunk) = chunks.get_mut(run.chunk as usize) else { continue };
-            let queues = match to {
-                To::Queues(queues) => queues.into(),
-                To::Named(also) => self.named_queues(run, &also, chunk),
+            let (queues, also) = match to {
+                To::Queues(queues) => (queues.into(), FurtherKeys::default()),
+                To::Named(also) => (self.named_queues(run, &also, chunk), also),
             };
-            self.publish_to(session, run, &queues, chunk);
+            self.publish_to(session, (run, &also), &queues, chunk);
         }
         for Settlement { delivery, outcome, .. } in transaction.settlements {
             self.settle_delivery(session, channel, &delivery, outcome);

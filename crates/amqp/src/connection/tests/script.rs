@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use broker::operation::{Answer, Operation, Outcome, Tags, Verb};
+use broker::operation::{Answer, Operation, Outcome, REPLY_QUEUE, Tags, Verb};
 use broker::{
     Batch, Chunk, ChunkBuilder, Closing, ConnectRefusal, DeliveryRun, Event, LoginRefusal,
     MessageHead, Persistence, Reply,
@@ -31,6 +31,10 @@ impl Gate for Guests {
         } else {
             Err(LoginRefusal::BadCredentials)
         }
+    }
+
+    fn make_name(&mut self, prefix: &str) -> Name {
+        Name::new(&format!("{prefix}secret")).unwrap()
     }
 
     fn enter(&mut self, vhost: &str) -> Result<(), ConnectRefusal> {
@@ -80,6 +84,11 @@ fn copies() -> Vec<u8> {
     let mut properties = vec![0x20, 0];
     headers.write(&mut properties);
     properties
+}
+
+/// Properties of a request with this reply-to.
+fn reply_to(text: &str) -> Vec<u8> {
+    [&[2, 0, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat()
 }
 
 pub(super) fn start_ok(mechanism: &str, response: &[u8], capable: bool) -> Vec<u8> {
@@ -157,6 +166,16 @@ pub(super) fn client_bytes(words: &[&str]) -> Option<Vec<u8>> {
             let get = basic::Get { ticket: 0, queue: text(2).into(), flags: basic::Get::NO_ACK };
             method_bytes(channel, &get)
         }
+        "replies" => {
+            let (queue, consumer_tag) = (REPLY_QUEUE.into(), text(2).into());
+            let (flags, arguments) = (basic::Consume::NO_ACK, Table::default());
+            let consume = basic::Consume { ticket: 0, queue, consumer_tag, flags, arguments };
+            method_bytes(channel, &consume)
+        }
+        "cancel" => {
+            let consumer_tag = text(2).into();
+            method_bytes(channel, &basic::Cancel { consumer_tag, flags: 0 })
+        }
         "ack" => {
             let (delivery_tag, flags) = (number(2).into(), basic::Ack::MULTIPLE);
             method_bytes(channel, &basic::Ack { delivery_tag, flags })
@@ -166,6 +185,7 @@ pub(super) fn client_bytes(words: &[&str]) -> Option<Vec<u8>> {
         "publish-immediate" => publish(basic::Publish::IMMEDIATE),
         "header" => header_bytes(channel, 60, number(2).into(), &PERSISTENT),
         "header-copies" => header_bytes(channel, 60, number(2).into(), &copies()),
+        "header-reply" => header_bytes(channel, 60, number(2).into(), &reply_to(REPLY_QUEUE)),
         "header-of" => header_bytes(channel, number16(3), number(2).into(), &PERSISTENT),
         "body" => body(number(2)),
         "message-copies" => {
@@ -336,10 +356,16 @@ fn operation_told(operation: &Operation) -> String {
             format!("+close {channel} silently")
         }
         Operation::DeclareQueue { channel, queue, .. } => format!("+declare {channel} {queue}"),
+        Operation::Cancel { channel, consumer_tag, .. } => {
+            format!("+cancel {channel} {consumer_tag}")
+        }
         Operation::Get { channel, queue, .. } => format!("+get {channel} {queue}"),
         Operation::Settle { channel, tags: Tags::UpTo(tag), outcome, .. } => {
             assert_eq!(*outcome, Outcome::Acknowledged);
             format!("+ack {channel} to {tag}")
+        }
+        Operation::ConsumeReplies { channel, consumer_tag, address, .. } => {
+            format!("+replies {channel} {consumer_tag} {address}")
         }
         Operation::SelectTransactions { channel } => format!("+tx {channel}"),
         Operation::Commit { channel } => format!("+commit {channel}"),
