@@ -175,11 +175,22 @@ const CHANNEL: ChannelId = 1;
 /// From here on a body is published as a large one.
 const LARGE_BYTES_MIN: usize = 10;
 
+fn settle(verb: &str, tag: u64) -> Operation {
+    let (tags, outcome) = match verb {
+        "ack" => (Tags::One(tag), Outcome::Acknowledged),
+        "ack-up-to" => (Tags::UpTo(tag), Outcome::Acknowledged),
+        "requeue" => (Tags::One(tag), Outcome::Requeued),
+        "reject" => (Tags::One(tag), Outcome::Rejected),
+        "fail" => (Tags::One(tag), Outcome::Failed),
+        _ => panic!("{verb}"),
+    };
+    Operation::Settle { channel: CHANNEL, tags, outcome, verb: Verb::Ack }
+}
+
 fn request(batch: &mut Batch, verb: &str, arguments: &[&str]) {
     let (channel, answer) = (CHANNEL, Answer::Wanted);
     let number = |at: usize| arguments[at].parse::<u64>().unwrap();
     let has = |flag: &str| arguments.contains(&flag);
-    let settle = |tags, outcome| Operation::Settle { channel, tags, outcome, verb: Verb::Ack };
     let operation = match verb {
         "publish" => return publish(batch, arguments),
         "tx" => Operation::SelectTransactions { channel },
@@ -262,14 +273,7 @@ fn request(batch: &mut Batch, verb: &str, arguments: &[&str]) {
                 if has("global") { PrefetchScope::Channel } else { PrefetchScope::Consumer };
             Operation::SetPrefetch { channel, count: number(0).try_into().unwrap(), scope }
         }
-        "ack" => settle(Tags::One(number(0)), Outcome::Acknowledged),
-        "ack-up-to" => settle(Tags::UpTo(number(0)), Outcome::Acknowledged),
-        "requeue" => settle(Tags::One(number(0)), Outcome::Requeued),
-        "reject" => settle(Tags::One(number(0)), Outcome::Rejected),
-        "fail" => {
-            let (tags, outcome) = (Tags::One(number(0)), Outcome::Failed);
-            Operation::Settle { channel, tags, outcome, verb: Verb::Reject }
-        }
+        "ack" | "ack-up-to" | "requeue" | "reject" | "fail" => settle(verb, number(0)),
         "introduce" => Operation::Introduce(SessionTraits { cancel_notify: CancelNotify::Heard }),
         "recover" => Operation::Recover { channel, answer },
         "open" => Operation::OpenChannel { channel },
