@@ -771,7 +771,7 @@ fn unused_queues_and_slow_consumers_lose_their_place() {
          wait 60
          a get q -> a: nothing
          wait 99
-         a queue q passive -> a: q has 0, 0 consumers
+         a purge q -> a: QueuePurged
          wait 1
          a queue q passive -> a: refused NotFound",
     );
