@@ -655,7 +655,7 @@ fn a_queue_too_long_drops_its_front_or_refuses() {
     check(
         "a queue q x-max-length=2 x-overflow=reject-publish -> a: q has 0, 0 consumers
          a confirms -> a: ConfirmsSelected
-         a publish - q a b c d -> a: nacked 3; a: nacked 4; a: confirmed 1-4
+         a publish - q a b c d -> a: nacked 3; a: nacked 4; a: confirmed 1-2
          a queue q passive -> a: q has 2, 0 consumers",
     );
     check(

@@ -92,11 +92,11 @@ impl Vhost {
         if self.is_poisoned() {
             return;
         }
-        if confirms.told < confirms.published {
-            // As an event, so that what was returned before comes before.
-            let (first, last) = (confirms.told + 1, confirms.published);
+        let mut confirms = confirms;
+        // As events, so that what was returned before comes before.
+        confirms.take_due(|first, last| {
             self.tell(session, Event::Confirmed { channel, first, last });
-        }
+        });
         if confirms.journaled || confirms.position > self.journal.durable() {
             self.gate(session);
         }

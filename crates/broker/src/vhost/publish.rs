@@ -213,26 +213,26 @@ impl Vhost {
         let state = self.sessions.get_mut(session.index());
         let channel = state.and_then(|state| state.channels.get_mut(&run.channel));
         let Some(confirms) = channel.and_then(|channel| channel.confirms.as_mut()) else { return };
-        if confirms.published == confirms.told {
+        if !confirms.is_due() {
             self.turn.confirming.push((session, run.channel));
         }
         confirms.published += u64::from(run.count);
         confirms.journaled |= durability == Durability::Journaled;
     }
 
-    /// Publishers learn at once what a full queue refused, whatever others have taken. The confirm
-    /// of its neighbours that follows covers it, and is passed over for what is settled.
+    /// Publishers learn at once what a full queue refused, whatever others have taken.
     fn tell_refused(&mut self, session: SessionId, run: PublishRun) {
         let mut refused = std::mem::take(&mut self.refused);
         refused.sort_unstable();
         refused.dedup();
         self.stats.refused += refused.len() as u64;
-        let state = self.sessions.get(session.index());
-        let channel = state.and_then(|state| state.channels.get(&run.channel));
-        if let Some(confirms) = channel.and_then(|channel| channel.confirms.as_ref()) {
+        let channel = self.channel_mut(session, run.channel);
+        if let Some(confirms) = channel.and_then(|channel| channel.confirms.as_mut()) {
             let (channel, before) = (run.channel, confirms.published);
-            for offset in &refused {
-                let number = before + u64::from(*offset) + 1;
+            let numbers: Vec<u64> =
+                refused.iter().map(|offset| before + u64::from(*offset) + 1).collect();
+            confirms.refused.extend(&numbers);
+            for number in numbers {
                 self.tell(session, Event::Nacked { channel, first: number, last: number });
             }
         }

@@ -97,7 +97,7 @@ pub(crate) struct Unsettled {
 }
 
 /// Publisher confirms of a channel.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Confirms {
     /// Publishes counted so far.
     pub(crate) published: u64,
@@ -107,6 +107,53 @@ pub(crate) struct Confirms {
     pub(crate) position: Position,
     /// Something published in this turn was journaled.
     pub(crate) journaled: bool,
+    /// Of what the turn has to confirm: what a full queue refused. Its publisher has been told, and
+    /// must not be told otherwise.
+    pub(crate) refused: Vec<u64>,
+}
+
+impl Confirms {
+    /// Whether the turn has something to confirm.
+    pub(crate) fn is_due(&self) -> bool {
+        self.told < self.published
+    }
+
+    /// Takes the ranges that the turn has to confirm, first and last, in order.
+    pub(crate) fn take_due(&mut self, mut each: impl FnMut(u64, u64)) {
+        let mut first = self.told + 1;
+        self.told = self.published;
+        for refused in self.refused.drain(..) {
+            if first < refused {
+                each(first, refused - 1);
+            }
+            first = refused + 1;
+        }
+        if first <= self.published {
+            each(first, self.published);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_refused_is_not_confirmed() {
+        for (refused, expected) in [
+            (vec![], "3-7"),
+            (vec![3], "4-7"),
+            (vec![7], "3-6"),
+            (vec![4, 5], "3-3 6-7"),
+            (vec![3, 4, 5, 6, 7], ""),
+        ] {
+            let mut confirms = Confirms { published: 7, told: 2, refused, ..Confirms::default() };
+            let mut ranges = Vec::new();
+            confirms.take_due(|first, last| ranges.push(format!("{first}-{last}")));
+            assert_eq!(ranges.join(" "), expected);
+            assert!(!confirms.is_due() && confirms.refused.is_empty());
+        }
+    }
 }
 
 /// What a transactional channel has asked for since its last commit.

@@ -210,15 +210,16 @@ impl Vhost {
             else {
                 continue;
             };
-            if confirms.told == confirms.published {
+            if !confirms.is_due() {
                 // Its publishes were those of a channel that is closed.
                 continue;
             }
             if std::mem::take(&mut confirms.journaled) {
-                let (first, last) = (confirms.told + 1, confirms.published);
-                confirms.told = confirms.published;
-                let outbox = Arc::clone(&state.outbox);
-                self.turn.staged.wait(Waiter::Confirm { outbox, channel, first, last });
+                let (staged, outbox) = (&mut self.turn.staged, &state.outbox);
+                confirms.take_due(|first, last| {
+                    let outbox = Arc::clone(outbox);
+                    staged.wait(Waiter::Confirm { outbox, channel, first, last });
+                });
                 journaled.push((session, channel));
             } else {
                 rest.push((session, channel));
@@ -271,17 +272,15 @@ impl Vhost {
             else {
                 continue;
             };
-            if confirms.told == confirms.published {
-                continue;
-            }
-            let (first, last) = (confirms.told + 1, confirms.published);
-            confirms.told = confirms.published;
-            let outbox = Arc::clone(&state.outbox);
-            let waiter = Waiter::Confirm { outbox: Arc::clone(&outbox), channel, first, last };
-            if self.journal.when_durable(confirms.position, waiter).is_some() {
-                outbox.confirm_at_once(channel, first, last);
-                self.turn.wake.push(outbox);
-            }
+            let (outbox, position) = (&state.outbox, confirms.position);
+            let (journal, wake) = (&self.journal, &mut self.turn.wake);
+            confirms.take_due(|first, last| {
+                let waiter = Waiter::Confirm { outbox: Arc::clone(outbox), channel, first, last };
+                if journal.when_durable(position, waiter).is_some() {
+                    outbox.confirm_at_once(channel, first, last);
+                    wake.push(Arc::clone(outbox));
+                }
+            });
         }
     }
 
