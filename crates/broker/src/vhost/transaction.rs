@@ -5,7 +5,8 @@
 //! As in RabbitMQ: a message is routed when it is published, so that an unknown exchange is refused
 //! then, but the default exchange looks for its queue at the commit; a delivery is outstanding no
 //! more once it is collected, yet counts against the prefetch until the commit; a commit publishes
-//! first and settles then; a rollback makes collected deliveries outstanding again.
+//! first and settles then, and if a full queue refuses some of it, the rest is done and the commit is
+//! refused; a rollback makes collected deliveries outstanding again.
 
 use std::sync::Arc;
 
@@ -51,13 +52,18 @@ impl Vhost {
             }
             return Ok(Some(Reply::RolledBack));
         }
-        self.commit(session, channel, transaction);
-        Ok(Some(Reply::Committed))
+        self.commit(session, channel, transaction).map(Some)
     }
 
-    fn commit(&mut self, session: SessionId, channel: ChannelId, transaction: Transaction) {
-        let Some(state) = self.session_mut(session) else { return };
+    fn commit(
+        &mut self,
+        session: SessionId,
+        channel: ChannelId,
+        transaction: Transaction,
+    ) -> Result<Reply, Refusal> {
+        let Some(state) = self.session_mut(session) else { return Ok(Reply::Committed) };
         let outbox = Arc::clone(&state.outbox);
+        let refused_before = self.stats.refused;
         // From here on it is like any batch: in flight until it is safe.
         outbox.taken(transaction.bytes);
         let mut chunks: Vec<BatchChunk> =
@@ -70,6 +76,7 @@ impl Vhost {
             };
             self.publish_to(session, (run, &also), &queues, chunk);
         }
+        let refused = self.stats.refused - refused_before;
         for Settlement { delivery, outcome, .. } in transaction.settlements {
             self.settle_delivery(session, channel, &delivery, outcome);
         }
@@ -87,6 +94,7 @@ impl Vhost {
         if !self.turn.staged.is_empty() || !self.turn.settled.is_empty() {
             self.gate(session);
         }
+        if refused > 0 { Err(Refusal::PartialTransaction) } else { Ok(Reply::Committed) }
     }
 
     /// The queues that the default exchange knows now by the keys of these messages.
