@@ -233,6 +233,20 @@ def test_returned_before_commit_ok(raw, names):
     client.expect("tx.commit-ok", 1)
 
 
+def test_a_full_queue_refuses_some_and_the_rest_is_done(tx, channel, names):
+    queue, full = names.queue(), names.queue()
+    channel.queue_declare(queue)
+    arguments = {"x-max-length": 2, "x-overflow": "reject-publish"}
+    channel.queue_declare(full, arguments=arguments)
+    for body in (b"1", b"2", b"3", b"4"):
+        tx.basic_publish("", full, body)
+    tx.basic_publish("", queue, b"5")
+    with refused(406, "partial tx completion"):
+        tx.tx_commit()
+    assert take(channel, queue, 1) == [b"5"]
+    assert take(channel, full)[:2] == [b"1", b"2"]
+
+
 def test_copies_in_a_transaction(tx, channel, names):
     queues = [names.queue() for _ in range(3)]
     for queue in queues:

@@ -11,7 +11,7 @@ use amqp::wire::field::LongString;
 use amqp::wire::frame::{self, PROTOCOL_HEADER};
 use amqp::wire::method::{self, Method, basic, channel, confirm, connection, exchange, queue};
 use amqp::{AmqpSettings, Connection, Gate};
-use broker::operation::{Operation, Verb};
+use broker::operation::{Operation, REPLY_QUEUE, Verb};
 use broker::{
     Batch, Chunk, ChunkBuilder, Closing, ConnectRefusal, DeliveryRun, Event, LoginRefusal,
     MessageHead, Persistence, Reply,
@@ -98,7 +98,7 @@ fn client(input: &mut Input<'_>) -> Vec<u8> {
     let channel = input.channel();
     let flags = input.byte();
     let (reply_code, reply_text, class_id, method_id) = (200, "".into(), 0, 0);
-    match input.byte() % 18 {
+    match input.byte() % 20 {
         0 => handshake(),
         1 => put(channel, &channel::Open { reserved_1: "".into() }),
         2 => put(channel, &channel::Close { reply_code, reply_text, class_id, method_id }),
@@ -160,6 +160,19 @@ fn client(input: &mut Input<'_>) -> Vec<u8> {
             }
             payload.extend(input.bytes());
             put_frame(flags, channel, &payload)
+        }
+        17 => {
+            let (queue, consumer_tag) = (REPLY_QUEUE.into(), "r".into());
+            let arguments = Table::default();
+            put(channel, &basic::Consume { ticket: 0, queue, consumer_tag, flags, arguments })
+        }
+        // A header with a reply-to, perhaps that of direct replies.
+        18 => {
+            let reply_to = if flags & 1 == 0 { REPLY_QUEUE.as_bytes() } else { input.bytes() };
+            let mut payload = vec![0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, flags & 4, 2, 0];
+            payload.push(u8::try_from(reply_to.len()).unwrap_or(u8::MAX));
+            payload.extend(reply_to);
+            put_frame(frame::HEADER, channel, &payload)
         }
         _any => input.bytes().to_vec(),
     }

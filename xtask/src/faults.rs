@@ -24,9 +24,10 @@ enum Test {
     CrashLoop { mode: &'static str },
 }
 
-const CATCHERS: [Catcher; 9] = [
+const CATCHERS: [Catcher; 10] = [
     unit("confirm-before-sync", "storage", "every_confirmed_record_survives_every_crash"),
     unit("confirm-before-sync", "broker", "confirmed_messages_and_their_topology_survive_a_crash"),
+    unit("commit-before-sync", "broker", "a_crash_keeps_all_of_a_transaction_or_nothing"),
     unit("skipped-checksum", "storage", "no_flipped_bit_passes"),
     unit("skipped-checksum", "storage", "a_flipped_bit_anywhere_is_harmless_or_found"),
     unit("forgotten-directory-sync", "storage", "every_confirmed_record_survives_every_crash"),

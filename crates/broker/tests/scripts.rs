@@ -197,23 +197,7 @@ fn request(batch: &mut Batch, verb: &str, arguments: &[&str]) {
         "commit" => Operation::Commit { channel },
         "rollback" => Operation::Rollback { channel },
         "confirms" => Operation::SelectConfirms { channel, answer },
-        "queue" => {
-            let declaration = QueueDeclaration {
-                durable: has("durable"),
-                exclusive: has("exclusive"),
-                auto_delete: has("auto"),
-                arguments: table(arguments),
-            };
-            let declare = if has("passive") { Declare::Passive } else { Declare::Active };
-            let declaration = Box::new(declaration);
-            Operation::DeclareQueue {
-                channel,
-                queue: name(arguments[0]),
-                declare,
-                declaration,
-                answer,
-            }
-        }
+        "queue" => declare_queue(arguments),
         "exchange" => {
             let settings = ExchangeSettings {
                 exchange_type: ExchangeType::parse(arguments[1]).unwrap(),
@@ -296,6 +280,21 @@ fn table(arguments: &[&str]) -> Table {
         table.push(name, value);
     }
     table
+}
+
+/// QUEUE [durable] [exclusive] [auto] [passive] [NAME=VALUE…]
+fn declare_queue(arguments: &[&str]) -> Operation {
+    let has = |flag: &str| arguments.contains(&flag);
+    let declaration = QueueDeclaration {
+        durable: has("durable"),
+        exclusive: has("exclusive"),
+        auto_delete: has("auto"),
+        arguments: table(arguments),
+    };
+    let declare = if has("passive") { Declare::Passive } else { Declare::Active };
+    let (queue, declaration) = (name(arguments[0]), Box::new(declaration));
+    let (channel, answer) = (CHANNEL, Answer::Wanted);
+    Operation::DeclareQueue { channel, queue, declare, declaration, answer }
 }
 
 /// TAG ADDRESS [ack]
@@ -978,5 +977,26 @@ fn a_channel_consumes_replies_once_and_acknowledges_none() {
          a replies s amq.rabbitmq.reply-to.4 -> a: refused RepliesConsumed
          b publish - amq.rabbitmq.reply-to.3 2 mandatory -> b: returned 2
          b publish - amq.rabbitmq.reply-to.4 3 mandatory -> b: returned 3",
+    );
+}
+
+#[test]
+fn a_full_queue_refuses_some_of_a_transaction_and_the_rest_is_done() {
+    check(
+        "a queue full durable x-max-length=1 x-overflow=reject-publish
+         a queue q durable
+         sync -> a: full has 0, 0 consumers; a: q has 0, 0 consumers
+         a publish - q 1
+         a tx -> a: TransactionsSelected
+         a get q -> a: got#1 1, 0 left
+         a ack 1
+         a publish - full 2 3
+         a publish - q 4
+         a commit
+         sync -> a: refused PartialTransaction
+         a close -> a: ChannelClosed
+         a open -> a: ChannelOpened
+         a get full -> a: got#1 2, 0 left
+         a get q -> a: got#2 4, 0 left",
     );
 }

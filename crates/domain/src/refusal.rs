@@ -71,6 +71,8 @@ pub enum Refusal {
     Confirming,
     /// The channel has transactions, and so can't confirm publishes.
     Transactional,
+    /// A queue was full: it refused some of a transaction, and the rest is done.
+    PartialTransaction,
     /// The transactions of the connection hold more than so many bytes.
     TransactionTooLarge(usize),
     /// All open transactions together hold more than so many bytes.

@@ -8,6 +8,8 @@
 pub enum Fault {
     /// Confirms leave when the frame is handed over, before it is synced.
     ConfirmBeforeSync,
+    /// A transaction's commit is answered before it is synced.
+    CommitBeforeSync,
     /// Frames are believed without looking at their checksum.
     SkippedChecksum,
     /// A new or renamed file's directory entry is not synced.
@@ -19,8 +21,9 @@ pub enum Fault {
 }
 
 /// Every planted fault with the name that switches it on.
-pub const FAULTS: [(&str, Fault); 5] = [
+pub const FAULTS: [(&str, Fault); 6] = [
     ("confirm-before-sync", Fault::ConfirmBeforeSync),
+    ("commit-before-sync", Fault::CommitBeforeSync),
     ("skipped-checksum", Fault::SkippedChecksum),
     ("forgotten-directory-sync", Fault::ForgottenDirectorySync),
     ("confirm-out-of-order", Fault::ConfirmOutOfOrder),

@@ -126,6 +126,7 @@ fn words(refusal: &Refusal, verb: Verb, vhost: &str) -> (ReplyCode, String) {
         Refusal::NotTransactional
         | Refusal::Confirming
         | Refusal::Transactional
+        | Refusal::PartialTransaction
         | Refusal::TransactionTooLarge(_)
         | Refusal::TransactionsTooLarge(_) => {
             (Code::PreconditionFailed, transaction_words(refusal, vhost))
@@ -155,6 +156,8 @@ fn transaction_words(refusal: &Refusal, vhost: &str) -> String {
     }
     let text = if *refusal == Refusal::Confirming {
         "cannot switch from confirm to tx mode"
+    } else if *refusal == Refusal::PartialTransaction {
+        "partial tx completion"
     } else if *refusal == Refusal::Transactional {
         "cannot switch from tx to confirm mode"
     } else {
@@ -578,6 +581,12 @@ mod tests {
                 Verb::SelectConfirms,
                 406,
                 "PRECONDITION_FAILED - cannot switch from tx to confirm mode",
+            ),
+            (
+                Refusal::PartialTransaction,
+                Verb::Commit,
+                406,
+                "PRECONDITION_FAILED - partial tx completion",
             ),
             (
                 Refusal::TransactionTooLarge(9),

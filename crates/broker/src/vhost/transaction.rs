@@ -5,12 +5,14 @@
 //! As in RabbitMQ: a message is routed when it is published, so that an unknown exchange is refused
 //! then, but the default exchange looks for its queue at the commit; a delivery is outstanding no
 //! more once it is collected, yet counts against the prefetch until the commit; a commit publishes
-//! first and settles then; a rollback makes collected deliveries outstanding again.
+//! first and settles then, and if a full queue refuses some of it, the rest is done and the commit is
+//! refused; a rollback makes collected deliveries outstanding again.
 
 use std::sync::Arc;
 
 use domain::binding::QueueId;
 use domain::refusal::Refusal;
+use stdx::fault::{Fault, planted};
 
 use super::Vhost;
 use super::chunks::BatchChunk;
@@ -51,13 +53,18 @@ impl Vhost {
             }
             return Ok(Some(Reply::RolledBack));
         }
-        self.commit(session, channel, transaction);
-        Ok(Some(Reply::Committed))
+        self.commit(session, channel, transaction).map(Some)
     }
 
-    fn commit(&mut self, session: SessionId, channel: ChannelId, transaction: Transaction) {
-        let Some(state) = self.session_mut(session) else { return };
+    fn commit(
+        &mut self,
+        session: SessionId,
+        channel: ChannelId,
+        transaction: Transaction,
+    ) -> Result<Reply, Refusal> {
+        let Some(state) = self.session_mut(session) else { return Ok(Reply::Committed) };
         let outbox = Arc::clone(&state.outbox);
+        let refused_before = self.stats.refused;
         // From here on it is like any batch: in flight until it is safe.
         outbox.taken(transaction.bytes);
         let mut chunks: Vec<BatchChunk> =
@@ -70,6 +77,7 @@ impl Vhost {
             };
             self.publish_to(session, (run, &also), &queues, chunk);
         }
+        let refused = self.stats.refused - refused_before;
         for Settlement { delivery, outcome, .. } in transaction.settlements {
             self.settle_delivery(session, channel, &delivery, outcome);
         }
@@ -84,9 +92,11 @@ impl Vhost {
         }
         let journaled = if any { Journaled::Yes } else { Journaled::No };
         self.turn.batch_applied(outbox, transaction.bytes, journaled);
-        if !self.turn.staged.is_empty() || !self.turn.settled.is_empty() {
+        let changed = !self.turn.staged.is_empty() || !self.turn.settled.is_empty();
+        if changed && !planted(Fault::CommitBeforeSync) {
             self.gate(session);
         }
+        if refused > 0 { Err(Refusal::PartialTransaction) } else { Ok(Reply::Committed) }
     }
 
     /// The queues that the default exchange knows now by the keys of these messages.
@@ -121,7 +131,7 @@ impl Vhost {
         let before_bytes = transaction.bytes;
         transaction.publish(run, to, chunk);
         let more_bytes = transaction.bytes - before_bytes;
-        self.held(session, more_bytes, before_bytes == 0)
+        self.held(session, more_bytes)
     }
 
     /// Keeps the end of deliveries for the commit.
@@ -141,7 +151,7 @@ impl Vhost {
             transaction.settle(Settlement { first_tag, delivery, outcome });
         }
         let more_bytes = transaction.bytes - before_bytes;
-        self.held(session, more_bytes, false)
+        self.held(session, more_bytes)
     }
 
     /// A channel ends: what it has not committed never happens; its collected deliveries, which
@@ -167,17 +177,15 @@ impl Vhost {
         self.channel_mut(session, channel)?.transaction.as_deref_mut()
     }
 
-    /// A transaction of the session holds so much more. Refused beyond the limits, unless it is the
-    /// first message of a transaction: that one is as large as any message may be.
-    fn held(&mut self, session: SessionId, bytes: usize, first: bool) -> Result<(), Refusal> {
+    /// A transaction of the session holds so much more. Refused beyond the limits, but for what is
+    /// alone: one message is as large as any may be.
+    fn held(&mut self, session: SessionId, bytes: usize) -> Result<(), Refusal> {
         self.transactions_bytes += bytes;
         let total = self.transactions_bytes;
         let Some(state) = self.session_mut(session) else { return Ok(()) };
         state.transactions_bytes += bytes;
-        if first {
-            return Ok(());
-        }
-        if state.transactions_bytes > limits::TRANSACTION_BYTES_MAX {
+        let alone = state.transactions_bytes == bytes;
+        if !alone && state.transactions_bytes > limits::TRANSACTION_BYTES_MAX {
             return Err(Refusal::TransactionTooLarge(limits::TRANSACTION_BYTES_MAX));
         }
         if total > limits::TRANSACTIONS_BYTES_TOTAL {
