@@ -13,6 +13,7 @@ use crate::batch::Sealed;
 use crate::event::Closing;
 use crate::limits;
 use crate::outbox::Outbox;
+use crate::permissions::Access;
 use crate::session_id::SessionId;
 use crate::vhost::stats::Stats;
 use crate::vhost::turn::Finished;
@@ -133,8 +134,12 @@ impl Hub {
     }
 
     /// Lets a client in.
-    pub(crate) fn connect(self: &Arc<Hub>, outbox: &Arc<Outbox>) -> Result<SessionId, Closing> {
-        self.enter(|vhost| vhost.add_session(Arc::clone(outbox)))
+    pub(crate) fn connect(
+        self: &Arc<Hub>,
+        outbox: &Arc<Outbox>,
+        access: Arc<Access>,
+    ) -> Result<SessionId, Closing> {
+        self.enter(|vhost| vhost.add_session(Arc::clone(outbox), access))
     }
 
     /// Does something with the owner, and then what gathered before the door meanwhile.

@@ -15,12 +15,22 @@
 //! 10   binding removed    as 9
 //! 11   checkpoint         next queue, next chunk: forget the topology, what follows restates it
 //! 12   queue state        queue, next sequence, watermark
+//!
+//! in the catalogue's journal:
+//! 20   checkpoint         nothing: forget everything, what follows restates it
+//! 21   vhost              name
+//! 22   user               name, flags u8, password hash (length u8), the fingerprint of the hash
+//!                         it replaced (32 bytes, if so flagged), count of tags, texts
+//! 23   permission         user, vhost, then texts: configure, write, read
+//! 24   topic permission   user, vhost, exchange, then texts: write, read
+//! 25   parameter          component, vhost (empty: the node), name, JSON text
 //! ```
 //!
-//! Numbers are varints unless a width is given; names and keys are a length u8 and that many
+//! Texts are a length and that many bytes of UTF-8. Numbers are varints unless a width is given; names and keys are a length u8 and that many
 //! bytes; tables are as in [`domain::table`]. Queue and chunk numbers are given once and never again.
 
 pub(crate) mod binding_records;
+pub(crate) mod catalogue_records;
 pub(crate) mod checkpoint_records;
 pub(crate) mod exchange_records;
 pub(crate) mod message_records;
@@ -44,6 +54,12 @@ pub(crate) mod tag {
     pub(crate) const BINDING_REMOVED: u8 = 10;
     pub(crate) const CHECKPOINT: u8 = 11;
     pub(crate) const QUEUE_STATE: u8 = 12;
+    pub(crate) const CATALOGUE_CHECKPOINT: u8 = 20;
+    pub(crate) const VHOST: u8 = 21;
+    pub(crate) const USER: u8 = 22;
+    pub(crate) const PERMISSION: u8 = 23;
+    pub(crate) const TOPIC_PERMISSION: u8 = 24;
+    pub(crate) const PARAMETER: u8 = 25;
 }
 
 /// A record's payload is not what its tag promises.

@@ -67,6 +67,24 @@ pub enum Refusal {
     ExclusiveUse(Name),
     /// The channel is already open.
     ChannelOpen,
+    /// The user lacks a right.
+    NoPermission {
+        /// On what kind of thing.
+        kind: Kind,
+        /// Its name.
+        name: Name,
+        /// The user.
+        user: Name,
+    },
+    /// The user lacks a right on a routing key of a topic exchange.
+    NoTopicPermission {
+        /// The exchange.
+        exchange: Name,
+        /// The routing key.
+        routing_key: Box<[u8]>,
+        /// The user.
+        user: Name,
+    },
 }
 
 /// What is wrong with an argument.

@@ -109,7 +109,7 @@ impl Open {
         let number = frame.channel;
         let (id, fields) =
             method::split(frame.payload).ok_or_else(|| garbled::unknown_frame(frame))?;
-        let rules = Rules { message_bytes_max: self.message_bytes_max, user: &self.client.user };
+        let rules = Rules { message_bytes_max: self.message_bytes_max, user: self.client.publisher() };
         let Some(channel) = self.channels.get(number) else {
             self.open_channel(number, id, fields, batch)?;
             return Ok(rest);
@@ -198,7 +198,7 @@ impl Open {
 
     /// A header or a piece of body that does not lie behind its method.
     fn content(&mut self, frame: &Frame<'_>, batch: &mut Batch) -> Result<(), Fault> {
-        let rules = Rules { message_bytes_max: self.message_bytes_max, user: &self.client.user };
+        let rules = Rules { message_bytes_max: self.message_bytes_max, user: self.client.publisher() };
         let Some(channel) = self.channels.get(frame.channel) else {
             let text = "expected method frame, got non method frame instead";
             return Err(Fault::new(ReplyCode::UnexpectedFrame, (0, 0), text));

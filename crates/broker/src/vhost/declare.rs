@@ -53,6 +53,9 @@ impl Vhost {
             (true, Declare::Passive) => self.last_queue(session, channel)?,
             (false, _) => name,
         };
+        if made_up && declare == Declare::Active {
+            self.permit_made_up(session, &name, &declaration)?;
+        }
         let found = self.topology.queue(name.as_str());
         let existing = found.and_then(|id| self.queues.get(&id));
         match (existing, declare) {

@@ -48,6 +48,7 @@ impl Vhost {
                 properties: Properties(message.properties),
             };
             let persistence = message.persistence;
+            self.permit_publish(session, &routed)?;
             let sameness = self.topology.route(&routed, &mut self.route)?;
             let count = match sameness {
                 Sameness::ByKey => left.count,

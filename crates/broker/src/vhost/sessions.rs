@@ -14,11 +14,16 @@ use super::Map;
 use crate::event::Event;
 use crate::operation::ChannelId;
 use crate::outbox::Outbox;
+use crate::permissions::Access;
 
 /// One client.
 #[derive(Debug)]
 pub(crate) struct SessionState {
     pub(crate) outbox: Arc<Outbox>,
+    /// What the user may do here.
+    pub(crate) access: Arc<Access>,
+    /// Exchanges that it was found to be allowed to publish to.
+    pub(crate) granted: Vec<Name>,
     pub(crate) channels: Map<ChannelId, Channel>,
     pub(crate) exclusive_queues: Vec<QueueId>,
     /// To be told when the turn is finished.
@@ -32,9 +37,11 @@ pub(crate) struct SessionState {
 }
 
 impl SessionState {
-    pub(crate) fn new(outbox: Arc<Outbox>) -> SessionState {
+    pub(crate) fn new(outbox: Arc<Outbox>, access: Arc<Access>) -> SessionState {
         SessionState {
             outbox,
+            access,
+            granted: Vec::new(),
             channels: Map::default(),
             exclusive_queues: Vec::new(),
             events: Vec::new(),
