@@ -19,3 +19,4 @@ pub mod wire;
 pub use connection::{Admission, Connection, Gate};
 pub use serve::serve;
 pub use settings::AmqpSettings;
+pub use translate::refusals::explain;

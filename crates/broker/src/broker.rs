@@ -289,6 +289,11 @@ impl Broker {
         self.desk.external(user, peer)
     }
 
+    /// Whether there is the user whose password everybody knows.
+    pub fn has_guest(&self) -> bool {
+        self.catalogue.account(GUEST).is_some()
+    }
+
     /// Whether nobody may log in from another machine.
     pub fn is_loopback_only(&self) -> bool {
         self.catalogue.is_loopback_only()

@@ -15,6 +15,7 @@ use crate::limits;
 use crate::outbox::Outbox;
 use crate::permissions::Access;
 use crate::session_id::SessionId;
+use crate::vhost::import::{Known, Part};
 use crate::vhost::stats::Stats;
 use crate::vhost::turn::Finished;
 use crate::vhost::{Submitted, Vhost};
@@ -170,6 +171,16 @@ impl Hub {
     /// Journals the whole topology, so that files from before may go.
     pub(crate) fn checkpoint(self: &Arc<Hub>) {
         self.enter(Vhost::write_checkpoint);
+    }
+
+    /// What there is, for an import.
+    pub(crate) fn known(self: &Arc<Hub>) -> Known {
+        self.enter(|vhost| vhost.known())
+    }
+
+    /// Makes what is not there.
+    pub(crate) fn import(self: &Arc<Hub>, part: &Part<'_>) {
+        self.enter(|vhost| vhost.import(part));
     }
 
     pub(crate) fn session_count(self: &Arc<Hub>) -> usize {

@@ -3,6 +3,8 @@
 //!
 //! Protocols see [`Broker`], [`Session`], [`Batch`] and [`Event`]; everything else is inside.
 
+mod import;
+
 mod broker;
 
 mod logins;
@@ -21,6 +23,8 @@ mod vhost;
 mod journaled;
 
 mod register;
+
+pub mod definitions;
 
 mod permissions;
 mod users;
@@ -46,9 +50,10 @@ pub use broker::{
 };
 pub use chunk::{Chunk, ChunkBuilder, Message, MessageHead, NotMessages, Persistence};
 pub use event::{Closing, DeliveryRun, Event, Reply};
+pub use import::ImportError;
 pub use logins::{Hashing, Login, PasswordCheck, Turn};
 pub use outbox::{Outbox, Wake};
-pub use passwords::{HashFailed, ImportError, PasswordHash};
+pub use passwords::{HashError, HashFailed, PasswordHash};
 pub use permissions::{NoPattern, Permission, Right, TopicPermission, check_pattern};
 pub use recover::ReplayError;
 pub use session::Session;

@@ -55,7 +55,7 @@ const ALGORITHMS: [(&str, Digest); 3] = [
 
 /// Why an imported hash can't be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ImportError {
+pub enum HashError {
     /// A hashing module nobody knows.
     #[error(
         "the hashing algorithm is none of rabbit_password_hashing_sha256, \
@@ -121,15 +121,15 @@ impl PasswordHash {
 
     /// A hash as RabbitMQ exports it: base64, and the name of its hashing module. An empty one
     /// stands for a user without a password.
-    pub fn import(hash: &str, algorithm: &str) -> Result<PasswordHash, ImportError> {
+    pub fn import(hash: &str, algorithm: &str) -> Result<PasswordHash, HashError> {
         if hash.is_empty() {
             return Ok(PasswordHash::nothing());
         }
         let found = ALGORITHMS.iter().find(|(name, _)| *name == algorithm);
-        let (_, digest) = found.ok_or(ImportError::UnknownAlgorithm)?;
-        let bytes = BASE64.decode(hash).map_err(|_invalid| ImportError::NotBase64)?;
+        let (_, digest) = found.ok_or(HashError::UnknownAlgorithm)?;
+        let bytes = BASE64.decode(hash).map_err(|_invalid| HashError::NotBase64)?;
         if bytes.len() != RABBITMQ_SALT_BYTES + digest.len() {
-            return Err(ImportError::WrongLength);
+            return Err(HashError::WrongLength);
         }
         Ok(PasswordHash(Kind::Imported(*digest, bytes.into())))
     }
@@ -266,10 +266,10 @@ mod tests {
         let sha256 = "rabbit_password_hashing_sha256";
         for (hash, algorithm, expected) in [
             ("", "anything", Ok(PasswordHash::nothing())),
-            (SHA256, "bcrypt", Err(ImportError::UnknownAlgorithm)),
-            ("!!", sha256, Err(ImportError::NotBase64)),
-            ("AAAA", sha256, Err(ImportError::WrongLength)),
-            (SHA256, "rabbit_password_hashing_sha512", Err(ImportError::WrongLength)),
+            (SHA256, "bcrypt", Err(HashError::UnknownAlgorithm)),
+            ("!!", sha256, Err(HashError::NotBase64)),
+            ("AAAA", sha256, Err(HashError::WrongLength)),
+            (SHA256, "rabbit_password_hashing_sha512", Err(HashError::WrongLength)),
         ] {
             assert_eq!(PasswordHash::import(hash, algorithm), expected, "{hash} {algorithm}");
         }

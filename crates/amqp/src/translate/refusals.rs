@@ -42,6 +42,11 @@ pub(crate) fn fault(refusal: &Refusal, verb: Verb, vhost: &str) -> Fault {
     Fault::new(code, method_of(verb), text)
 }
 
+/// A refusal in the words that a client would read.
+pub fn explain(refusal: &Refusal, verb: Verb, vhost: &str) -> String {
+    words(refusal, verb, vhost).1
+}
+
 fn words(refusal: &Refusal, verb: Verb, vhost: &str) -> (ReplyCode, String) {
     use ReplyCode as Code;
     let full = |kind: Kind, name: &dyn std::fmt::Display| {

@@ -80,7 +80,7 @@ impl Vhost {
         Ok(Reply::QueueDeclared { queue: name, messages, consumers })
     }
 
-    fn make_queue(&mut self, session: SessionId, name: &Name, declaration: QueueDeclaration) {
+    pub(super) fn make_queue(&mut self, session: SessionId, name: &Name, declaration: QueueDeclaration) {
         let id = QueueId(self.next_queue);
         self.next_queue += 1;
         let owner = declaration.exclusive.then_some(session);
