@@ -11,6 +11,8 @@ mod reply_to;
 mod transaction;
 
 mod overflow;
+pub(crate) mod import;
+mod permit;
 mod publish;
 mod settle;
 
@@ -40,6 +42,7 @@ use crate::confirms::Waiter;
 use crate::event::{Closing, Event};
 use crate::operation::{ChannelId, Operation};
 use crate::outbox::Outbox;
+use crate::permissions::Access;
 use crate::session_id::SessionId;
 use chunks::{BatchChunk, Chunks};
 use queues::{ConsumerSlot, QueueSlot};
@@ -164,10 +167,17 @@ impl Vhost {
     }
 
     /// A client came. Refused, with the reason, while the vhost closes.
-    pub(crate) fn add_session(&mut self, outbox: Arc<Outbox>) -> Result<SessionId, Closing> {
+    pub(crate) fn add_session(
+        &mut self,
+        outbox: Arc<Outbox>,
+        access: Arc<Access>,
+    ) -> Result<SessionId, Closing> {
         match &self.closing {
             Some(closing) => Err(closing.clone()),
-            None => Ok(SessionId(self.sessions.insert(SessionState::new(outbox)) as u64)),
+            None => {
+                let state = SessionState::new(outbox, access);
+                Ok(SessionId(self.sessions.insert(state) as u64))
+            }
         }
     }
 
@@ -247,7 +257,8 @@ impl Vhost {
         if !self.is_open(session, channel) {
             return;
         }
-        let done = self.request_reply(session, operation);
+        let permitted = self.permit(session, &operation, verb);
+        let done = permitted.and_then(|()| self.request_reply(session, operation));
         match done {
             Ok(reply) => self.reply(session, channel, answer, reply),
             Err(refusal) => self.refuse(session, channel, verb, refusal),
