@@ -156,6 +156,11 @@ impl Broker {
         users::authenticate(user, password, peer)
     }
 
+    /// Lets in whoever has proved to be `user` by other means than a password, if there is such a user.
+    pub fn authenticate_external(&self, user: &str, peer: IpAddr) -> Result<User, LoginRefusal> {
+        users::authenticate_external(user, peer)
+    }
+
     /// Lets a user into a virtual host. `wake` is called when the session should look at its
     /// events, or may read again.
     pub fn connect(
