@@ -10,7 +10,7 @@ use amqp::connection::SignsOfLife;
 use amqp::wire::field::LongString;
 use amqp::wire::frame::{self, PROTOCOL_HEADER};
 use amqp::wire::method::{self, Method, basic, channel, confirm, connection, exchange, queue};
-use amqp::{AmqpSettings, Connection, Gate};
+use amqp::{Admission, AmqpSettings, Connection, Gate};
 use broker::operation::{Operation, REPLY_QUEUE, Verb};
 use broker::{
     Batch, Chunk, ChunkBuilder, Closing, ConnectRefusal, DeliveryRun, Event, LoginRefusal,
@@ -27,8 +27,16 @@ const FRAME_BYTES_MAX: u32 = 4096;
 struct Guests;
 
 impl Gate for Guests {
-    fn login(&mut self, user: &str, _password: &[u8]) -> Result<(), LoginRefusal> {
-        if user == "guest" { Ok(()) } else { Err(LoginRefusal::BadCredentials) }
+    fn login(&mut self, user: &str, _password: &[u8]) -> Result<Admission, LoginRefusal> {
+        match user {
+            "guest" => Ok(Admission::In),
+            "slow" => Ok(Admission::Pending),
+            _unknown => Err(LoginRefusal::BadCredentials),
+        }
+    }
+
+    fn may_impersonate(&self) -> bool {
+        false
     }
 
     fn make_name(&mut self, prefix: &str) -> Name {

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use broker::{
-    Background, Broker, BrokerSettings, ConnectRefusal, OpenError, Recovered, Session, VhostDisk,
-    Wake, WriterDrive,
+    Background, Broker, BrokerSettings, ConnectRefusal, Disks, FirstUser, OpenError, Recovered,
+    Session, Wake, WriterDrive,
 };
+use domain::name::Name;
 use stdx::clock::{Clock as _, ManualClock, Monotonic};
 use storage::SyncMode;
-use storage::disk::SimulatedDisk;
+use storage::disk::{Disk, SimulatedDisk};
 
-use crate::checker::named;
 use crate::random::Random;
 
 /// How a broker is set up for one life.
@@ -89,6 +89,21 @@ impl Woken {
     }
 }
 
+/// The disk of the one virtual host. The catalogue is written at the first start only, and no rule
+/// of the simulation is about it: it begins anew with each life, on a disk that does not fail.
+#[derive(Debug)]
+struct OneVhost(SimulatedDisk);
+
+impl Disks for OneVhost {
+    fn catalogue(&self) -> std::io::Result<Arc<dyn Disk>> {
+        Ok(Arc::new(SimulatedDisk::new()))
+    }
+
+    fn vhost(&self, _name: &Name) -> std::io::Result<Arc<dyn Disk>> {
+        Ok(Arc::new(self.0.clone()))
+    }
+}
+
 impl Process {
     pub(crate) fn start(
         disk: &SimulatedDisk,
@@ -98,7 +113,8 @@ impl Process {
         let later = Arc::new(Later::default());
         let draws = AtomicU64::new(setup.seed);
         let settings = BrokerSettings {
-            vhosts: vec![VhostDisk { name: named("/"), disk: Arc::new(disk.clone()) }],
+            disks: Arc::new(OneVhost(disk.clone())),
+            first_user: FirstUser::guest(None),
             sync: setup.sync,
             journal_file_bytes: Some(setup.file_bytes),
             checkpoint_bytes: Some(setup.checkpoint_bytes),
@@ -115,7 +131,7 @@ impl Process {
     pub(crate) fn connect(&self) -> Result<(Session, Arc<Woken>), ConnectRefusal> {
         let woken = Arc::new(Woken::default());
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let Ok(user) = self.broker.authenticate("guest", b"guest", peer) else {
+        let Ok(user) = self.broker.authenticate_external("guest", peer) else {
             unreachable!("guest may log in from this machine")
         };
         let session = self.broker.connect(&user, "/", Arc::clone(&woken) as _)?;

@@ -22,9 +22,9 @@ pub(crate) mod heartbeat;
 use std::sync::Arc;
 
 use broker::operation::Operation;
-use broker::{Batch, Closing, Event};
+use broker::{Batch, Closing, Event, LoginRefusal};
 
-pub use self::handshake::Gate;
+pub use self::handshake::{Admission, Gate};
 use self::handshake::{Handshake, Step};
 use self::heartbeat::Beat;
 pub use self::heartbeat::SignsOfLife;
@@ -110,6 +110,10 @@ impl Connection {
         batch: &mut Batch,
         out: &mut Vec<u8>,
     ) {
+        if self.is_checking() {
+            self.partial.extend_from_slice(bytes);
+            return;
+        }
         let mut turn = Turn { gate, batch, out };
         let mut bytes = bytes;
         if matches!(self.phase, Phase::Header) {
@@ -122,6 +126,29 @@ impl Connection {
         if !self.is_deaf() {
             self.partial.extend_from_slice(rest);
         }
+    }
+
+    /// Whether a password is being checked: until the verdict the client should not be read.
+    pub fn is_checking(&self) -> bool {
+        matches!(&self.phase, Phase::Handshake(handshake) if handshake.is_checking())
+    }
+
+    /// The password has been checked; what the client said meanwhile is taken now.
+    pub fn verdict(
+        &mut self,
+        verdict: Result<(), LoginRefusal>,
+        gate: &mut dyn Gate,
+        batch: &mut Batch,
+        out: &mut Vec<u8>,
+    ) {
+        let Phase::Handshake(handshake) = &mut self.phase else { return };
+        match handshake.verdict(verdict, &self.settings, gate, out) {
+            Ok(Step::Mute) => self.phase = Phase::Mute,
+            Ok(_on) => {}
+            Err(fault) => self.fail(fault, batch, out),
+        }
+        let said = std::mem::take(&mut self.partial);
+        self.receive(&said, gate, batch, out);
     }
 
     /// Takes what the virtual host says; frames go to `out`.
@@ -224,6 +251,11 @@ impl Connection {
         // A limit that was just agreed on may leave the frame's end behind; it can't here, since
         // nothing but one whole frame was kept.
         let rest = self.frames(&whole, turn);
+        if self.is_checking() {
+            // The frame that was just completed asked for it; what is behind waits.
+            self.partial = bytes.to_vec();
+            return &[];
+        }
         debug_assert!(rest.is_empty() || self.is_deaf());
         if whole.capacity() <= PARTIAL_BYTES_KEPT {
             whole.clear();
@@ -237,7 +269,7 @@ impl Connection {
     /// Returns the front of the next.
     fn frames<'a>(&mut self, bytes: &'a [u8], turn: &mut Turn<'_>) -> &'a [u8] {
         let mut bytes = bytes;
-        while !self.is_deaf() && !matches!(self.phase, Phase::Header) {
+        while !self.is_deaf() && !matches!(self.phase, Phase::Header) && !self.is_checking() {
             match frame::take(bytes, self.payload_bytes_max) {
                 Ok(Some((frame, rest))) => bytes = self.frame(&frame, rest, turn),
                 Ok(None) => return bytes,

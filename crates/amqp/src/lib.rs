@@ -16,6 +16,7 @@ pub mod settings;
 
 pub mod wire;
 
-pub use connection::{Connection, Gate};
+pub use connection::{Admission, Connection, Gate};
 pub use serve::serve;
 pub use settings::AmqpSettings;
+pub use translate::refusals::explain;

@@ -6,6 +6,7 @@
 
 mod bell;
 mod outflow;
+mod reception;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -16,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use broker::{Batch, Broker, ConnectRefusal, LoginRefusal, Session, User, Wake};
+use broker::{Batch, Broker, ConnectRefusal, Login, LoginRefusal, Session, User, Wake};
 use domain::name::Name;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
@@ -24,7 +25,8 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use self::bell::{Bell, Errand, Resident};
 use self::outflow::{Outflow, PORTION_BYTES};
-use crate::connection::{Connection, Gate, Patience, SignsOfLife};
+use self::reception::Reception;
+use crate::connection::{Admission, Connection, Gate, Patience, SignsOfLife};
 use crate::settings::AmqpSettings;
 
 /// One read. Smaller ones cost throughput; it belongs to the thread, so that idle connections
@@ -108,13 +110,28 @@ struct Door {
     peer: IpAddr,
     bell: Arc<Bell>,
     user: Option<User>,
+    /// The check of a password, while it goes on.
+    reception: Option<Reception>,
     session: Option<Session>,
 }
 
 impl Gate for Door {
-    fn login(&mut self, user: &str, password: &[u8]) -> Result<(), LoginRefusal> {
-        self.user = Some(self.broker.authenticate(user, password, self.peer)?);
-        Ok(())
+    fn login(&mut self, user: &str, password: &[u8]) -> Result<Admission, LoginRefusal> {
+        match self.broker.authenticate(user, password, self.peer)? {
+            Login::Known(user) => {
+                self.user = Some(user);
+                Ok(Admission::In)
+            }
+            Login::Unknown(check) => {
+                let bell: Arc<dyn Wake> = Arc::<Bell>::clone(&self.bell);
+                self.reception = Some(Reception::begin(check, bell));
+                Ok(Admission::Pending)
+            }
+        }
+    }
+
+    fn may_impersonate(&self) -> bool {
+        self.user.as_ref().is_some_and(User::may_impersonate)
     }
 
     fn make_name(&mut self, prefix: &str) -> Name {
@@ -131,6 +148,15 @@ impl Gate for Door {
     }
 }
 
+impl Door {
+    /// The outcome of the check, once it is there.
+    fn verdict(&mut self) -> Option<Result<(), LoginRefusal>> {
+        let verdict = self.reception.as_ref()?.verdict()?;
+        self.reception = None;
+        Some(verdict.map(|user| self.user = Some(user)))
+    }
+}
+
 impl Link {
     fn new(
         stream: TcpStream,
@@ -142,7 +168,7 @@ impl Link {
         Link {
             stream,
             connection: Connection::new(settings),
-            door: Door { broker, peer, bell, user: None, session: None },
+            door: Door { broker, peer, bell, user: None, reception: None, session: None },
             batch: Batch::default(),
             outflow: Outflow::default(),
             timer: None,
@@ -217,6 +243,9 @@ impl Link {
     fn step(&mut self, context: &mut Context<'_>) -> Result<Step, Option<io::Error>> {
         if self.door.bell.answer() {
             self.hear();
+        }
+        if let Some(verdict) = self.door.verdict() {
+            self.receive_verdict(verdict, context)?;
         }
         let written = self.write(context)?;
         if self.connection.is_over() && written.is_ready() {
@@ -334,8 +363,23 @@ impl Link {
         Ok(Poll::Ready(()))
     }
 
+    /// The password has been checked: the handshake goes on.
+    fn receive_verdict(
+        &mut self,
+        verdict: Result<(), LoginRefusal>,
+        context: &mut Context<'_>,
+    ) -> Result<(), Option<io::Error>> {
+        let mut frames = FRAMES.take();
+        self.connection.verdict(verdict, &mut self.door, &mut self.batch, &mut frames);
+        self.submit();
+        self.send(context, frames)
+    }
+
     fn may_read(&self) -> bool {
-        !self.connection.is_over() && self.has_room() && !self.outflow.is_full()
+        !self.connection.is_checking()
+            && !self.connection.is_over()
+            && self.has_room()
+            && !self.outflow.is_full()
     }
 
     fn has_room(&self) -> bool {

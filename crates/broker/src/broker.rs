@@ -1,33 +1,93 @@
 //! The handle that protocols hold: who may come in, and into which virtual host.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use domain::name::Name;
 use stdx::clock::Clock;
 use storage::disk::Disk;
 use storage::{JournalSettings, Opened, Poison, ReplaySummary, SyncMode};
 
+use crate::catalogue::{Catalogue, Store, StoreError};
 use crate::event::Closing;
 pub use crate::hub::Background;
 use crate::hub::Hub;
 use crate::limits;
+use crate::logins::{Desk, Login};
 use crate::outbox::{InflightShare, Outbox, Wake};
+use crate::passwords::{HashFailed, PasswordHash};
+use crate::permissions::Permission;
 use crate::recover::{Recovery, ReplayError};
+use crate::register::Change;
 use crate::session::{Draws, Session};
-use crate::users::{self, LoginRefusal, User};
+use crate::users::{Account, GUEST, LoginRefusal, Reach, User};
 use crate::vhost::Vhost;
 use crate::vhost::stats::Stats;
 use crate::vhost::timers::Moment;
 use crate::writers::{Alarm, Driven, Step};
 
-/// A virtual host's name and the place of its journal.
-#[derive(Clone, Debug)]
-pub struct VhostDisk {
-    /// The name, `/` for the one that every client knows.
+/// Where the broker keeps what it keeps.
+pub trait Disks: Send + Sync + std::fmt::Debug {
+    /// The directory of the catalogue.
+    fn catalogue(&self) -> io::Result<Arc<dyn Disk>>;
+
+    /// The directory that belongs to that virtual host alone; made if it is not there.
+    fn vhost(&self, name: &Name) -> io::Result<Arc<dyn Disk>>;
+}
+
+/// The virtual host that every client knows, made at the first start.
+pub const FIRST_VHOST: &str = "/";
+
+/// The tag of those who may do everything.
+const ADMINISTRATOR: &str = "administrator";
+
+/// Who there is at the first start, with all rights on `/`.
+#[derive(Clone)]
+pub struct FirstUser {
+    /// The name.
     pub name: Name,
-    /// The directory that belongs to it alone.
-    pub disk: Arc<dyn Disk>,
+    /// `None`: nobody gets in as this user with a password.
+    pub password: Option<Vec<u8>>,
+    /// From where.
+    pub reach: Reach,
+}
+
+impl std::fmt::Debug for FirstUser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let FirstUser { name, reach, .. } = self;
+        f.debug_struct("FirstUser")
+            .field("name", name)
+            .field("reach", reach)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FirstUser {
+    /// RabbitMQ's: `guest`, from this machine only.
+    pub fn guest(password: Option<&str>) -> FirstUser {
+        let name = Name::from_static(GUEST);
+        let password = password.map(|password| password.as_bytes().to_vec());
+        FirstUser { name, password, reach: Reach::Loopback }
+    }
+
+    fn changes(&self) -> Result<Vec<Change>, HashFailed> {
+        let password = match &self.password {
+            Some(password) => PasswordHash::of(password)?,
+            None => PasswordHash::nothing(),
+        };
+        let tags = [ADMINISTRATOR.into()].into();
+        let account = Account { tags, password, replaced: None, reach: self.reach };
+        let vhost = Name::from_static(FIRST_VHOST);
+        let all: Box<str> = ".*".into();
+        let permission = Permission { configure: all.clone(), write: all.clone(), read: all };
+        Ok(vec![
+            Change::Vhost(vhost.clone()),
+            Change::User(self.name.clone(), account),
+            Change::Permission { user: self.name.clone(), vhost, permission },
+        ])
+    }
 }
 
 /// Who drives the journals' writers.
@@ -44,8 +104,10 @@ pub type Entropy = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// What a broker is started with.
 pub struct BrokerSettings {
-    /// Its virtual hosts.
-    pub vhosts: Vec<VhostDisk>,
+    /// Where everything is kept.
+    pub disks: Arc<dyn Disks>,
+    /// Who there is before anybody else.
+    pub first_user: FirstUser,
     /// When the journal is synced.
     pub sync: SyncMode,
     /// The nominal size of a journal file; `None`: storage's own choice.
@@ -65,7 +127,8 @@ pub struct BrokerSettings {
 impl std::fmt::Debug for BrokerSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BrokerSettings")
-            .field("vhosts", &self.vhosts)
+            .field("disks", &self.disks)
+            .field("first_user", &self.first_user)
             .field("sync", &self.sync)
             .field("drive", &self.drive)
             .finish_non_exhaustive()
@@ -75,6 +138,26 @@ impl std::fmt::Debug for BrokerSettings {
 /// Why a broker does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// The catalogue's journal can't be read.
+    #[error("the catalogue of users and vhosts: {0}")]
+    Catalogue(storage::OpenError),
+    /// The catalogue's records can't be understood.
+    #[error("the catalogue of users and vhosts: {0}")]
+    CatalogueReplay(ReplayError),
+    /// The catalogue can't be written.
+    #[error("the catalogue of users and vhosts can't be written: {0}")]
+    CataloguePoisoned(Poison),
+    /// The first user's password can't be hashed.
+    #[error(transparent)]
+    Hash(#[from] HashFailed),
+    /// A directory can't be used.
+    #[error("the directory of {what} can't be used: {error}")]
+    Disk {
+        /// The catalogue or a virtual host.
+        what: Box<str>,
+        /// Why.
+        error: io::Error,
+    },
     /// The journal can't be read.
     #[error("vhost '{vhost}': {error}")]
     Journal {
@@ -96,12 +179,40 @@ pub enum OpenError {
     Thread(std::io::Error),
 }
 
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> OpenError {
+        match error {
+            StoreError::Journal(error) => OpenError::Catalogue(error),
+            StoreError::Replay(error) => OpenError::CatalogueReplay(error),
+            StoreError::Poisoned(poison) => OpenError::CataloguePoisoned(poison),
+            StoreError::Hash(failed) => OpenError::Hash(failed),
+        }
+    }
+}
+
+/// Why a virtual host can't be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateVhostError {
+    /// A virtual host needs a name.
+    #[error("a vhost's name can't be empty")]
+    NoName,
+    /// Its journal can't be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The catalogue can't be written.
+    #[error("the catalogue of users and vhosts can't be written: {0}")]
+    Poisoned(#[from] Poison),
+}
+
 /// Why a client is not let in.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectRefusal {
     /// There is no such virtual host.
     #[error("no such vhost")]
     NoSuchVhost,
+    /// The user has no permission on it.
+    #[error("the user has no permission on the vhost")]
+    NotAllowed,
     /// The broker stops.
     #[error("the broker is stopping")]
     Stopping,
@@ -123,86 +234,133 @@ pub struct Recovered {
     pub summary: ReplaySummary,
 }
 
+/// A virtual host that runs.
+#[derive(Debug)]
+struct Host {
+    hub: Arc<Hub>,
+    driven: Driven,
+}
+
 /// The broker.
 #[derive(Debug)]
 pub struct Broker {
-    vhosts: Vec<(Arc<Hub>, Driven)>,
-    clock: Arc<dyn Clock>,
+    hosts: RwLock<BTreeMap<Name, Arc<Host>>>,
+    /// Held while a virtual host is made.
+    making: Mutex<()>,
+    pub(crate) catalogue: Arc<Catalogue>,
+    desk: Arc<Desk>,
+    settings: BrokerSettings,
     share: Arc<InflightShare>,
-    draws: Draws,
 }
 
 impl Broker {
-    /// Recovers every virtual host and starts it.
+    /// Recovers the catalogue and every virtual host in it, and starts them.
     pub fn open(settings: BrokerSettings) -> Result<(Arc<Broker>, Vec<Recovered>), OpenError> {
-        let mut vhosts = Vec::with_capacity(settings.vhosts.len());
-        let mut recovered = Vec::with_capacity(settings.vhosts.len());
-        for vhost in &settings.vhosts {
-            let (hub, driven, found) = open_vhost(vhost, &settings)?;
-            vhosts.push((hub, driven));
+        let catalogue = Arc::new(open_catalogue(&settings)?);
+        let random = (settings.entropy)();
+        let desk = Desk::new(Arc::clone(&catalogue), Arc::clone(&settings.clock), random);
+        let names: Vec<Name> = catalogue.read().vhosts.iter().cloned().collect();
+        let mut hosts = BTreeMap::new();
+        let mut recovered = Vec::with_capacity(names.len());
+        for name in names {
+            let (host, found) = open_vhost(&name, &settings)?;
+            hosts.insert(name, Arc::new(host));
             recovered.push(found);
         }
-        let (clock, share, draws) = (settings.clock, Arc::default(), Draws(settings.entropy));
-        Ok((Arc::new(Broker { vhosts, clock, share, draws }), recovered))
+        let broker = Broker {
+            hosts: RwLock::new(hosts),
+            making: Mutex::default(),
+            catalogue,
+            desk: Arc::new(desk),
+            settings,
+            share: Arc::default(),
+        };
+        Ok((Arc::new(broker), recovered))
     }
 
-    /// Checks a name and a password.
+    /// Checks a name and a password as far as that takes no time.
     pub fn authenticate(
         &self,
         user: &str,
         password: &[u8],
         peer: IpAddr,
-    ) -> Result<User, LoginRefusal> {
-        users::authenticate(user, password, peer)
+    ) -> Result<Login, LoginRefusal> {
+        self.desk.login(user, password, peer)
     }
 
     /// Lets in whoever has proved to be `user` by other means than a password, if there is such a user.
     pub fn authenticate_external(&self, user: &str, peer: IpAddr) -> Result<User, LoginRefusal> {
-        users::authenticate_external(user, peer)
+        self.desk.external(user, peer)
+    }
+
+    /// Whether there is the user whose password everybody knows.
+    pub fn has_guest(&self) -> bool {
+        self.catalogue.account(GUEST).is_some()
+    }
+
+    /// Whether nobody may log in from another machine.
+    pub fn is_loopback_only(&self) -> bool {
+        self.catalogue.is_loopback_only()
     }
 
     /// Lets a user into a virtual host. `wake` is called when the session should look at its
     /// events, or may read again.
     pub fn connect(
         self: &Arc<Broker>,
-        _user: &User,
+        user: &User,
         vhost: &str,
         wake: Arc<dyn Wake>,
     ) -> Result<Session, ConnectRefusal> {
-        let found = self.vhosts.iter().find(|(hub, _)| hub.name.as_str() == vhost);
-        let (hub, _) = found.ok_or(ConnectRefusal::NoSuchVhost)?;
+        let host = self.hosts().get(vhost).cloned().ok_or(ConnectRefusal::NoSuchVhost)?;
+        let access = self.catalogue.access(user, vhost).ok_or(ConnectRefusal::NotAllowed)?;
         let outbox = Arc::new(Outbox::new(wake, Arc::clone(&self.share)));
-        let id = hub.connect(&outbox).map_err(|closing| match closing {
+        let connected = host.hub.connect(&outbox, Arc::new(access));
+        let id = connected.map_err(|closing| match closing {
             Closing::Shutdown => ConnectRefusal::Stopping,
             Closing::Poisoned(poison) => ConnectRefusal::Poisoned(poison),
         })?;
-        let draws = self.draws.clone();
-        Ok(Session { hub: Arc::clone(hub), id, outbox, draws, over: false })
+        let draws = Draws(Arc::clone(&self.settings.entropy));
+        Ok(Session { hub: Arc::clone(&host.hub), id, outbox, draws, over: false })
+    }
+
+    /// Makes a virtual host, unless it is there. Waits for the disk.
+    pub fn create_vhost(&self, name: &Name) -> Result<(), CreateVhostError> {
+        if name.is_empty() {
+            return Err(CreateVhostError::NoName);
+        }
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.hosts().contains_key(name) {
+            return Ok(());
+        }
+        let (host, _) = open_vhost(name, &self.settings)?;
+        self.catalogue.change(&[Change::Vhost(name.clone())])?;
+        let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
+        hosts.insert(name.clone(), Arc::new(host));
+        Ok(())
     }
 
     /// Tells every session that the broker stops; new ones are refused from now on.
     pub fn close(&self) {
-        for (hub, _) in &self.vhosts {
-            hub.close(&Closing::Shutdown);
+        for host in self.all() {
+            host.hub.close(&Closing::Shutdown);
         }
     }
 
     /// Sessions that are not over.
     pub fn session_count(&self) -> usize {
-        self.vhosts.iter().map(|(hub, _)| hub.session_count()).sum()
+        self.all().iter().map(|host| host.hub.session_count()).sum()
     }
 
-    /// What a virtual host has counted since it started.
-    pub fn stats(&self, vhost: &str) -> Option<Stats> {
-        let found = self.vhosts.iter().find(|(hub, _)| hub.name.as_str() == vhost);
-        found.map(|(hub, _)| hub.stats())
+    /// What each virtual host has counted since it started.
+    pub fn stats(&self) -> Vec<(Name, Stats)> {
+        self.all().iter().map(|host| (host.hub.name.clone(), host.hub.stats())).collect()
     }
 
     /// Writes and syncs everything, and stops the writers. Call it when the sessions are over.
     pub fn finish(&self) -> Result<(), Poison> {
-        for (hub, driven) in &self.vhosts {
-            hub.seal();
-            driven.finish(hub, self.clock.monotonic())?;
+        for host in self.all() {
+            host.hub.seal();
+            host.driven.finish(&host.hub, self.settings.clock.monotonic())?;
         }
         Ok(())
     }
@@ -210,29 +368,62 @@ impl Broker {
     /// Lets every writer that is driven by hand do one step. Returns whether any wrote something.
     pub fn step(&self) -> Result<bool, Poison> {
         let mut wrote = false;
-        for (hub, driven) in &self.vhosts {
-            if let Some(done) = driven.step(hub, self.clock.monotonic()) {
+        for host in self.all() {
+            let now = self.settings.clock.monotonic();
+            if let Some(done) = host.driven.step(&host.hub, now) {
                 wrote |= done? == Step::Wrote;
             }
         }
         Ok(wrote)
     }
+
+    pub(crate) fn hub(&self, vhost: &str) -> Option<Arc<Hub>> {
+        self.hosts().get(vhost).map(|host| Arc::clone(&host.hub))
+    }
+
+    fn hosts(&self) -> RwLockReadGuard<'_, BTreeMap<Name, Arc<Host>>> {
+        self.hosts.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The virtual hosts of this moment; nothing long is done under the lock.
+    fn all(&self) -> Vec<Arc<Host>> {
+        self.hosts().values().cloned().collect()
+    }
 }
 
-fn open_vhost(
-    vhost: &VhostDisk,
-    settings: &BrokerSettings,
-) -> Result<(Arc<Hub>, Driven, Recovered), OpenError> {
-    let name = vhost.name.clone();
+fn journal_settings(settings: &BrokerSettings) -> JournalSettings {
     let mut journal_settings = JournalSettings::new(draw(&settings.entropy));
-    journal_settings.sync = settings.sync;
     if let Some(bytes) = settings.journal_file_bytes {
         journal_settings.file_bytes = bytes;
     }
+    journal_settings
+}
+
+fn open_catalogue(settings: &BrokerSettings) -> Result<Catalogue, OpenError> {
+    let disk = settings
+        .disks
+        .catalogue()
+        .map_err(|error| OpenError::Disk { what: "the catalogue".into(), error })?;
+    let mut journal_settings = journal_settings(settings);
+    journal_settings.file_bytes = journal_settings.file_bytes.min(limits::CATALOGUE_FILE_BYTES);
+    let now = settings.clock.monotonic();
+    let first = || settings.first_user.changes();
+    let opened = Store::open(disk, journal_settings, now, first)?;
+    Ok(Catalogue::new(opened, Arc::clone(&settings.clock)))
+}
+
+fn open_vhost(name: &Name, settings: &BrokerSettings) -> Result<(Host, Recovered), OpenError> {
+    let name = name.clone();
+    let disk = settings
+        .disks
+        .vhost(&name)
+        .map_err(|error| OpenError::Disk { what: format!("vhost '{name}'").into(), error })?;
+    let mut journal_settings = journal_settings(settings);
+    journal_settings.sync = settings.sync;
     let checkpoint_bytes = settings.checkpoint_bytes.unwrap_or(limits::CHECKPOINT_BYTES);
     let now = Moment::now(&*settings.clock);
     let mut recovery = Recovery::new(now);
-    let opened = storage::open(Arc::clone(&vhost.disk), journal_settings, &mut |record| {
+    let opened = storage::open(disk, journal_settings, &mut |record| {
         recovery.record(&record);
     });
     let Opened { journal, writer, summary, .. } =
@@ -265,7 +456,7 @@ fn open_vhost(
         // What was read becomes the new start, so that the old files can go.
         hub.checkpoint();
     }
-    Ok((hub, driven, found))
+    Ok((Host { hub, driven }, found))
 }
 
 fn draw(entropy: &Entropy) -> Box<dyn FnMut() -> u64 + Send> {

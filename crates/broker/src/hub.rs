@@ -14,7 +14,9 @@ use crate::batch::Sealed;
 use crate::event::Closing;
 use crate::limits;
 use crate::outbox::Outbox;
+use crate::permissions::Access;
 use crate::session_id::SessionId;
+use crate::vhost::import::{Known, Part};
 use crate::vhost::stats::Stats;
 use crate::vhost::timers::Moment;
 use crate::vhost::turn::Finished;
@@ -171,8 +173,12 @@ impl Hub {
     }
 
     /// Lets a client in.
-    pub(crate) fn connect(self: &Arc<Hub>, outbox: &Arc<Outbox>) -> Result<SessionId, Closing> {
-        self.enter(|vhost| vhost.add_session(Arc::clone(outbox)))
+    pub(crate) fn connect(
+        self: &Arc<Hub>,
+        outbox: &Arc<Outbox>,
+        access: Arc<Access>,
+    ) -> Result<SessionId, Closing> {
+        self.enter(|vhost| vhost.add_session(Arc::clone(outbox), access))
     }
 
     /// Does something with the owner, and then what gathered before the door meanwhile.
@@ -203,6 +209,16 @@ impl Hub {
     /// Journals the whole topology, so that files from before may go.
     pub(crate) fn checkpoint(self: &Arc<Hub>) {
         self.enter(Vhost::write_checkpoint);
+    }
+
+    /// What there is, for an import.
+    pub(crate) fn known(self: &Arc<Hub>) -> Known {
+        self.enter(|vhost| vhost.known())
+    }
+
+    /// Makes what is not there.
+    pub(crate) fn import(self: &Arc<Hub>, part: &Part<'_>) {
+        self.enter(|vhost| vhost.import(part));
     }
 
     pub(crate) fn session_count(self: &Arc<Hub>) -> usize {

@@ -18,12 +18,22 @@
 //! 13   enqueued, marked   as 2, then level u8, deadline (milliseconds since 1970; 0: never)
 //! 14   returned           queue, then until the end: first sequence, count, failures, acquisitions
 //! 15   dead chunk         as 1; some of its messages are dead-lettered
+//!
+//! in the catalogue's journal:
+//! 20   checkpoint         nothing: forget everything, what follows restates it
+//! 21   vhost              name
+//! 22   user               name, flags u8, password hash (length u8), the fingerprint of the hash
+//!                         it replaced (32 bytes, if so flagged), count of tags, texts
+//! 23   permission         user, vhost, then texts: configure, write, read
+//! 24   topic permission   user, vhost, exchange, then texts: write, read
+//! 25   parameter          component, vhost (empty: the node), name, JSON text
 //! ```
 //!
-//! Numbers are varints unless a width is given; names and keys are a length u8 and that many
+//! Texts are a length and that many bytes of UTF-8. Numbers are varints unless a width is given; names and keys are a length u8 and that many
 //! bytes; tables are as in [`domain::table`]. Queue and chunk numbers are given once and never again.
 
 pub(crate) mod binding_records;
+pub(crate) mod catalogue_records;
 pub(crate) mod checkpoint_records;
 pub(crate) mod exchange_records;
 pub(crate) mod message_records;
@@ -50,6 +60,12 @@ pub(crate) mod tag {
     pub(crate) const ENQUEUED_MARKED: u8 = 13;
     pub(crate) const RETURNED: u8 = 14;
     pub(crate) const DEAD_CHUNK: u8 = 15;
+    pub(crate) const CATALOGUE_CHECKPOINT: u8 = 20;
+    pub(crate) const VHOST: u8 = 21;
+    pub(crate) const USER: u8 = 22;
+    pub(crate) const PERMISSION: u8 = 23;
+    pub(crate) const TOPIC_PERMISSION: u8 = 24;
+    pub(crate) const PARAMETER: u8 = 25;
 }
 
 /// A record's payload is not what its tag promises.

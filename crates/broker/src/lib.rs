@@ -3,8 +3,13 @@
 //!
 //! Protocols see [`Broker`], [`Session`], [`Batch`] and [`Event`]; everything else is inside.
 
+mod import;
+
 mod broker;
-mod users;
+
+mod logins;
+
+mod catalogue;
 
 mod session;
 
@@ -16,6 +21,15 @@ mod hub;
 mod vhost;
 
 mod journaled;
+
+mod register;
+
+pub mod definitions;
+
+mod permissions;
+mod users;
+
+mod passwords;
 
 mod confirms;
 mod outbox;
@@ -31,14 +45,18 @@ mod session_id;
 
 pub use batch::{Batch, LargeMessage};
 pub use broker::{
-    Background, Broker, BrokerSettings, ConnectRefusal, Entropy, OpenError, Recovered, VhostDisk,
-    WriterDrive,
+    Background, Broker, BrokerSettings, ConnectRefusal, CreateVhostError, Disks, Entropy,
+    FIRST_VHOST, FirstUser, OpenError, Recovered, WriterDrive,
 };
 pub use chunk::{Chunk, ChunkBuilder, Message, MessageHead, NotMessages, Persistence};
 pub use event::{Closing, DeliveryRun, Event, Reply};
+pub use import::ImportError;
+pub use logins::{Hashing, Login, PasswordCheck, Turn};
 pub use outbox::{Outbox, Wake};
+pub use passwords::{HashError, HashFailed, PasswordHash};
+pub use permissions::{NoPattern, Permission, Right, TopicPermission, check_pattern};
 pub use recover::ReplayError;
 pub use session::Session;
 pub use session_id::SessionId;
-pub use users::{LoginRefusal, User};
+pub use users::{GUEST, LoginRefusal, Reach, User};
 pub use vhost::stats::Stats;

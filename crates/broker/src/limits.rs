@@ -48,3 +48,24 @@ pub const WATERMARK_STEPS_AHEAD: u64 = 4;
 /// Sessions that the thread which has news for them may serve itself instead of waking their tasks.
 /// When there are more, other cores should help.
 pub const SERVED_ON_THE_SPOT_MAX: usize = 2;
+
+/// Bytes of the catalogue's journal after which it is written anew.
+pub const CATALOGUE_CHECKPOINT_BYTES: u64 = 1 << 20;
+
+/// The largest file of the catalogue's journal: it is written anew long before it is full.
+pub const CATALOGUE_FILE_BYTES: u64 = 4 << 20;
+
+/// Passwords being hashed at once: each takes a core, and 19 MiB, for tens of milliseconds.
+pub const HASHES_AT_ONCE_MAX: usize = 2;
+
+/// Logins waiting for their password to be hashed. Who comes later is refused.
+pub const WAITING_LOGINS_MAX: u64 = 16_384;
+
+/// Logins remembered as verified, 100 bytes or so each.
+pub const VERIFIED_LOGINS_MAX: usize = 8_192;
+
+/// Addresses and user names of which failed logins are remembered.
+pub const LOGIN_FAILURES_MAX: usize = 8_192;
+
+/// Exchanges that a session with limited rights is remembered to have published to.
+pub const GRANTED_EXCHANGES_MAX: usize = 12;

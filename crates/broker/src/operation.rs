@@ -448,3 +448,35 @@ pub enum Verb {
     BindExchange,
     UnbindExchange,
 }
+
+impl Verb {
+    /// All of them, in the order of their declaration.
+    pub const ALL: &[Verb] = &[
+        Verb::Unasked,
+        Verb::OpenChannel,
+        Verb::CloseChannel,
+        Verb::SelectConfirms,
+        Verb::SelectTransactions,
+        Verb::Commit,
+        Verb::Rollback,
+        Verb::SetPrefetch,
+        Verb::Publish,
+        Verb::Ack,
+        Verb::Nack,
+        Verb::Reject,
+        Verb::Recover,
+        Verb::RecoverAsync,
+        Verb::Consume,
+        Verb::Cancel,
+        Verb::Get,
+        Verb::DeclareExchange,
+        Verb::DeleteExchange,
+        Verb::DeclareQueue,
+        Verb::DeleteQueue,
+        Verb::PurgeQueue,
+        Verb::BindQueue,
+        Verb::UnbindQueue,
+        Verb::BindExchange,
+        Verb::UnbindExchange,
+    ];
+}

@@ -1,21 +1,62 @@
-//! Who may log in. Until there is a catalogue of users there is one, `guest`, with everything
-//! allowed, from this machine only (RabbitMQ's `loopback_users`).
+//! Users: who they are, and what is kept of them.
 
-use std::net::IpAddr;
+use std::sync::Arc;
 
-const GUEST: &str = "guest";
+use domain::name::Name;
+
+use crate::passwords::PasswordHash;
+
+/// The user of a first start; from this machine only (RabbitMQ's `loopback_users`).
+pub const GUEST: &str = "guest";
+
+/// RabbitMQ's tag of those who may publish in the names of others.
+const IMPERSONATOR: &str = "impersonator";
 
 /// Somebody who has logged in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    name: String,
+    name: Name,
+    tags: Arc<[Box<str>]>,
 }
 
 impl User {
+    pub(crate) fn new(name: Name, account: &Account) -> User {
+        User { name, tags: Arc::clone(&account.tags) }
+    }
+
     /// The name.
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> &Name {
         &self.name
     }
+
+    /// Whether the user has that tag.
+    pub fn has_tag(&self, tag: &str) -> bool {
+        self.tags.iter().any(|known| **known == *tag)
+    }
+
+    /// Whether the user may publish in the names of others.
+    pub fn may_impersonate(&self) -> bool {
+        self.has_tag(IMPERSONATOR)
+    }
+}
+
+/// From where a user may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// From this machine only.
+    Loopback,
+    /// From anywhere.
+    Anywhere,
+}
+
+/// What is kept of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) tags: Arc<[Box<str>]>,
+    pub(crate) password: PasswordHash,
+    /// The imported hash that `password` took the place of: importing it again changes nothing.
+    pub(crate) replaced: Option<[u8; 32]>,
+    pub(crate) reach: Reach,
 }
 
 /// Why a login failed.
@@ -25,56 +66,9 @@ pub enum LoginRefusal {
     #[error("unknown user or wrong password")]
     BadCredentials,
     /// The user may come from this machine only.
-    #[error("user guest may only connect from this machine")]
+    #[error("this user may only connect from this machine")]
     LoopbackOnly,
-}
-
-pub(crate) fn authenticate(
-    user: &str,
-    password: &[u8],
-    peer: IpAddr,
-) -> Result<User, LoginRefusal> {
-    if user != GUEST || password != GUEST.as_bytes() {
-        return Err(LoginRefusal::BadCredentials);
-    }
-    if !peer.to_canonical().is_loopback() {
-        return Err(LoginRefusal::LoopbackOnly);
-    }
-    Ok(User { name: user.to_owned() })
-}
-
-/// A user whose identity somebody else has proved, by a certificate.
-pub(crate) fn authenticate_external(user: &str, peer: IpAddr) -> Result<User, LoginRefusal> {
-    if user != GUEST {
-        return Err(LoginRefusal::BadCredentials);
-    }
-    if !peer.to_canonical().is_loopback() {
-        return Err(LoginRefusal::LoopbackOnly);
-    }
-    Ok(User { name: user.to_owned() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn guest_comes_from_this_machine_only() {
-        for (user, password, peer, expected) in [
-            ("guest", "guest", "127.0.0.1", None),
-            ("guest", "guest", "::1", None),
-            ("guest", "guest", "::ffff:127.0.0.1", None),
-            ("guest", "guest", "192.0.2.1", Some(LoginRefusal::LoopbackOnly)),
-            ("guest", "wrong", "127.0.0.1", Some(LoginRefusal::BadCredentials)),
-            ("guest", "wrong", "192.0.2.1", Some(LoginRefusal::BadCredentials)),
-            ("root", "guest", "127.0.0.1", Some(LoginRefusal::BadCredentials)),
-        ] {
-            let peer = peer.parse().unwrap();
-            assert_eq!(
-                authenticate(user, password.as_bytes(), peer).err(),
-                expected,
-                "{user} {peer}"
-            );
-        }
-    }
+    /// The desk is full.
+    #[error("too many logins are waiting to be checked")]
+    TooMany,
 }

@@ -7,6 +7,8 @@ mod consume;
 mod declare;
 mod delete;
 mod deliver;
+pub(crate) mod import;
+mod permit;
 mod reply_to;
 mod transaction;
 
@@ -40,6 +42,7 @@ use crate::confirms::Waiter;
 use crate::event::{Closing, Event};
 use crate::operation::{ChannelId, Operation};
 use crate::outbox::Outbox;
+use crate::permissions::Access;
 use crate::session_id::SessionId;
 use chunks::{BatchChunk, Chunks};
 use queues::{ConsumerSlot, QueueSlot};
@@ -164,11 +167,16 @@ impl Vhost {
     }
 
     /// A client came. Refused, with the reason, while the vhost closes.
-    pub(crate) fn add_session(&mut self, outbox: Arc<Outbox>) -> Result<SessionId, Closing> {
-        match &self.closing {
-            Some(closing) => Err(closing.clone()),
-            None => Ok(SessionId(self.sessions.insert(SessionState::new(outbox)) as u64)),
+    pub(crate) fn add_session(
+        &mut self,
+        outbox: Arc<Outbox>,
+        access: Arc<Access>,
+    ) -> Result<SessionId, Closing> {
+        if let Some(closing) = &self.closing {
+            return Err(closing.clone());
         }
+        let state = SessionState::new(outbox, access);
+        Ok(SessionId(self.sessions.insert(state) as u64))
     }
 
     /// How many clients there are.
@@ -247,7 +255,8 @@ impl Vhost {
         if !self.is_open(session, channel) {
             return;
         }
-        let done = self.request_reply(session, operation);
+        let permitted = self.permit(session, &operation, verb);
+        let done = permitted.and_then(|()| self.request_reply(session, operation));
         match done {
             Ok(reply) => self.reply(session, channel, answer, reply),
             Err(refusal) => self.refuse(session, channel, verb, refusal),

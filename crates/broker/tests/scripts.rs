@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 
 use broker::operation::*;
 use broker::{
-    Background, Batch, Broker, BrokerSettings, Event, LargeMessage, MessageHead, Persistence,
-    Reply, Session, VhostDisk, Wake, WriterDrive,
+    Background, Batch, Broker, BrokerSettings, Disks, Event, FirstUser, LargeMessage, MessageHead,
+    Persistence, Reply, Session, Wake, WriterDrive,
 };
 use domain::binding::BindingArguments;
 use domain::exchange::{ExchangeSettings, ExchangeType};
@@ -22,7 +22,7 @@ use domain::queue::QueueDeclaration;
 use domain::table::{Table, Value};
 use stdx::clock::{Clock as _, ManualClock, Monotonic};
 use storage::SyncMode;
-use storage::disk::SimulatedDisk;
+use storage::disk::{Disk, SimulatedDisk};
 
 #[derive(Debug)]
 struct Silent;
@@ -80,10 +80,25 @@ fn name(text: &str) -> Name {
     Name::new(if text == "-" { "" } else { text }).unwrap()
 }
 
+/// The disk of the one virtual host; the catalogue begins anew with each start.
+#[derive(Debug)]
+struct OneVhost(Arc<SimulatedDisk>);
+
+impl Disks for OneVhost {
+    fn catalogue(&self) -> std::io::Result<Arc<dyn Disk>> {
+        Ok(Arc::new(SimulatedDisk::new()))
+    }
+
+    fn vhost(&self, _name: &Name) -> std::io::Result<Arc<dyn Disk>> {
+        Ok(Arc::clone(&self.0) as _)
+    }
+}
+
 fn open(disk: &Arc<SimulatedDisk>, clock: &Arc<ManualClock>, later: &Arc<Later>) -> Arc<Broker> {
     let draws = std::sync::atomic::AtomicU64::new(1);
     let settings = BrokerSettings {
-        vhosts: vec![VhostDisk { name: name("/"), disk: Arc::clone(disk) as _ }],
+        disks: Arc::new(OneVhost(Arc::clone(disk))),
+        first_user: FirstUser::guest(None),
         sync: SyncMode::Always,
         journal_file_bytes: Some(64 << 10),
         checkpoint_bytes: None,
@@ -146,7 +161,7 @@ impl World {
         }
         let broker = &self.broker;
         let session = self.sessions.entry(session.to_owned()).or_insert_with(|| {
-            let user = broker.authenticate("guest", b"guest", [127, 0, 0, 1].into()).unwrap();
+            let user = broker.authenticate_external("guest", [127, 0, 0, 1].into()).unwrap();
             let mut session = broker.connect(&user, "/", Arc::new(Silent)).unwrap();
             let mut batch = Batch::default();
             batch.push(Operation::OpenChannel { channel: 1 });

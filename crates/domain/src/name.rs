@@ -22,6 +22,12 @@ impl Name {
         if text.len() > NAME_BYTES_MAX { Err(NameTooLong) } else { Ok(Name(Arc::from(text))) }
     }
 
+    /// A name that stands in the program; cut at [`NAME_BYTES_MAX`].
+    pub fn from_static(text: &'static str) -> Name {
+        let end = text.floor_char_boundary(NAME_BYTES_MAX);
+        Name(Arc::from(&text[..end]))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

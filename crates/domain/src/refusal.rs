@@ -97,6 +97,24 @@ pub enum Refusal {
         /// What is allowed.
         timeout_ms: u64,
     },
+    /// The user lacks a right.
+    NoPermission {
+        /// On what kind of thing.
+        kind: Kind,
+        /// Its name.
+        name: Name,
+        /// The user.
+        user: Name,
+    },
+    /// The user lacks a right on a routing key of a topic exchange.
+    NoTopicPermission {
+        /// The exchange.
+        exchange: Name,
+        /// The routing key.
+        routing_key: Box<[u8]>,
+        /// The user.
+        user: Name,
+    },
 }
 
 /// What is wrong with an argument.

@@ -346,7 +346,7 @@ impl Topology {
 
 /// Compares a declaration with what exists (AMQP 0-9-1 §1.7.2.1.3; RabbitMQ
 /// `rabbit_exchange:assert_equivalence`).
-fn compare(
+pub fn compare(
     name: &Name,
     received: &ExchangeSettings,
     current: &ExchangeSettings,

@@ -12,6 +12,8 @@ mod nearest;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
+use domain::name::Name;
+
 /// What the whole of `postroom serve` can be told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Settings {
@@ -24,6 +26,9 @@ pub(crate) struct Settings {
 
     #[command(flatten)]
     pub(crate) storage: Storage,
+
+    #[command(flatten)]
+    pub(crate) users: Users,
 
     #[command(flatten)]
     pub(crate) limits: Limits,
@@ -100,6 +105,59 @@ pub(crate) enum Sync {
     Interval,
     /// When the operating system likes
     Never,
+}
+
+/// Who may come in, and what is there when they come.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Users and definitions")]
+pub(crate) struct Users {
+    /// User of the first start, in place of guest, who may come from anywhere. RabbitMQ's variable
+    /// RABBITMQ_DEFAULT_USER is read too.
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    pub(crate) default_user: Option<Name>,
+
+    /// Password of that user; better given by the environment, where other users of the machine
+    /// don't see it. RabbitMQ's variable RABBITMQ_DEFAULT_PASS is read too.
+    #[arg(long, value_name = "PASSWORD")]
+    pub(crate) default_pass: Option<Secret>,
+
+    /// File of definitions as RabbitMQ exports them: vhosts, users, permissions, exchanges, queues
+    /// and bindings that are not there are made at each start. Nothing is removed.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) definitions: Option<PathBuf>,
+
+    /// What to do with the file: import it, or list what an import would make and change, and end.
+    #[arg(long, value_name = "HOW", default_value = "import")]
+    pub(crate) definitions_mode: DefinitionsMode,
+}
+
+/// What to do with a file of definitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum DefinitionsMode {
+    /// Make what is not there, at each start
+    Import,
+    /// List what an import would do, and end
+    DryRun,
+}
+
+/// A text that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Secret {
+        Secret(text)
+    }
+}
+
+fn parse_name(text: &str) -> Result<Name, domain::name::NameTooLong> {
+    Name::new(text)
 }
 
 /// What one client may take.

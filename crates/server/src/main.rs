@@ -5,6 +5,9 @@ mod args;
 mod serve;
 
 mod accept;
+mod definitions;
+mod first_user;
+mod folders;
 mod welcome;
 
 mod listeners;

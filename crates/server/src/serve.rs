@@ -2,18 +2,21 @@
 //! it in the opposite order.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{Background, Broker, BrokerSettings, VhostDisk, WriterDrive};
-use domain::name::Name;
+use broker::{Background, Broker, BrokerSettings, FirstUser, WriterDrive};
 use stdx::clock::{Clock as _, Monotonic, SystemClock};
 use stdx::fault::{FAULTS, planted};
 use storage::{DirectoryLock, LockError, SyncMode};
 
 use crate::accept::{self, Accepting};
-use crate::config::{Settings, Storage, Sync};
+use crate::config::{DefinitionsMode, Listen, Settings, Storage, Sync};
+use crate::definitions::{self, DefinitionsError};
+use crate::first_user::{self, FirstUserError};
+use crate::folders::Folders;
 use crate::listeners::{self, ListenError};
 use crate::ports::{Ports, PortsFile};
 use crate::shutdown::{GOODBYE_MAX, LAST_WORDS, SESSIONS_LOOK, Signals};
@@ -40,12 +43,22 @@ pub(crate) enum ServeError {
     #[error("POSTROOM_PLANTED_FAULT is set, but this build has no fault of that name in it")]
     NoSuchFault,
 
+    #[error(transparent)]
+    Definitions(#[from] DefinitionsError),
+
+    #[error(transparent)]
+    FirstUser(#[from] FirstUserError),
+
+    #[error(
+        "only users that may log in from this machine are known, so listening on {0} would let \
+         nobody in: set POSTROOM_DEFAULT_USER and POSTROOM_DEFAULT_PASS at the first start, or \
+         bring users with --definitions, or leave --bind away"
+    )]
+    NobodyElse(IpAddr),
+
     #[error("the last writes did not reach the disk: {0}")]
     Unfinished(storage::Poison),
 }
-
-/// The virtual host that every client knows; the only one so far.
-const VHOST: &str = "/";
 
 /// Serves until a signal says stop.
 pub(crate) fn run(settings: &Settings) -> Result<(), ServeError> {
@@ -60,13 +73,25 @@ pub(crate) fn run(settings: &Settings) -> Result<(), ServeError> {
     storage::disk::RealDisk::open(data_dir).map_err(unusable)?;
     let _lock = DirectoryLock::acquire(data_dir)?;
     PortsFile::remove_stale(data_dir).map_err(unusable)?;
-    let broker = open_broker(&settings.storage, &runtime)?;
+    let first_user = first_user::choose(&settings.users, |name| std::env::var_os(name))?;
+    let broker = open_broker(&settings.storage, first_user, &runtime)?;
+    if let Some(file) = &settings.users.definitions {
+        match settings.users.definitions_mode {
+            DefinitionsMode::Import => definitions::import(file, &broker)?,
+            DefinitionsMode::DryRun => {
+                welcome::print_plan(&definitions::preview(file, &broker)?);
+                return broker.finish().map_err(ServeError::Unfinished);
+            }
+        }
+    }
+    check_somebody_may_come(&settings.listen, &broker)?;
 
     runtime.block_on(accept_until_told(settings, &broker))?;
 
     broker.finish().map_err(ServeError::Unfinished)?;
-    if let Some(counted) = broker.stats(VHOST) {
+    for (vhost, counted) in broker.stats() {
         tracing::info!(
+            %vhost,
             published = counted.published,
             delivered = counted.delivered,
             acknowledged = counted.acknowledged,
@@ -82,21 +107,25 @@ pub(crate) fn run(settings: &Settings) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// The broker with its one virtual host, recovered.
+/// An open port that lets nobody in is a mistake, and one that lets `guest` in would be a worse one.
+fn check_somebody_may_come(listen: &Listen, broker: &Broker) -> Result<(), ServeError> {
+    let outside = listen.bind.iter().find(|address| !address.to_canonical().is_loopback());
+    match outside {
+        Some(address) if broker.is_loopback_only() => Err(ServeError::NobodyElse(*address)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The broker with its virtual hosts, recovered.
 fn open_broker(
     storage: &Storage,
+    first_user: FirstUser,
     runtime: &tokio::runtime::Runtime,
 ) -> Result<Arc<Broker>, ServeError> {
-    // `/` can't be the name of a folder, so it is written as in a URL.
-    let path = storage.data_dir.join("vhosts").join("%2F");
-    let disk = storage::disk::RealDisk::open(&path)
-        .map_err(|error| ServeError::DataDir { path, error })?;
     let clock = Arc::new(SystemClock::start());
     let (broker, recovered) = Broker::open(BrokerSettings {
-        vhosts: vec![VhostDisk {
-            name: Name::new(VHOST).expect("a name of one letter"),
-            disk: Arc::new(disk),
-        }],
+        disks: Arc::new(Folders(storage.data_dir.clone())),
+        first_user,
         sync: match storage.sync {
             Sync::Always => SyncMode::Always,
             Sync::Interval => SyncMode::Interval { ms: storage.sync_interval_ms },
@@ -129,7 +158,7 @@ async fn accept_until_told(settings: &Settings, broker: &Arc<Broker>) -> Result<
     let listeners = listeners::open(&settings.listen.addresses(), settings.listen.amqp_port)?;
     let ports = Ports { amqp: listeners.port, http: None };
     let ports_file = PortsFile::write(&settings.storage.data_dir, ports)?;
-    welcome::print(settings, &listeners);
+    welcome::print(settings, &listeners, broker);
 
     let accepting = accept::start(listeners, broker, &settings.limits);
     let signal = signals.next().await;

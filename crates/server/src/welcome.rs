@@ -2,18 +2,43 @@
 
 use std::net::SocketAddr;
 
+use broker::Broker;
+
 use crate::config::{Settings, Sync};
 use crate::listeners::Listeners;
 
 /// Prints it to standard output, where no log line goes.
 #[expect(clippy::print_stdout, reason = "it is for the person who started the broker")]
-pub(crate) fn print(settings: &Settings, listeners: &Listeners) {
+pub(crate) fn print(settings: &Settings, listeners: &Listeners, broker: &Broker) {
     let addresses: Vec<SocketAddr> =
         listeners.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
-    print!("{}", text(settings, &addresses, listeners.port));
+    print!("{}", text(settings, &addresses, listeners.port, Login::of(broker)));
 }
 
-fn text(settings: &Settings, addresses: &[SocketAddr], port: u16) -> String {
+/// Whose name a first try needs.
+#[derive(Clone, Copy, Debug)]
+enum Login {
+    Guest,
+    Named,
+}
+
+impl Login {
+    fn of(broker: &Broker) -> Login {
+        if broker.has_guest() { Login::Guest } else { Login::Named }
+    }
+}
+
+/// Prints what an import of definitions would do.
+#[expect(clippy::print_stdout, reason = "it is for the person who asked")]
+pub(crate) fn print_plan(plan: &str) {
+    print!("{plan}");
+}
+
+fn text(settings: &Settings, addresses: &[SocketAddr], port: u16, login: Login) -> String {
+    let (login, user) = match login {
+        Login::Guest => ("guest, password guest, from this machine", ""),
+        Login::Named => ("by name and password", "NAME:PASSWORD@"),
+    };
     let listed: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     let sync = match settings.storage.sync {
         Sync::Always => "a confirm leaves after the sync".to_owned(),
@@ -33,11 +58,11 @@ Postroom {version} is ready.
 
   AMQP 0-9-1   {listed}
   data         {data_dir} ({sync})
-  login        guest, password guest, from this machine
+  login        {login}
 
 A first message, in another terminal (pip install pika):
 
-  python3 -c \"import pika; ch = pika.BlockingConnection(pika.URLParameters('amqp://{host}:{port}'))\\
+  python3 -c \"import pika; ch = pika.BlockingConnection(pika.URLParameters('amqp://{user}{host}:{port}'))\\
   .channel(); ch.queue_declare('hello', durable=True); ch.basic_publish('', 'hello', b'Hello!'); \\
   print(ch.basic_get('hello', auto_ack=True)[2])\"
 

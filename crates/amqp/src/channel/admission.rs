@@ -23,8 +23,8 @@ const EXPIRATION_MS_MAX: u64 = 10 * 365 * 86_400_000;
 pub(crate) struct Rules<'a> {
     /// The largest body.
     pub(crate) message_bytes_max: u32,
-    /// Who logged in.
-    pub(crate) user: &'a str,
+    /// In whose name messages may be; `None`: in anybody's.
+    pub(crate) user: Option<&'a str>,
     /// The channel's consumer of direct replies.
     pub(crate) replies: Option<&'a Replies>,
 }
@@ -53,13 +53,12 @@ pub(crate) fn check(header: &ContentHeader<'_>, rules: Rules<'_>) -> Result<Admi
     }
     let glance = properties::glance(header.properties)
         .map_err(|malformed| garbled::properties(PUBLISH, malformed))?;
-    if let Some(user) = glance.user_id
-        && user != rules.user.as_bytes()
+    if let (Some(claimed), Some(user)) = (glance.user_id, rules.user)
+        && claimed != user.as_bytes()
     {
         return Err(refused(format_args!(
-            "user_id property set to '{}' but authenticated user was '{}'",
-            String::from_utf8_lossy(user),
-            rules.user
+            "user_id property set to '{}' but authenticated user was '{user}'",
+            String::from_utf8_lossy(claimed),
         )));
     }
     let expiration_ms = match glance.expiration {
@@ -143,10 +142,8 @@ mod tests {
 
     fn check(expected: &str, body_bytes: u64, properties: &[u8]) {
         let header = ContentHeader { class: 60, weight: 0, body_bytes, properties };
-        let found = match super::check(
-            &header,
-            Rules { message_bytes_max: 10, user: "guest", replies: None },
-        ) {
+        let rules = Rules { message_bytes_max: 10, user: Some("guest"), replies: None };
+        let found = match super::check(&header, rules) {
             Ok(admitted) => format!("{:?}", admitted.persistence),
             Err(fault) => fault.text,
         };

@@ -15,10 +15,23 @@ use crate::wire::field::{LongString, ShortString};
 use crate::wire::frame::FRAME_BYTES_MIN;
 use crate::wire::method::{self, Method, connection};
 
+/// Whether somebody is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Yes.
+    In,
+    /// The password is being checked; [`Connection::verdict`](super::Connection::verdict) tells
+    /// the outcome. Until then the client should not be read.
+    Pending,
+}
+
 /// The broker's door, as a connection needs it while it opens.
 pub trait Gate {
     /// Checks a user's password.
-    fn login(&mut self, user: &str, password: &[u8]) -> Result<(), LoginRefusal>;
+    fn login(&mut self, user: &str, password: &[u8]) -> Result<Admission, LoginRefusal>;
+
+    /// Whether who has logged in may publish in the names of others.
+    fn may_impersonate(&self) -> bool;
 
     /// A name that begins with `prefix` and that nobody can guess.
     fn make_name(&mut self, prefix: &str) -> Name;
@@ -36,8 +49,17 @@ pub(crate) struct Client {
     pub(crate) connection_name: Option<String>,
     /// It wants to know when a consumer of its ends.
     pub(crate) cancel_notify: bool,
+    /// It may publish in the names of others.
+    pub(crate) may_impersonate: bool,
     /// It can be told that its login failed.
     authentication_failure_close: bool,
+}
+
+impl Client {
+    /// In whose name it may publish; `None`: in anybody's.
+    pub(crate) fn publisher(&self) -> Option<&str> {
+        (!self.may_impersonate).then_some(self.user.as_str())
+    }
 }
 
 /// The limits that both sides agreed on.
@@ -53,6 +75,8 @@ pub(crate) struct Limits {
 enum Stage {
     /// `start` was written.
     Starting,
+    /// `start-ok` came, and the password is being checked.
+    Checking,
     /// `tune` was written.
     Tuning,
     /// `tune-ok` came.
@@ -64,6 +88,8 @@ enum Stage {
 pub(crate) struct Handshake {
     stage: Stage,
     client: Client,
+    /// How the client logs in.
+    mechanism: String,
 }
 
 /// Where a method has led.
@@ -94,7 +120,47 @@ impl Handshake {
             locales: LongString(b"en_US"),
         };
         method::write(out, 0, &start);
-        Handshake { stage: Stage::Starting, client: Client::default() }
+        Handshake { stage: Stage::Starting, client: Client::default(), mechanism: String::new() }
+    }
+
+    /// Whether nothing more is taken from the client until a verdict comes.
+    pub(crate) fn is_checking(&self) -> bool {
+        matches!(self.stage, Stage::Checking)
+    }
+
+    /// The password has been checked.
+    pub(crate) fn verdict(
+        &mut self,
+        verdict: Result<(), LoginRefusal>,
+        settings: &AmqpSettings,
+        gate: &dyn Gate,
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Fault> {
+        match verdict {
+            Ok(()) => {
+                self.stage = Stage::Tuning;
+                self.client.may_impersonate = gate.may_impersonate();
+                let tune = connection::Tune {
+                    channel_max: settings.channel_max,
+                    frame_max: frame_bytes_max(settings),
+                    heartbeat: settings.heartbeat_seconds,
+                };
+                method::write(out, 0, &tune);
+                Ok(Step::On)
+            }
+            Err(refusal) => {
+                tracing::warn!(user = self.client.user, %refusal, "AMQP login refused");
+                if !self.client.authentication_failure_close {
+                    return Ok(Step::Mute);
+                }
+                let text = format!(
+                    "Login was refused using authentication mechanism {}. For details see the \
+                     broker logfile.",
+                    self.mechanism
+                );
+                Err(Fault::new(ReplyCode::AccessRefused, (0, 0), text))
+            }
+        }
     }
 
     /// Takes a method of channel 0.
@@ -110,17 +176,14 @@ impl Handshake {
         match (stage, id) {
             (Stage::Starting, (connection::CLASS, connection::StartOk::ID)) => {
                 let start_ok: connection::StartOk<'_> = whole(id, fields)?;
-                let step = self.start_ok(&start_ok, gate)?;
-                if step == Step::On {
-                    self.stage = Stage::Tuning;
-                    let tune = connection::Tune {
-                        channel_max: settings.channel_max,
-                        frame_max: frame_bytes_max(settings),
-                        heartbeat: settings.heartbeat_seconds,
-                    };
-                    method::write(out, 0, &tune);
+                match self.start_ok(&start_ok, gate)? {
+                    Ok(Admission::In) => self.verdict(Ok(()), settings, gate, out),
+                    Ok(Admission::Pending) => {
+                        self.stage = Stage::Checking;
+                        Ok(Step::On)
+                    }
+                    Err(refusal) => self.verdict(Err(refusal), settings, gate, out),
                 }
-                Ok(step)
             }
             (Stage::Tuning, (connection::CLASS, connection::TuneOk::ID)) => {
                 let limits = agree(&whole(id, fields)?, settings)?;
@@ -134,7 +197,7 @@ impl Handshake {
             (_, (connection::CLASS, connection::Close::ID)) => Ok(Step::GivenUp),
             (stage, _unexpected) => {
                 let name = match stage {
-                    Stage::Starting => "starting",
+                    Stage::Starting | Stage::Checking => "starting",
                     Stage::Tuning => "tuning",
                     Stage::Opening(_) => "opening",
                 };
@@ -148,16 +211,17 @@ impl Handshake {
         &mut self,
         start_ok: &connection::StartOk<'_>,
         gate: &mut dyn Gate,
-    ) -> Result<Step, Fault> {
+    ) -> Result<Result<Admission, LoginRefusal>, Fault> {
         let properties = &start_ok.client_properties;
         self.client = Client {
             user: String::new(),
             connection_name: text(properties, "connection_name").map(str::to_owned),
             cancel_notify: is_capable(properties, "consumer_cancel_notify"),
+            may_impersonate: false,
             authentication_failure_close: is_capable(properties, "authentication_failure_close"),
         };
-        let mechanism = String::from_utf8_lossy(start_ok.mechanism.0);
-        let credentials = match &*mechanism {
+        self.mechanism = String::from_utf8_lossy(start_ok.mechanism.0).into_owned();
+        let credentials = match &*self.mechanism {
             "PLAIN" => plain(start_ok.response.0),
             "AMQPLAIN" => amqplain(start_ok.response.0),
             unknown => {
@@ -166,26 +230,11 @@ impl Handshake {
                 return Err(Fault::new(ReplyCode::CommandInvalid, id, text));
             }
         };
-        let login = credentials.ok_or(LoginRefusal::BadCredentials).and_then(|credentials| {
-            gate.login(&credentials.user, &credentials.password).map(|()| credentials.user)
-        });
-        match login {
-            Ok(user) => {
-                self.client.user = user;
-                Ok(Step::On)
-            }
-            Err(refusal) => {
-                tracing::warn!(%refusal, "AMQP login refused");
-                if !self.client.authentication_failure_close {
-                    return Ok(Step::Mute);
-                }
-                let text = format!(
-                    "Login was refused using authentication mechanism {mechanism}. For details \
-                     see the broker logfile."
-                );
-                Err(Fault::new(ReplyCode::AccessRefused, (0, 0), text))
-            }
-        }
+        Ok(credentials.ok_or(LoginRefusal::BadCredentials).and_then(|credentials| {
+            let admission = gate.login(&credentials.user, &credentials.password);
+            self.client.user = credentials.user;
+            admission
+        }))
     }
 
     fn open(
@@ -200,6 +249,11 @@ impl Handshake {
         gate.enter(&vhost).map_err(|refusal| match refusal {
             ConnectRefusal::NoSuchVhost => {
                 Fault::new(ReplyCode::NotAllowed, id, format_args!("vhost {vhost} not found"))
+            }
+            ConnectRefusal::NotAllowed => {
+                let user = &self.client.user;
+                let text = format_args!("access to vhost '{vhost}' refused for user '{user}'");
+                Fault::new(ReplyCode::NotAllowed, id, text)
             }
             ConnectRefusal::Stopping => shutdown(),
             ConnectRefusal::Poisoned(poison) => Fault::new(ReplyCode::InternalError, id, poison),

@@ -135,7 +135,7 @@ impl Open {
                 let Channel { content, replies, .. } = channel;
                 let rules = Rules {
                     message_bytes_max: self.message_bytes_max,
-                    user: &self.client.user,
+                    user: self.client.publisher(),
                     replies: replies.as_ref(),
                 };
                 let bounds = Bounds { payload_bytes_max, rules };
@@ -221,7 +221,7 @@ impl Open {
         }
         let rules = Rules {
             message_bytes_max: self.message_bytes_max,
-            user: &self.client.user,
+            user: self.client.publisher(),
             replies: channel.replies.as_ref(),
         };
         let outcome = channel.content.frame(frame, rules, batch);

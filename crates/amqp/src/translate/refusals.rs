@@ -46,6 +46,11 @@ pub(crate) fn fault(refusal: &Refusal, verb: Verb, vhost: &str) -> Fault {
     Fault::new(code, method_of(verb), text)
 }
 
+/// A refusal in the words that a client would read.
+pub fn explain(refusal: &Refusal, verb: Verb, vhost: &str) -> String {
+    words(refusal, verb, vhost).1
+}
+
 fn words(refusal: &Refusal, verb: Verb, vhost: &str) -> (ReplyCode, String) {
     use ReplyCode as Code;
     let full = |kind: Kind, name: &dyn std::fmt::Display| {
@@ -138,6 +143,19 @@ fn words(refusal: &Refusal, verb: Verb, vhost: &str) -> (ReplyCode, String) {
             (Code::PreconditionFailed, "reply consumer already set".to_owned())
         }
         Refusal::ChannelOpen => (Code::ChannelError, "second 'channel.open' seen".to_owned()),
+        Refusal::NoPermission { kind, name, user } => {
+            // What has no name has one for permissions.
+            let name =
+                if name.is_empty() { &"amq.default" as &dyn std::fmt::Display } else { name };
+            let text = format!("access to {} refused for user '{user}'", full(*kind, name));
+            (Code::AccessRefused, text)
+        }
+        Refusal::NoTopicPermission { exchange, routing_key, user } => {
+            let key = String::from_utf8_lossy(routing_key);
+            let exchange = full(Kind::Exchange, exchange);
+            let text = format!("access to topic '{key}' in {exchange} refused for user '{user}'");
+            (Code::AccessRefused, text)
+        }
     }
 }
 
@@ -619,6 +637,30 @@ mod tests {
                 Verb::OpenChannel,
                 504,
                 "CHANNEL_ERROR - second 'channel.open' seen",
+            ),
+            (
+                Refusal::NoPermission { kind: Kind::Queue, name: name("q"), user: name("u") },
+                Verb::Consume,
+                403,
+                "ACCESS_REFUSED - access to queue 'q' in vhost '/' refused for user 'u'",
+            ),
+            (
+                Refusal::NoPermission { kind: Kind::Exchange, name: name(""), user: name("u") },
+                Verb::Publish,
+                403,
+                "ACCESS_REFUSED - access to exchange 'amq.default' in vhost '/' refused for user \
+                 'u'",
+            ),
+            (
+                Refusal::NoTopicPermission {
+                    exchange: name("x"),
+                    routing_key: (*b"a.b").into(),
+                    user: name("u"),
+                },
+                Verb::Publish,
+                403,
+                "ACCESS_REFUSED - access to topic 'a.b' in exchange 'x' in vhost '/' refused for \
+                 user 'u'",
             ),
         ] {
             let fault = fault(&refusal, verb, "/");

@@ -56,6 +56,9 @@ impl Vhost {
             (true, Declare::Passive) => self.last_queue(session, channel)?,
             (false, _) => name,
         };
+        if made_up && declare == Declare::Active {
+            self.permit_made_up(session, &name, &declaration)?;
+        }
         let found = self.topology.queue(name.as_str());
         let existing = found.and_then(|id| self.queues.get(&id));
         match (existing, declare) {
@@ -83,7 +86,12 @@ impl Vhost {
         Ok(Reply::QueueDeclared { queue: name, messages, consumers })
     }
 
-    fn make_queue(&mut self, session: SessionId, name: &Name, declaration: QueueDeclaration) {
+    pub(super) fn make_queue(
+        &mut self,
+        session: SessionId,
+        name: &Name,
+        declaration: QueueDeclaration,
+    ) {
         let id = QueueId(self.next_queue);
         self.next_queue += 1;
         let owner = declaration.exclusive.then_some(session);

@@ -67,6 +67,7 @@ impl Vhost {
         while left.count > 0 {
             let Some(message) = chunk.chunk.message(left.first) else { return Ok(()) };
             let routed = routed(&message, also);
+            self.permit_publish(session, &routed)?;
             let sameness = self.topology.route(&routed, &mut self.route)?;
             let count = match sameness {
                 Sameness::ByKey => left.count,

@@ -15,11 +15,16 @@ use crate::chunk::Chunk;
 use crate::event::Event;
 use crate::operation::{ChannelId, FurtherKeys, Outcome, PublishRun, SessionTraits};
 use crate::outbox::Outbox;
+use crate::permissions::Access;
 
 /// One client.
 #[derive(Debug)]
 pub(crate) struct SessionState {
     pub(crate) outbox: Arc<Outbox>,
+    /// What the user may do here.
+    pub(crate) access: Arc<Access>,
+    /// Exchanges that it was found to be allowed to publish to.
+    pub(crate) granted: Vec<Name>,
     pub(crate) channels: Map<ChannelId, Channel>,
     pub(crate) exclusive_queues: Vec<QueueId>,
     /// Memory that its open transactions hold.
@@ -37,9 +42,11 @@ pub(crate) struct SessionState {
 }
 
 impl SessionState {
-    pub(crate) fn new(outbox: Arc<Outbox>) -> SessionState {
+    pub(crate) fn new(outbox: Arc<Outbox>, access: Arc<Access>) -> SessionState {
         SessionState {
             outbox,
+            access,
+            granted: Vec::new(),
             channels: Map::default(),
             exclusive_queues: Vec::new(),
             transactions_bytes: 0,

@@ -15,7 +15,7 @@ use domain::name::Name;
 use domain::refusal::{Kind, Refusal};
 use domain::table::{Table, Value};
 
-use crate::connection::{Connection, Gate, Patience, SignsOfLife};
+use crate::connection::{Admission, Connection, Gate, Patience, SignsOfLife};
 use crate::settings::AmqpSettings;
 use crate::wire::field::LongString;
 use crate::wire::frame::{self, PROTOCOL_HEADER};
@@ -25,9 +25,11 @@ use crate::wire::method::{self, basic, channel, confirm, connection, queue, tx};
 pub(super) struct Guests;
 
 impl Gate for Guests {
-    fn login(&mut self, user: &str, password: &[u8]) -> Result<(), LoginRefusal> {
+    fn login(&mut self, user: &str, password: &[u8]) -> Result<Admission, LoginRefusal> {
         if user == "guest" && password == b"guest" {
-            Ok(())
+            Ok(Admission::In)
+        } else if user == "slow" {
+            Ok(Admission::Pending)
         } else {
             Err(LoginRefusal::BadCredentials)
         }
@@ -35,6 +37,10 @@ impl Gate for Guests {
 
     fn make_name(&mut self, prefix: &str) -> Name {
         Name::new(&format!("{prefix}secret")).unwrap()
+    }
+
+    fn may_impersonate(&self) -> bool {
+        false
     }
 
     fn enter(&mut self, vhost: &str) -> Result<(), ConnectRefusal> {

@@ -1,0 +1,63 @@
+//! The folders under the data directory: one for the catalogue, one for each virtual host.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use broker::Disks;
+use domain::name::Name;
+use storage::disk::{Disk, RealDisk};
+
+/// The data directory.
+#[derive(Debug)]
+pub(crate) struct Folders(pub(crate) PathBuf);
+
+impl Disks for Folders {
+    fn catalogue(&self) -> io::Result<Arc<dyn Disk>> {
+        Ok(Arc::new(RealDisk::open(&self.0.join("catalogue"))?))
+    }
+
+    fn vhost(&self, name: &Name) -> io::Result<Arc<dyn Disk>> {
+        let path = self.0.join("vhosts").join(folder_name(name.as_str()));
+        Ok(Arc::new(RealDisk::open(&path)?))
+    }
+}
+
+/// A virtual host's name as that of a folder: what could mean something to a file system is
+/// written as in a URL.
+fn folder_name(vhost: &str) -> String {
+    let mut name = String::new();
+    for byte in vhost.bytes() {
+        let plain = byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if plain && !(byte == b'.' && name.is_empty()) {
+            name.push(char::from(byte));
+        } else {
+            // Writing to a string can't fail.
+            _ = write!(name, "%{byte:02X}");
+        }
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::folder_name;
+
+    #[test]
+    fn names_are_folders_wherever_they_lead() {
+        for (vhost, folder) in [
+            ("/", "%2F"),
+            ("orders", "orders"),
+            ("orders-2.eu_west", "orders-2.eu_west"),
+            (".", "%2E"),
+            ("..", "%2E."),
+            ("../../etc", "%2E.%2F..%2Fetc"),
+            ("100%", "100%25"),
+            ("é", "%C3%A9"),
+            ("a b\0", "a%20b%00"),
+        ] {
+            assert_eq!(folder_name(vhost), folder);
+        }
+    }
+}
