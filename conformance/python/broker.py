@@ -60,8 +60,10 @@ class Postroom:
 
     is_postroom = True
 
-    def __init__(self, folder):
+    def __init__(self, folder, arguments=(), environment=None):
         self.folder = Path(folder)
+        self.arguments = list(arguments)
+        self.environment = {**os.environ, **(environment or {})}
         self.data_dir = self.folder / "data"
         self.log = self.folder / "postroom.log"
         self.process = None
@@ -77,10 +79,11 @@ class Postroom:
         ports_file = self.data_dir / "ports.json"
         ports_file.unlink(missing_ok=True)
         arguments = ["serve", "--data-dir", self.data_dir, "--bind", self.host]
-        arguments += ["--amqp-port", "0", "--http-port", "0"]
+        arguments += ["--amqp-port", "0", "--http-port", "0", *self.arguments]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [binary(), *map(str, arguments)], stdout=log, stderr=log, cwd=self.folder
+                [binary(), *map(str, arguments)], stdout=log, stderr=log, cwd=self.folder,
+                env=self.environment,
             )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:

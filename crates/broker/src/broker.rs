@@ -251,7 +251,6 @@ pub struct Broker {
     desk: Arc<Desk>,
     settings: BrokerSettings,
     share: Arc<InflightShare>,
-    draws: Draws,
 }
 
 impl Broker {
@@ -268,7 +267,6 @@ impl Broker {
             hosts.insert(name, Arc::new(host));
             recovered.push(found);
         }
-        let draws = Draws(Arc::clone(&settings.entropy));
         let broker = Broker {
             hosts: RwLock::new(hosts),
             making: Mutex::default(),
@@ -276,7 +274,6 @@ impl Broker {
             desk: Arc::new(desk),
             settings,
             share: Arc::default(),
-            draws,
         };
         Ok((Arc::new(broker), recovered))
     }
@@ -322,7 +319,7 @@ impl Broker {
             Closing::Shutdown => ConnectRefusal::Stopping,
             Closing::Poisoned(poison) => ConnectRefusal::Poisoned(poison),
         })?;
-        let draws = self.draws.clone();
+        let draws = Draws(Arc::clone(&self.settings.entropy));
         Ok(Session { hub: Arc::clone(&host.hub), id, outbox, draws, over: false })
     }
 

@@ -452,9 +452,13 @@ pub enum Verb {
 impl Verb {
     /// All of them, in the order of their declaration.
     pub const ALL: &[Verb] = &[
+        Verb::Unasked,
         Verb::OpenChannel,
         Verb::CloseChannel,
         Verb::SelectConfirms,
+        Verb::SelectTransactions,
+        Verb::Commit,
+        Verb::Rollback,
         Verb::SetPrefetch,
         Verb::Publish,
         Verb::Ack,

@@ -7,12 +7,12 @@ mod consume;
 mod declare;
 mod delete;
 mod deliver;
+pub(crate) mod import;
+mod permit;
 mod reply_to;
 mod transaction;
 
 mod overflow;
-pub(crate) mod import;
-mod permit;
 mod publish;
 mod settle;
 
@@ -172,13 +172,11 @@ impl Vhost {
         outbox: Arc<Outbox>,
         access: Arc<Access>,
     ) -> Result<SessionId, Closing> {
-        match &self.closing {
-            Some(closing) => Err(closing.clone()),
-            None => {
-                let state = SessionState::new(outbox, access);
-                Ok(SessionId(self.sessions.insert(state) as u64))
-            }
+        if let Some(closing) = &self.closing {
+            return Err(closing.clone());
         }
+        let state = SessionState::new(outbox, access);
+        Ok(SessionId(self.sessions.insert(state) as u64))
     }
 
     /// How many clients there are.

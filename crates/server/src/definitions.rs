@@ -1,9 +1,10 @@
 //! Definitions from a file, in the format that RabbitMQ exports: read, checked as a whole, and then
 //! imported, or only told what an import would do.
 
+mod sections;
+
 mod arguments;
 mod entry;
-mod sections;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

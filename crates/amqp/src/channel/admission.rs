@@ -142,10 +142,8 @@ mod tests {
 
     fn check(expected: &str, body_bytes: u64, properties: &[u8]) {
         let header = ContentHeader { class: 60, weight: 0, body_bytes, properties };
-        let found = match super::check(
-            &header,
-            Rules { message_bytes_max: 10, user: Some("guest"), replies: None },
-        ) {
+        let rules = Rules { message_bytes_max: 10, user: Some("guest"), replies: None };
+        let found = match super::check(&header, rules) {
             Ok(admitted) => format!("{:?}", admitted.persistence),
             Err(fault) => fault.text,
         };

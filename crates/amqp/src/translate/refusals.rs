@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use broker::operation::Verb;
+use domain::name::Name;
 use domain::refusal::{ArgumentProblem, Kind, Refusal};
 use domain::table::Value;
 
@@ -144,17 +145,12 @@ fn words(refusal: &Refusal, verb: Verb, vhost: &str) -> (ReplyCode, String) {
         }
         Refusal::ChannelOpen => (Code::ChannelError, "second 'channel.open' seen".to_owned()),
         Refusal::NoPermission { kind, name, user } => {
-            // What has no name has one for permissions.
-            let name =
-                if name.is_empty() { &"amq.default" as &dyn std::fmt::Display } else { name };
-            let text = format!("access to {} refused for user '{user}'", full(*kind, name));
-            (Code::AccessRefused, text)
+            let name = if name.is_empty() { "amq.default" } else { name.as_str() };
+            (Code::AccessRefused, no_access(&full(*kind, &name), user))
         }
         Refusal::NoTopicPermission { exchange, routing_key, user } => {
-            let key = String::from_utf8_lossy(routing_key);
             let exchange = full(Kind::Exchange, exchange);
-            let text = format!("access to topic '{key}' in {exchange} refused for user '{user}'");
-            (Code::AccessRefused, text)
+            (Code::AccessRefused, no_access(&topic(routing_key, &exchange), user))
         }
     }
 }
@@ -182,6 +178,14 @@ fn transaction_words(refusal: &Refusal, vhost: &str) -> String {
         "channel is not transactional"
     };
     text.to_owned()
+}
+
+fn topic(routing_key: &[u8], exchange: &str) -> String {
+    format!("topic '{}' in {exchange}", String::from_utf8_lossy(routing_key))
+}
+
+fn no_access(what: &str, user: &Name) -> String {
+    format!("access to {what} refused for user '{user}'")
 }
 
 fn noun(kind: Kind) -> &'static str {
@@ -314,8 +318,6 @@ fn argument_words(argument: &str, problem: &ArgumentProblem, full: &str) -> Stri
 
 #[cfg(test)]
 mod tests {
-    use domain::name::Name;
-
     use super::*;
 
     fn name(text: &str) -> Name {

@@ -103,7 +103,7 @@ impl Part<'_> {
 }
 
 /// The effect on what is there, by its comparison.
-fn effect(compared: Result<(), Refusal>) -> Effect {
+fn effect(compared: &Result<(), Refusal>) -> Effect {
     if compared.is_ok() { Effect::Nothing } else { Effect::Differs }
 }
 
@@ -111,7 +111,7 @@ impl Known {
     fn exchange(&mut self, exchange: &ExchangeDefinition) -> Result<Effect, Refusal> {
         let ExchangeDefinition { name, settings, .. } = exchange;
         if let Some(there) = self.exchanges.get(name) {
-            return Ok(effect(topology::compare(name, settings, there)));
+            return Ok(effect(&topology::compare(name, settings, there)));
         }
         // A topology of its own says what it would say.
         Topology::default().declare_exchange(name, settings)?;
@@ -125,7 +125,7 @@ impl Known {
             return Err(Refusal::NotFound(Kind::Queue, name.clone()));
         }
         if let Some(there) = self.queues.get(name) {
-            return Ok(effect(queue::compare(name, declaration, there)));
+            return Ok(effect(&queue::compare(name, declaration, there)));
         }
         queue::check(name, declaration)?;
         self.queues.insert(name.clone(), declaration.clone());

@@ -57,12 +57,12 @@ fn rights(verb: Verb) -> &'static [(Right, Part)] {
         }
         Verb::Publish => &[(Write, Part::Exchange), (Write, Part::Topic)],
         Verb::Unasked
-        | Verb::SelectTransactions
-        | Verb::Commit
-        | Verb::Rollback
         | Verb::OpenChannel
         | Verb::CloseChannel
         | Verb::SelectConfirms
+        | Verb::SelectTransactions
+        | Verb::Commit
+        | Verb::Rollback
         | Verb::SetPrefetch
         | Verb::Ack
         | Verb::Nack
@@ -197,16 +197,15 @@ impl Vhost {
             | O::DeclareQueue { .. }
             | O::Publish(_)
             | O::PublishAlso { .. }
-            | O::SelectTransactions { .. }
-            | O::Commit { .. }
-            | O::Rollback { .. }
-            // Replies come from no queue.
-            | O::ConsumeReplies { .. }
-            | O::Introduce(_)
             | O::Settle { .. }
             | O::OpenChannel { .. }
             | O::CloseChannel { .. }
             | O::SelectConfirms { .. }
+            | O::SelectTransactions { .. }
+            | O::Commit { .. }
+            | O::Rollback { .. }
+            | O::ConsumeReplies { .. }
+            | O::Introduce(_)
             | O::SetPrefetch { .. }
             | O::Cancel { .. }
             | O::Recover { .. }
@@ -287,7 +286,13 @@ impl Vhost {
             Part::Topic if self.is_topic(source.as_str()) => {
                 access.demand_topic(right, source, key)
             }
-            _nothing_else => Ok(()),
+            Part::Topic
+            | Part::Exchange
+            | Part::Queue
+            | Part::WithAlternate
+            | Part::Alternate
+            | Part::DeadLettering
+            | Part::DeadLetterExchange => Ok(()),
         }
     }
 
@@ -345,9 +350,13 @@ mod tests {
 
     /// Every request and what it needs.
     const EXPECTED: &[(Verb, &str)] = &[
+        (Verb::Unasked, ""),
         (Verb::OpenChannel, ""),
         (Verb::CloseChannel, ""),
         (Verb::SelectConfirms, ""),
+        (Verb::SelectTransactions, ""),
+        (Verb::Commit, ""),
+        (Verb::Rollback, ""),
         (Verb::SetPrefetch, ""),
         (Verb::Publish, "Write Exchange, Write Topic"),
         (Verb::Ack, ""),
