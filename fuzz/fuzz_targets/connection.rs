@@ -14,7 +14,7 @@ use amqp::{AmqpSettings, Connection, Gate};
 use broker::operation::{Operation, REPLY_QUEUE, Verb};
 use broker::{
     Batch, Chunk, ChunkBuilder, Closing, ConnectRefusal, DeliveryRun, Event, LoginRefusal,
-    MessageHead, Persistence, Reply,
+    MessageHead, Reply,
 };
 use domain::name::Name;
 use domain::refusal::{Kind, Refusal};
@@ -180,8 +180,7 @@ fn client(input: &mut Input<'_>) -> Vec<u8> {
 
 fn chunk(body_bytes: u16) -> Arc<Chunk> {
     let mut builder = ChunkBuilder::default();
-    let (persistence, properties) = (Persistence::Transient, &[0, 0][..]);
-    let head = MessageHead { persistence, exchange: "x", routing_key: b"k", properties };
+    let head = MessageHead { exchange: "x", routing_key: b"k", ..MessageHead::default() };
     for _ in 0..3 {
         builder.message(&head, body_bytes.into());
         builder.body(&vec![1; body_bytes.into()]);
@@ -211,6 +210,7 @@ fn host(input: &mut Input<'_>) -> Event {
             consumer_tag: name(),
             first_tag: input.number().into(),
             redelivered: false,
+            counts: None,
             chunk: chunk(input.number()),
             first: 0,
             count: 3,
