@@ -14,7 +14,7 @@ use amqp::{Admission, AmqpSettings, Connection, Gate};
 use broker::operation::{Operation, REPLY_QUEUE, Verb};
 use broker::{
     Batch, Chunk, ChunkBuilder, Closing, ConnectRefusal, DeliveryRun, Event, LoginRefusal,
-    MessageHead, Persistence, Reply,
+    MessageHead, Reply,
 };
 use domain::name::Name;
 use domain::refusal::{Kind, Refusal};
@@ -188,8 +188,12 @@ fn client(input: &mut Input<'_>) -> Vec<u8> {
 
 fn chunk(body_bytes: u16) -> Arc<Chunk> {
     let mut builder = ChunkBuilder::default();
+<<<<<<< ours
     let (persistence, properties) = (Persistence::Transient, &[0, 0][..]);
     let head = MessageHead { persistence, exchange: "x", routing_key: b"k", properties, ..MessageHead::default() };
+=======
+    let head = MessageHead { exchange: "x", routing_key: b"k", ..MessageHead::default() };
+>>>>>>> theirs
     for _ in 0..3 {
         builder.message(&head, body_bytes.into());
         builder.body(&vec![1; body_bytes.into()]);

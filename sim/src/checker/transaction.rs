@@ -42,7 +42,8 @@ impl Checker {
         for (_, delivery, outcome) in settlements {
             let queue = self.queues.get(&delivery.queue).filter(|queue| !queue.deleted);
             let entry = queue.and_then(|queue| queue.entries.get(&delivery.place));
-            journaled |= outcome != Outcome::Requeued && entry.is_some_and(|entry| entry.journaled);
+            let leaves = matches!(outcome, Outcome::Acknowledged | Outcome::Rejected);
+            journaled |= leaves && entry.is_some_and(|entry| entry.journaled);
             self.end_delivery(delivery, outcome);
         }
         if journaled {
