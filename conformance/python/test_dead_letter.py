@@ -481,7 +481,16 @@ def deaths(properties):
     ]
 
 
-def test_several_hops_stand_latest_first(channel, names):
+def assert_deaths(server, properties, wanted):
+    """These deaths, latest first; RabbitMQ before 4.0 turns those behind the front around."""
+    if server.is_postroom:
+        assert deaths(properties) == wanted
+    else:
+        assert deaths(properties)[0] == wanted[0]
+        assert sorted(deaths(properties)) == sorted(wanted)
+
+
+def test_several_hops_stand_latest_first(server, channel, names):
     last = names.queue("last")
     channel.queue_declare(last)
     third = source(channel, names, to_queue(last, message_ttl=20))
@@ -490,11 +499,8 @@ def test_several_hops_stand_latest_first(channel, names):
     publish_and_wait(channel, "", first, b"m")
     rejected(channel, first)
     _, properties, _ = taken(channel, last)
-    assert deaths(properties) == [
-        (third, "expired", 1),
-        (second, "maxlen", 1),
-        (first, "rejected", 1),
-    ]
+    wanted = [(third, "expired", 1), (second, "maxlen", 1), (first, "rejected", 1)]
+    assert_deaths(server, properties, wanted)
     headers = properties.headers
     assert headers["x-first-death-queue"] == first
     assert headers["x-first-death-reason"] == "rejected"
@@ -522,23 +528,16 @@ def test_a_repeat_counts_and_moves_to_the_front(channel, names):
     assert "original-expiration" not in back
 
 
-def test_another_reason_in_the_same_queue_is_another_entry(channel, names):
-    queue = source(channel, names, {"x-dead-letter-exchange": "", "x-message-ttl": 400})
+def test_another_reason_in_the_same_queue_is_another_entry(server, channel, names):
+    queue, back = names.queue(), names.queue()
+    channel.queue_declare(queue, arguments=to_queue(back, message_ttl=100))
+    channel.queue_declare(back, arguments=to_queue(queue))
     publish_and_wait(channel, "", queue, b"m")
     rejected(channel, queue)
-    method, properties, _ = channel.basic_get(queue)
-    assert deaths(properties) == [(queue, "rejected", 1)]
-    channel.basic_reject(method.delivery_tag, requeue=True)
-    time.sleep(0.1)
-
-    def second_entry():
-        method, properties, _ = channel.basic_get(queue)
-        if method:
-            channel.basic_reject(method.delivery_tag, requeue=True)
-        return method and len(deaths(properties)) == 2 and deaths(properties)
-
-    eventually(second_entry)
-    assert second_entry() == [(queue, "expired", 1), (queue, "rejected", 1)]
+    rejected(channel, back)
+    _, properties, _ = taken(channel, back)
+    wanted = [(queue, "expired", 1), (back, "rejected", 1), (queue, "rejected", 1)]
+    assert_deaths(server, properties, wanted)
 
 
 def test_a_consumer_that_rejects_for_ever_counts(connection, names):
