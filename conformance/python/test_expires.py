@@ -183,5 +183,6 @@ def test_time_begins_anew_after_a_restart(own_server, how):
     time.sleep(max(0.0, up + 0.7 - time.monotonic()))
     assert exists(connection, "q")
     eventually(lambda: not exists(connection, "q"))
+    connection.channel().queue_declare("later", durable=True)
     own_server.kill_and_start()
     assert not exists(pika.BlockingConnection(parameters(own_server.url)), "q")
