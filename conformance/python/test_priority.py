@@ -215,3 +215,32 @@ def test_levels_survive(own_server, how):
     getattr(own_server, how)()
     channel = pika.BlockingConnection(parameters(own_server.url)).channel()
     assert take(channel, "q") == [b"b", b"c", b"d", b"a", b"e"]
+
+
+# --- quorum queues, which have priorities always -------------------------------------------------
+
+AS_OF_43 = "quorum queues of RabbitMQ before 4.3 have no such priorities"
+
+
+@pytest.fixture
+def quorum(channel, names):
+    queue = names.queue()
+    channel.queue_declare(queue, durable=True, arguments={"x-queue-type": "quorum"})
+    return queue
+
+
+@pytest.mark.postroom_only(reason=AS_OF_43)
+def test_quorum_none_is_four(channel, quorum):
+    publish(channel, quorum, (3, b"a"), (None, b"b"), (5, b"c"), (4, b"d"), (0, b"e"))
+    assert take(channel, quorum) == [b"c", b"b", b"d", b"a", b"e"]
+
+
+@pytest.mark.postroom_only(reason=AS_OF_43)
+def test_quorum_beyond_thirty_one_is_thirty_one(channel, quorum):
+    publish(channel, quorum, (30, b"a"), (31, b"b"), (255, b"c"), (31, b"d"))
+    assert take(channel, quorum) == [b"b", b"c", b"d", b"a"]
+
+
+def test_quorum_without_priorities_keeps_the_order(channel, quorum):
+    publish(channel, quorum, *[(None, b"%d" % n) for n in range(100)])
+    assert take(channel, quorum, 100) == [b"%d" % n for n in range(100)]

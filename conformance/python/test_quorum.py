@@ -147,6 +147,15 @@ def test_a_lost_connection_counts(raw, channel, names, ending):
     assert get(channel, queue)[2]["x-delivery-count"] == 3
 
 
+def test_a_closed_channel_counts(channel, names):
+    queue = declare(channel, names)
+    publish_and_wait(channel, "", queue, b"m")
+    for n in range(3):
+        other = channel.connection.channel()
+        assert get(other, queue)[2].get("x-delivery-count", 0) == n
+        other.close()
+
+
 @pytest.mark.parametrize("settle", ["reject", "nack"])
 def test_each_message_is_counted_by_itself(channel, names, settle):
     queue = declare(channel, names)
