@@ -54,12 +54,9 @@ def test_publish_consume_ack(connection, names):
     eventually(lambda: counts(connection.channel(), queue) == (0, 0))
 
 
-def test_a_server_named_queue_may_be_quorum(server, connection):
-    if not server.is_postroom:
-        pytest.skip("RabbitMQ 3.10 accepts it too, and would keep it for ever")
-    channel = connection.channel()
-    queue = channel.queue_declare("", durable=True, arguments=QUORUM).method.queue
-    channel.queue_delete(queue)
+def test_the_server_names_no_quorum_queue(channel):
+    with refused(406, "Cannot declare a server-named queue for type rabbit_quorum_queue"):
+        channel.queue_declare("", durable=True, arguments=QUORUM)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
