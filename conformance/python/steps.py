@@ -107,5 +107,7 @@ class Collector:
 
     def settle_down(self, connection, seconds=0.3):
         """Serve the connection for a while, to see that nothing more comes."""
-        connection.process_data_events(time_limit=seconds)
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            connection.process_data_events(time_limit=left)
         return self
