@@ -188,12 +188,7 @@ fn client(input: &mut Input<'_>) -> Vec<u8> {
 
 fn chunk(body_bytes: u16) -> Arc<Chunk> {
     let mut builder = ChunkBuilder::default();
-<<<<<<< ours
-    let (persistence, properties) = (Persistence::Transient, &[0, 0][..]);
-    let head = MessageHead { persistence, exchange: "x", routing_key: b"k", properties, ..MessageHead::default() };
-=======
     let head = MessageHead { exchange: "x", routing_key: b"k", ..MessageHead::default() };
->>>>>>> theirs
     for _ in 0..3 {
         builder.message(&head, body_bytes.into());
         builder.body(&vec![1; body_bytes.into()]);

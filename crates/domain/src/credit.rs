@@ -20,6 +20,11 @@ impl Credit {
         Credit { limit, ..self }
     }
 
+    /// Whether there is a limit.
+    pub fn is_limited(self) -> bool {
+        self.limit > 0
+    }
+
     /// How many more deliveries fit.
     pub fn available(self) -> u32 {
         match self.limit {

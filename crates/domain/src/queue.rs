@@ -97,10 +97,9 @@ impl Queue {
             (QueueType::Classic, Some(_)) => Backlog::Levels(Levels::new(Fairness::Cycles)),
             (QueueType::Classic, None) => Backlog::Plain(Ready::default()),
         };
-        let activity = match (settings.single_active_consumer, settings.queue_type) {
-            (SingleActiveConsumer::No, _) => Activity::All,
-            (SingleActiveConsumer::Yes, QueueType::Classic) => Activity::Single,
-            (SingleActiveConsumer::Yes, QueueType::Quorum) => Activity::SingleByPriority,
+        let activity = match settings.single_active_consumer {
+            SingleActiveConsumer::No => Activity::All,
+            SingleActiveConsumer::Yes => Activity::Single,
         };
         Queue {
             settings,

@@ -83,6 +83,10 @@ pub enum Refusal {
     RepliesConsumed,
     /// The channel is already open.
     ChannelOpen,
+    /// Queues of this type have no limit that a channel's consumers share.
+    NoGlobalPrefetch(Name),
+    /// The broker makes up names for classic queues only.
+    NoMadeUpName,
     /// Queues of this type can't be declared with this property.
     InvalidProperty {
         /// The queue.

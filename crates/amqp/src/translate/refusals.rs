@@ -117,9 +117,8 @@ fn words(refusal: &Refusal, verb: Verb, vhost: &str) -> (ReplyCode, String) {
         Refusal::ExclusiveUse(name) => {
             (Code::AccessRefused, format!("{} in exclusive use", full(Kind::Queue, name)))
         }
-        Refusal::InvalidProperty { queue, property } => {
-            let text = format!("invalid property '{property}' for {}", full(Kind::Queue, queue));
-            (Code::PreconditionFailed, text)
+        Refusal::NoGlobalPrefetch(_) | Refusal::NoMadeUpName | Refusal::InvalidProperty { .. } => {
+            type_words(refusal, vhost)
         }
         Refusal::ConsumerTimedOut { channel, timeout_ms } => {
             let text = format!(
@@ -153,6 +152,21 @@ fn words(refusal: &Refusal, verb: Verb, vhost: &str) -> (ReplyCode, String) {
             (Code::AccessRefused, no_access(&topic(routing_key, &exchange), user))
         }
     }
+}
+
+/// What queues of one type don't have.
+fn type_words(refusal: &Refusal, vhost: &str) -> (ReplyCode, String) {
+    use ReplyCode as Code;
+    if let Refusal::NoGlobalPrefetch(name) = refusal {
+        let text = format!("queue '{name}' in vhost '{vhost}' does not support global qos");
+        return (Code::NotImplemented, text);
+    }
+    if let Refusal::InvalidProperty { queue, property } = refusal {
+        let text = format!("invalid property '{property}' for queue '{queue}' in vhost '{vhost}'");
+        return (Code::PreconditionFailed, text);
+    }
+    let text = "Cannot declare a server-named queue for type rabbit_quorum_queue";
+    (Code::PreconditionFailed, text.to_owned())
 }
 
 fn transaction_words(refusal: &Refusal, vhost: &str) -> String {
@@ -263,7 +277,7 @@ fn match_words(value: &Value) -> String {
 const EXCHANGE_ARGUMENTS: [&str; 2] = ["alternate-exchange", "x-dead-letter-exchange"];
 
 /// Arguments that are a number, of which RabbitMQ says what it expected.
-const NUMBER_ARGUMENTS: [&str; 12] = [
+const NUMBER_ARGUMENTS: [&str; 13] = [
     "x-message-ttl",
     "x-expires",
     "x-max-length",
@@ -272,6 +286,7 @@ const NUMBER_ARGUMENTS: [&str; 12] = [
     "x-delivery-limit",
     "x-consumer-timeout",
     "x-queue-version",
+    "x-priority",
     "x-max-in-memory-length",
     "x-max-in-memory-bytes",
     "x-quorum-initial-group-size",
@@ -569,6 +584,19 @@ mod tests {
                 406,
                 "PRECONDITION_FAILED - invalid arg 'x-delivery-limit' for queue 'q' in vhost '/' of \
                  queue type rabbit_classic_queue",
+            ),
+            (
+                Refusal::NoGlobalPrefetch(name("q")),
+                Verb::Consume,
+                540,
+                "NOT_IMPLEMENTED - queue 'q' in vhost '/' does not support global qos",
+            ),
+            (
+                Refusal::NoMadeUpName,
+                Verb::DeclareQueue,
+                406,
+                "PRECONDITION_FAILED - Cannot declare a server-named queue for type \
+                 rabbit_quorum_queue",
             ),
             (
                 Refusal::InvalidProperty { queue: name("q"), property: "non-durable" },

@@ -61,10 +61,12 @@ impl Vhost {
         self.session_mut(session)?.channels.get_mut(&channel)
     }
 
+    pub(crate) fn channel(&self, session: SessionId, channel: ChannelId) -> Option<&Channel> {
+        self.sessions.get(session.index())?.channels.get(&channel)
+    }
+
     pub(crate) fn is_open(&self, session: SessionId, channel: ChannelId) -> bool {
-        let state = self.sessions.get(session.index());
-        let channel = state.and_then(|state| state.channels.get(&channel));
-        channel.is_some_and(|channel| !channel.failed)
+        self.channel(session, channel).is_some_and(|channel| !channel.failed)
     }
 
     pub(crate) fn open_channel(&mut self, session: SessionId, channel: ChannelId) {
@@ -113,8 +115,10 @@ impl Vhost {
         state.expired.clear();
         let mut queues: Vec<_> =
             consumers.values().filter_map(|consumer| self.remove_consumer(*consumer)).collect();
+        // That the broker stops is no failure of a message.
+        let how = if self.closing.is_some() { Return::Released } else { Return::Failed };
         for delivery in unsettled.values().chain(&collected) {
-            self.requeue(delivery, Return::Failed);
+            self.requeue(delivery, how);
         }
         queues.sort_unstable();
         queues.dedup();

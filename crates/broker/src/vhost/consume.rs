@@ -4,7 +4,7 @@ use domain::binding::QueueId;
 use domain::credit::Credit;
 use domain::name::Name;
 use domain::queue::consumers::ConsumerId;
-use domain::queue::settings::SingleActiveConsumer;
+use domain::queue::settings::{QueueType, SingleActiveConsumer};
 use domain::refusal::{ArgumentProblem, Kind, Refusal};
 use domain::run::Redelivery;
 
@@ -27,6 +27,10 @@ impl Vhost {
         let timeout = integer_argument(&name, &consume, TIMEOUT)?;
         let Some(slot) = self.queues.get(&queue) else { return Err(not_found(&name)) };
         let settings = slot.queue.settings();
+        let quorum = settings.queue_type == QueueType::Quorum;
+        if quorum && self.channel(session, channel).is_some_and(|it| it.credit.is_limited()) {
+            return Err(Refusal::NoGlobalPrefetch(name));
+        }
         let alone = slot.queue.consumers.count() == 0
             && settings.single_active_consumer == SingleActiveConsumer::No;
         if slot.queue.consumers.has_exclusive() || (consume.sharing == Sharing::Exclusive && !alone)

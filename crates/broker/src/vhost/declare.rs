@@ -4,6 +4,7 @@
 use domain::binding::{QueueId, Target};
 use domain::exchange::ExchangeSettings;
 use domain::name::Name;
+use domain::queue::settings::{QueueSettings, QueueType};
 use domain::queue::{QueueDeclaration, check, compare};
 use domain::refusal::{Kind, Refusal};
 use domain::topology::Change;
@@ -57,6 +58,10 @@ impl Vhost {
             (false, _) => name,
         };
         if made_up && declare == Declare::Active {
+            let settings = QueueSettings::of(&declaration.arguments);
+            if settings.queue_type == QueueType::Quorum {
+                return Err(Refusal::NoMadeUpName);
+            }
             self.permit_made_up(session, &name, &declaration)?;
         }
         let found = self.topology.queue(name.as_str());

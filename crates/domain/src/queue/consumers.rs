@@ -15,10 +15,9 @@ pub enum Activity {
     /// All of them.
     #[default]
     All,
-    /// One; of those that stand by, whoever came first follows it.
+    /// One; of those that stand by, whoever has the highest priority follows it, the first among
+    /// equals.
     Single,
-    /// One; of those that stand by, whoever has the highest priority follows it.
-    SingleByPriority,
 }
 
 /// The consumers of one queue.
@@ -110,15 +109,9 @@ impl Consumers {
     }
 
     fn promote(&mut self) {
-        let next = match self.activity {
-            Activity::All | Activity::Single => self.standby.pop_front(),
-            Activity::SingleByPriority => {
-                let highest = self.standby.iter().map(|(_, priority)| *priority).max();
-                let at = self.standby.iter().position(|(_, priority)| Some(*priority) == highest);
-                at.and_then(|at| self.standby.remove(at))
-            }
-        };
-        if let Some((consumer, priority)) = next {
+        let highest = self.standby.iter().map(|(_, priority)| *priority).max();
+        let at = self.standby.iter().position(|(_, priority)| Some(*priority) == highest);
+        if let Some((consumer, priority)) = at.and_then(|at| self.standby.remove(at)) {
             self.join(consumer, priority);
         }
     }
@@ -222,8 +215,8 @@ mod tests {
 
     #[test]
     fn a_single_active_consumer_is_followed_by_the_next() {
-        check(Activity::Single, "+0 +1:9 +2 . . w . r0 . -0 . -1 . -2 .", "00_012_");
-        check(Activity::SingleByPriority, "+0 +1:1 +2:9 +3:9 . -0 . -2 . -3 .", "0231");
+        check(Activity::Single, "+0 +1 +2 . . w . r0 . -0 . -1 . -2 .", "00_012_");
+        check(Activity::Single, "+0 +1:1 +2:9 +3:9 . -0 . -2 . -3 .", "0231");
         check(Activity::Single, "+0 +1 -1 . -0 .", "0_");
     }
 }
