@@ -147,11 +147,9 @@ BAD = [
     *[(kind, "x-expires", 0, ": {value_zero,0}") for kind in TYPES],
     ("classic", "x-max-priority", 256, ": {max_value_exceeded,256}"),
     ("classic", "x-queue-version", 0, ": \"unsupported queue version '0'\""),
-    ("classic", "x-queue-version", 3, ": \"unsupported queue version '3'\""),
     ("classic", "x-queue-mode", "odd", ": \"unsupported queue mode 'odd'\""),
     ("classic", "x-queue-mode", 1, ": {unacceptable_type,signedint}"),
     ("quorum", "x-quorum-initial-group-size", 0, ": {value_zero,0}"),
-    ("quorum", "x-queue-leader-locator", "odd", ": invalid_queue_locator_arg"),
     ("quorum", "x-queue-leader-locator", 1, ": {unacceptable_type,signedint}"),
     ("quorum", "x-dead-letter-strategy", "odd", ": invalid_dlx_strategy"),
     ("quorum", "x-dead-letter-strategy", True, ": {unacceptable_type,bool}"),
@@ -223,26 +221,18 @@ def test_consumer_timeout_of_the_wrong_kind(declared, names, kind):
         assert text.startswith(invalid(queue, "x-consumer-timeout", ": ")), text
 
 
-REFUSED_BY_TYPE = {
-    "classic": [
-        "x-delivery-limit",
-        "x-dead-letter-strategy",
-        "x-max-in-memory-length",
-        "x-max-in-memory-bytes",
-        "x-quorum-initial-group-size",
-        "x-max-age",
-        "x-stream-max-segment-size-bytes",
-        "x-initial-cluster-size",
-    ],
-    "quorum": [
-        "x-max-priority",
-        "x-queue-mode",
-        "x-queue-version",
-        "x-queue-master-locator",
-        "x-max-age",
-        "x-stream-max-segment-size-bytes",
-        "x-initial-cluster-size",
-    ],
+# To accept these would be a lie.
+REFUSED_BY_TYPE = {"classic": ["x-delivery-limit"], "quorum": ["x-max-priority"]}
+
+# These are hints, or ask for what is done anyway; RabbitMQ refuses them all the same.
+HINTS_OF_ANOTHER_TYPE = {
+    "classic": {
+        "x-dead-letter-strategy": "at-least-once",
+        "x-max-in-memory-length": 1,
+        "x-max-in-memory-bytes": 1,
+        "x-quorum-initial-group-size": 3,
+    },
+    "quorum": {"x-queue-mode": "lazy", "x-queue-version": 2, "x-queue-master-locator": "min-masters"},
 }
 
 
@@ -250,7 +240,7 @@ REFUSED_BY_TYPE = {
 def test_arguments_of_another_type_are_refused(declared, names, kind):
     queue = names.queue()
     for argument in REFUSED_BY_TYPE[kind]:
-        for value in [1, "odd"]:
+        for value in [1, "odd", None]:
             text = declared(queue, TYPES[kind] | {argument: value})
             assert text == invalid(queue, argument, f" of queue type rabbit_{kind}_queue")
 
@@ -260,6 +250,17 @@ def test_a_queue_that_names_no_type_refuses_as_a_classic_one(declared, names):
     for argument in REFUSED_BY_TYPE["classic"]:
         text = declared(queue, {argument: 1})
         assert text == invalid(queue, argument, " of queue type rabbit_classic_queue")
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_hints_of_another_type(server, declared, names, kind):
+    queue = names.queue()
+    for argument, value in HINTS_OF_ANOTHER_TYPE[kind].items():
+        text = declared(queue, TYPES[kind] | {argument: value})
+        if server.is_postroom:
+            assert text is None
+        else:
+            assert text == invalid(queue, argument, f" of queue type rabbit_{kind}_queue")
 
 
 @pytest.mark.parametrize("kind", TYPES)

@@ -148,6 +148,19 @@ def test_overflow_with_reject_publish_dlx(channel, names, grave):
     assert take(channel, queue) == [b"first"]
 
 
+@pytest.mark.parametrize("strategy", ["at-most-once", "at-least-once"])
+def test_either_strategy(channel, names, grave, strategy):
+    arguments = {"queue_type": "quorum", "dead_letter_strategy": strategy}
+    arguments |= {"overflow": "reject-publish", "message_ttl": 100}
+    queue = source(channel, names, to_queue(grave, **arguments), durable=True)
+    publish_and_wait(channel, "", queue, b"1", b"2")
+    rejected(channel, queue)
+    first, second = taken(channel, grave), taken(channel, grave)
+    assert [first[2], second[2]] == [b"1", b"2"]
+    reasons = [each[1].headers["x-death"][0]["reason"] for each in (first, second)]
+    assert reasons == ["rejected", "expired"]
+
+
 def test_plain_reject_publish_does_not_dead_letter(channel, names, grave):
     queue = source(channel, names, to_queue(grave, max_length=1, overflow="reject-publish"))
     publish_and_wait(channel, "", queue, b"first", b"second")
@@ -587,6 +600,15 @@ def test_a_queue_that_overflows_into_itself_drops(channel, names):
     publish_and_wait(channel, "", queue, b"1", b"2")
     time.sleep(0.1)
     assert take(channel, queue) == [b"2"]
+
+
+def test_a_queue_whose_limit_leads_into_itself_drops(channel, names):
+    arguments = QUORUM | {"x-dead-letter-exchange": "", "x-delivery-limit": 1}
+    queue = source(channel, names, arguments, durable=True)
+    die_returned(channel, queue)
+    publish_and_wait(channel, "", queue, b"other")
+    assert take(channel, queue, 1) == [b"other"]
+    assert counts(channel, queue)[0] == 0
 
 
 def test_a_cycle_with_a_reject_goes_on(channel, names):
