@@ -368,8 +368,9 @@ def test_a_worker_comes_back_after_the_broker(restartable, tmp_path):
         assert get(shop.task("add").delay(1, 2)) == 3
         shop.task("write_down").apply_async((str(page), "kept"), countdown=2)
         worker.wait_for_line("'write_down'", 5)
-        shop.app.close()
         restartable.restart()
+        # A client waits for results on a queue of its own, which went with the broker: a new one.
+        shop.new_client()
         # The queue of the worker is durable and so is the task, which the worker had not begun.
         worker.wait_for_line("Connected to", 30, count=2)
         eventually(lambda: "kept" in lines(page), seconds=15)

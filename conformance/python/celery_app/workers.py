@@ -51,6 +51,10 @@ class Shop:
             f"reply.{self.stem}-control.pidbox",
         ]
 
+    def new_client(self):
+        self.app.close()
+        self.app = make_app(self.settings)
+
     def task(self, name):
         return self.app.tasks[name]
 

@@ -1,6 +1,6 @@
 // Tutorial 3: tells something to everybody who listens.
 
-import amqp from 'amqplib/callback_api.js';
+import amqp from 'amqplib/callback_api';
 
 amqp.connect(process.env.AMQP_URL ?? 'amqp://localhost', (error0, connection) => {
   if (error0) throw error0;

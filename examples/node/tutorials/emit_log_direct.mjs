@@ -1,6 +1,6 @@
 // Tutorial 4: tells something of a severity: emit_log_direct.mjs error "the roof leaks".
 
-import amqp from 'amqplib/callback_api.js';
+import amqp from 'amqplib/callback_api';
 
 amqp.connect(process.env.AMQP_URL ?? 'amqp://localhost', (error0, connection) => {
   if (error0) throw error0;

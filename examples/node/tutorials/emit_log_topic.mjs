@@ -1,6 +1,6 @@
 // Tutorial 5: tells something under a key of words: emit_log_topic.mjs roof.critical "it leaks".
 
-import amqp from 'amqplib/callback_api.js';
+import amqp from 'amqplib/callback_api';
 
 amqp.connect(process.env.AMQP_URL ?? 'amqp://localhost', (error0, connection) => {
   if (error0) throw error0;

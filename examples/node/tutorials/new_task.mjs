@@ -1,6 +1,6 @@
 // Tutorial 2: puts a task into the work queue; every dot is a tenth of a second of work.
 
-import amqp from 'amqplib/callback_api.js';
+import amqp from 'amqplib/callback_api';
 
 amqp.connect(process.env.AMQP_URL ?? 'amqp://localhost', (error0, connection) => {
   if (error0) throw error0;

@@ -1,6 +1,6 @@
 // Tutorial 5: prints what is told under keys of the patterns given, until Ctrl-C.
 
-import amqp from 'amqplib/callback_api.js';
+import amqp from 'amqplib/callback_api';
 
 amqp.connect(process.env.AMQP_URL ?? 'amqp://localhost', (error0, connection) => {
   if (error0) throw error0;
