@@ -362,7 +362,9 @@ def test_a_worker_that_is_told_to_stop_ends_its_task(open_shop, tmp_path):
 def test_a_worker_comes_back_after_the_broker(restartable, tmp_path):
     page = tmp_path / "page"
     restartable.amqp_port = restartable.port
-    shop = Shop(restartable.url, tmp_path)
+    # Without confirms the worker's first result goes into the socket that the restart has closed.
+    confirmed = {"confirm_publish": True}
+    shop = Shop(restartable.url, tmp_path, broker_transport_options=confirmed)
     try:
         worker = shop.start_worker("--without-mingle", "--without-gossip")
         assert get(shop.task("add").delay(1, 2)) == 3
