@@ -69,6 +69,7 @@ class Postroom:
         self.process = None
         self.host = "127.0.0.1"
         self.port = None
+        self.amqp_port = 0  # any that is free; the one it has, to be found there after a restart
 
     @property
     def url(self):
@@ -79,7 +80,7 @@ class Postroom:
         ports_file = self.data_dir / "ports.json"
         ports_file.unlink(missing_ok=True)
         arguments = ["serve", "--data-dir", self.data_dir, "--bind", self.host]
-        arguments += ["--amqp-port", "0", "--http-port", "0", *self.arguments]
+        arguments += ["--amqp-port", self.amqp_port, "--http-port", "0", *self.arguments]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [binary(), *map(str, arguments)], stdout=log, stderr=log, cwd=self.folder,

@@ -1,97 +1,25 @@
 """The example programs of `examples/python`, run as a reader would run them."""
 
-import os
-import queue
-import signal
-import subprocess
-import sys
-import threading
-
 import pika
 import pytest
 
 from broker import ROOT
+from programs import Receivers, run
 from steps import counts, eventually, parameters
 
 EXAMPLES = ROOT / "examples/python"
 
 
-class Receiver:
-    """A program that runs until it is told to end, with what it prints."""
-
-    def __init__(self, url, script, *arguments):
-        self.lines = queue.Queue()
-        self.process = subprocess.Popen(
-            [sys.executable, EXAMPLES / script, *arguments],
-            env=os.environ | {"AMQP_URL": url},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.reader = threading.Thread(target=self.read, daemon=True)
-        self.reader.start()
-
-    def read(self):
-        for line in self.process.stdout:
-            self.lines.put(line.rstrip("\n"))
-
-    def next_line(self, seconds=15):
-        return self.lines.get(timeout=seconds)
-
-    def next_lines(self, count):
-        return [self.next_line() for _ in range(count)]
-
-    def rest(self):
-        """End it as Ctrl-C does; what it had printed besides its farewell."""
-        self.process.send_signal(signal.SIGINT)
-        assert self.process.wait(10) == 0
-        *lines, farewell = self.printed_to_the_end()
-        assert farewell == "bye"
-        return lines
-
-    def kill(self):
-        """End it at once; what it had printed besides."""
-        self.process.kill()
-        self.process.wait()
-        return self.printed_to_the_end()
-
-    def printed_to_the_end(self):
-        self.reader.join()
-        return list(self.lines.queue)
-
-
 @pytest.fixture
 def receive(server):
-    started = []
-
-    def start(script, *arguments):
-        receiver = Receiver(server.url, script, *arguments)
-        started.append(receiver)
-        first = receiver.next_line()
-        assert first.startswith("waiting for "), "\n".join([first, *receiver.kill()])
-        return receiver
-
-    yield start
-    for receiver in started:
-        if receiver.process.poll() is None:
-            receiver.process.kill()
-        receiver.process.wait()
+    receivers = Receivers(server.url, EXAMPLES)
+    yield receivers
+    receivers.end()
 
 
 @pytest.fixture
 def send(server):
-    def run(script, *arguments):
-        done = subprocess.run(
-            [sys.executable, EXAMPLES / script, *arguments],
-            env=os.environ | {"AMQP_URL": server.url},
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()
-
-    return run
+    return lambda script, *arguments: run(server.url, EXAMPLES / script, *arguments)
 
 
 def test_hello(receive, send):

@@ -1,9 +1,10 @@
 //! Real clients against the binary, and the table of what they must have shown. What the clients
 //! need is installed here from the package registries: Python's into `conformance/.venv`, Node's
-//! into `node_modules` beside each lock file.
+//! into `node_modules` beside each lock file. Only amqp-tools come from the system, where it lets us.
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use super::{Form, Outcome};
 use crate::checkout;
@@ -17,6 +18,12 @@ const REQUIREMENTS: &str = "conformance/python/requirements.txt";
 
 pub(super) fn python(_form: Form) -> Result<Outcome, Failure> {
     make_reports_folder()?;
+    if !has_amqp_tools() {
+        println!(
+            "no amqp-tools here and none to be had from apt-get without a password: \
+             conformance/python/test_tools.py skips itself"
+        );
+    }
     let report = format!("--junitxml={REPORTS}/python.xml");
     succeed(&mut program(
         python_packages()?,
@@ -65,6 +72,20 @@ pub(super) fn table(_form: Form) -> Result<Outcome, Failure> {
 fn make_reports_folder() -> Result<(), Failure> {
     fs::create_dir_all(checkout::root().join(REPORTS))
         .map_err(|error| Failure::new(format!("{REPORTS}: {error}")))
+}
+
+/// Whether Debian's amqp-tools are there, if need be after installing them, which takes root.
+fn has_amqp_tools() -> bool {
+    let install = ["apt-get", "install", "--yes", "--quiet", "amqp-tools"];
+    let there = || runs(&mut program("amqp-publish", ["--help"]));
+    there()
+        || (runs(&mut program("env", install))
+            || runs(program("sudo", ["--non-interactive"]).args(install)))
+            && there()
+}
+
+fn runs(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
 }
 
 /// The virtual environment's Python, with everything that is required. Installing is skipped when
