@@ -235,6 +235,10 @@ def test_add_and_cancel_consumer(shop, worker):
         extra, destination=[worker.name], reply=True, timeout=5, limit=1
     )
     assert "ok" in answers[0][worker.name]
+    # The worker answers first and cancels then.
+    with shop.app.connection_for_read() as connection:
+        channel = connection.default_channel
+        eventually(lambda: channel.queue_declare(extra, passive=True).consumer_count == 0)
     unheard = shop.task("add").apply_async((20, 4), queue=extra)
     with pytest.raises(ResultTimeout):
         unheard.get(timeout=0.5)

@@ -314,6 +314,9 @@ fn argument_words(argument: &str, problem: &ArgumentProblem, full: &str) -> Stri
         ArgumentProblem::UnknownWord(_) if argument == "x-overflow" => {
             "invalid_overflow".to_owned()
         }
+        ArgumentProblem::UnknownWord(_) if argument == "x-dead-letter-strategy" => {
+            "invalid_dlx_strategy".to_owned()
+        }
         ArgumentProblem::UnknownWord(word) => {
             let what = argument.trim_start_matches("x-").replace('-', " ");
             format!("\"unsupported {what} '{word}'\"")
