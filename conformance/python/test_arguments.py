@@ -232,7 +232,11 @@ HINTS_OF_ANOTHER_TYPE = {
         "x-max-in-memory-bytes": 1,
         "x-quorum-initial-group-size": 3,
     },
-    "quorum": {"x-queue-mode": "lazy", "x-queue-version": 2, "x-queue-master-locator": "min-masters"},
+    "quorum": {
+        "x-queue-mode": "lazy",
+        "x-queue-version": 2,
+        "x-queue-master-locator": "min-masters",
+    },
 }
 
 

@@ -103,20 +103,20 @@ REASONS = {
     "maxlen-bytes": (die_of_length, {"max_length_bytes": 1}, "maxlen"),
     "delivery-limit": (
         die_returned,
-        {"delivery_limit": 1, "queue_type": "quorum"},
+        {"delivery_limit": 1},
         "delivery_limit",
     ),
 }
 
 
-@pytest.mark.parametrize("how", REASONS)
-@pytest.mark.parametrize("kind", ["classic", "quorum"])
-def test_reasons(channel, names, grave, how, kind):
+@pytest.mark.parametrize(
+    "kind, how",
+    [("quorum", how) for how in REASONS]
+    + [("classic", how) for how in REASONS if how != "delivery-limit"],
+)
+def test_reasons(channel, names, grave, kind, how):
     die, arguments, reason = REASONS[how]
-    if kind == "quorum":
-        arguments = {"queue_type": "quorum"} | arguments
-    elif "queue_type" in arguments:
-        pytest.skip("classic queues have no delivery limit")
+    arguments = {"queue_type": kind} | arguments
     queue = source(channel, names, to_queue(grave, **arguments), durable=True)
     before = int(time.time())
     die(channel, queue)

@@ -1,4 +1,4 @@
-"""Durable, exclusive, auto-delete and every mixture of them: what ends a queue, and what does not."""
+"""Durable, exclusive, auto-delete and every mixture: what ends a queue, and what does not."""
 
 import itertools
 import time

@@ -1,4 +1,4 @@
-"""Quorum queues where a client can tell them from classic ones: what they keep, refuse and count."""
+"""Quorum queues where they differ from classic ones: what they keep, refuse and count."""
 
 import time
 
