@@ -5,7 +5,7 @@
 
 mod script;
 
-use broker::Event;
+use broker::{Event, LoginRefusal};
 use broker::operation::Operation;
 
 use self::script::{Rig, check, client_bytes, frame_bytes, method_bytes, start_ok};
