@@ -312,9 +312,10 @@ impl Broker {
         wake: Arc<dyn Wake>,
     ) -> Result<Session, ConnectRefusal> {
         let host = self.hosts().get(vhost).cloned().ok_or(ConnectRefusal::NoSuchVhost)?;
-        let access = self.catalogue.access(user, vhost).ok_or(ConnectRefusal::NotAllowed)?;
+        let access = self.catalogue.access(user, &host.hub.name);
+        let access = access.ok_or(ConnectRefusal::NotAllowed)?;
         let outbox = Arc::new(Outbox::new(wake, Arc::clone(&self.share)));
-        let connected = host.hub.connect(&outbox, Arc::new(access));
+        let connected = host.hub.connect(&outbox, access);
         let id = connected.map_err(|closing| match closing {
             Closing::Shutdown => ConnectRefusal::Stopping,
             Closing::Poisoned(poison) => ConnectRefusal::Poisoned(poison),

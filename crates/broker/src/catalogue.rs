@@ -3,7 +3,8 @@
 
 mod store;
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use domain::name::Name;
 use stdx::clock::Clock;
@@ -20,13 +21,20 @@ pub(crate) use store::{Opened, Store, StoreError};
 pub(crate) struct Catalogue {
     state: RwLock<Register>,
     store: Mutex<Store>,
+    /// Compiled rights, by user and virtual host; forgotten at every change.
+    accesses: Mutex<HashMap<(Name, Name), Arc<Access>>>,
     clock: Arc<dyn Clock>,
 }
 
 impl Catalogue {
     pub(crate) fn new(opened: Opened, clock: Arc<dyn Clock>) -> Catalogue {
         let Opened { state, store } = opened;
-        Catalogue { state: RwLock::new(state), store: Mutex::new(store), clock }
+        Catalogue {
+            state: RwLock::new(state),
+            store: Mutex::new(store),
+            accesses: Mutex::default(),
+            clock,
+        }
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Register> {
@@ -45,6 +53,8 @@ impl Catalogue {
             for change in changes {
                 state.apply(change.clone());
             }
+            // Under the lock: nobody may compile what was before, and keep it.
+            self.accesses().clear();
         }
         if store.is_checkpoint_due() {
             store.checkpoint(&self.read(), self.clock.monotonic())?;
@@ -59,11 +69,23 @@ impl Catalogue {
         found.map(|(name, account)| (name.clone(), account.clone()))
     }
 
+    fn accesses(&self) -> MutexGuard<'_, HashMap<(Name, Name), Arc<Access>>> {
+        self.accesses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What the user may do in a virtual host; `None`: not even enter it.
-    pub(crate) fn access(&self, user: &User, vhost: &str) -> Option<Access> {
-        let state = self.read();
-        let permission = state.permission(user.name(), vhost)?;
-        Some(Access::new(user, vhost, permission, state.topic_permissions(user.name(), vhost)))
+    pub(crate) fn access(&self, user: &User, vhost: &Name) -> Option<Arc<Access>> {
+        let key = (user.name().clone(), vhost.clone());
+        let register = self.read();
+        if let Some(known) = self.accesses().get(&key) {
+            return Some(Arc::clone(known));
+        }
+        let (name, vhost) = (user.name(), vhost.as_str());
+        let permission = register.permission(name, vhost)?;
+        let topics = register.topic_permissions(name, vhost);
+        let access = Arc::new(Access::new(user, vhost, permission, topics));
+        self.accesses().insert(key, Arc::clone(&access));
+        Some(access)
     }
 
     /// Replaces an imported hash by one of ours, unless the user was changed meanwhile.
@@ -82,5 +104,82 @@ impl Catalogue {
     /// Whether nobody can log in but from this machine.
     pub(crate) fn is_loopback_only(&self) -> bool {
         self.read().users.values().all(|account| account.reach == Reach::Loopback)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stdx::clock::{ManualClock, Monotonic};
+    use storage::JournalSettings;
+    use storage::disk::SimulatedDisk;
+
+    use super::*;
+    use crate::permissions::{Permission, Right};
+
+    fn open(disk: &Arc<SimulatedDisk>) -> Catalogue {
+        let settings = JournalSettings::new(Box::new(|| 7));
+        let first = || Ok(vec![Change::Vhost(Name::from_static("/")), user("u", Reach::Loopback)]);
+        let disk = Arc::clone(disk) as Arc<dyn storage::disk::Disk>;
+        let opened = Store::open(disk, settings, Monotonic(0), first).unwrap();
+        Catalogue::new(opened, Arc::new(ManualClock::default()))
+    }
+
+    fn user(name: &'static str, reach: Reach) -> Change {
+        let password = PasswordHash::nothing();
+        let account = Account { tags: [].into(), password, replaced: None, reach };
+        Change::User(Name::from_static(name), account)
+    }
+
+    fn permission(configure: &str) -> Change {
+        Change::Permission {
+            user: Name::from_static("u"),
+            vhost: Name::from_static("/"),
+            permission: Permission { configure: configure.into(), ..Permission::default() },
+        }
+    }
+
+    #[test]
+    fn what_was_changed_survives_a_power_loss_and_nothing_else_is_made_up() {
+        let mut disk = Arc::new(SimulatedDisk::new());
+        let catalogue = open(&disk);
+        assert!(catalogue.is_loopback_only());
+        catalogue.change(&[permission("^a"), user("v", Reach::Anywhere)]).unwrap();
+        let before: Vec<Change> = catalogue.read().restated().collect();
+        drop(catalogue);
+        for seed in 0..20 {
+            disk = Arc::new(disk.crash(seed));
+            let catalogue = open(&disk);
+            assert_eq!(catalogue.read().restated().collect::<Vec<_>>(), before);
+            assert!(!catalogue.is_loopback_only());
+        }
+    }
+
+    #[test]
+    fn a_change_counts_for_who_comes_after_it() {
+        let catalogue = open(&Arc::new(SimulatedDisk::new()));
+        let (name, account) = catalogue.account("u").unwrap();
+        let (user, vhost) = (User::new(name, &account), Name::from_static("/"));
+        assert!(catalogue.access(&user, &vhost).is_none());
+        for (pattern, expected) in [("^a", true), ("^b", false), ("", false), (".*", true)] {
+            catalogue.change(&[permission(pattern)]).unwrap();
+            for _ in 0..2 {
+                let access = catalogue.access(&user, &vhost).unwrap();
+                assert_eq!(access.allows(Right::Configure, "a"), expected, "{pattern}");
+            }
+        }
+    }
+
+    #[test]
+    fn many_changes_take_bounded_room() {
+        let disk = Arc::new(SimulatedDisk::new());
+        let catalogue = open(&disk);
+        let long = "x".repeat(100_000);
+        for _ in 0..100 {
+            catalogue.change(&[permission(&long)]).unwrap();
+        }
+        let disk: &dyn storage::disk::Disk = &*disk;
+        let bytes: u64 =
+            disk.list().unwrap().iter().map(|name| disk.open(name).unwrap().bytes().unwrap()).sum();
+        assert!(bytes < 64 << 20, "{bytes}");
     }
 }

@@ -44,8 +44,8 @@ impl Broker {
         Ok(self.survey(definitions)?.plan)
     }
 
-    /// Makes what is not there yet, all or nothing; waits for the disk. A crash in the middle is made
-    /// good by importing again.
+    /// Makes what is not there yet, all or nothing. Virtual hosts and users are on disk when it
+    /// returns, the rest a moment later; a crash before is made good by importing again.
     pub fn import(&self, definitions: &Definitions) -> Result<Plan, ImportError> {
         let survey = self.survey(definitions)?;
         for (section, index, effect) in &survey.plan.effects {

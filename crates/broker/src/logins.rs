@@ -349,3 +349,132 @@ impl Drop for Hashing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use stdx::clock::ManualClock;
+    use storage::JournalSettings;
+    use storage::disk::SimulatedDisk;
+
+    use super::*;
+    use crate::catalogue::Store;
+    use crate::register::Change;
+
+    struct World {
+        desk: Arc<Desk>,
+        clock: Arc<ManualClock>,
+    }
+
+    fn account(password: &[u8]) -> Account {
+        let password = PasswordHash::of(password).unwrap();
+        Account { tags: [].into(), password, replaced: None, reach: Reach::Anywhere }
+    }
+
+    fn world() -> World {
+        let clock = Arc::new(ManualClock::default());
+        let first = || Ok(vec![Change::User(Name::from_static("u"), account(b"right"))]);
+        let settings = JournalSettings::new(Box::new(|| 7));
+        let disk = Arc::new(SimulatedDisk::new());
+        let opened = Store::open(disk, settings, Monotonic(0), first).unwrap();
+        let catalogue = Arc::new(Catalogue::new(opened, Arc::clone(&clock) as _));
+        World { desk: Arc::new(Desk::new(catalogue, Arc::clone(&clock) as _, 1)), clock }
+    }
+
+    impl World {
+        fn ask(&self, user: &str, password: &str, peer: &str) -> Login {
+            self.desk.login(user, password.as_bytes(), peer.parse().unwrap()).unwrap()
+        }
+
+        fn check(&self, user: &str, password: &str, peer: &str) -> PasswordCheck {
+            match self.ask(user, password, peer) {
+                Login::Unknown(check) => check,
+                Login::Known(_) => panic!("{user} is known already"),
+            }
+        }
+
+        /// Tries until it is its turn; how long that took, and whether it was right.
+        fn attempt(&self, password: &str, peer: &str) -> (u64, bool) {
+            let check = self.check("u", password, peer);
+            let mut waited = 0;
+            loop {
+                match check.turn() {
+                    Turn::Known(_) => return (waited, true),
+                    Turn::Later { ms } => {
+                        waited += ms;
+                        self.clock.advance_ms(ms);
+                    }
+                    Turn::Now(hashing) => return (waited, hashing.check().is_ok()),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_password_is_hashed_once_until_the_user_changes() {
+        let world = world();
+        assert_eq!(world.attempt("right", "192.0.2.1"), (0, true));
+        for peer in ["192.0.2.1", "192.0.2.2"] {
+            assert!(matches!(world.ask("u", "right", peer), Login::Known(_)));
+        }
+        assert!(matches!(world.ask("u", "right ", "192.0.2.1"), Login::Unknown(_)));
+        assert!(matches!(world.ask("ur", "ight", "192.0.2.1"), Login::Unknown(_)));
+        let change = Change::User(Name::from_static("u"), account(b"right"));
+        world.desk.catalogue.change(&[change]).unwrap();
+        assert!(matches!(world.ask("u", "right", "192.0.2.1"), Login::Unknown(_)));
+    }
+
+    #[test]
+    fn failures_cost_their_address_time_and_then_are_forgotten() {
+        let world = world();
+        let peer = "192.0.2.1";
+        let waits: Vec<u64> = (0..9).map(|_| world.attempt("wrong", peer).0).collect();
+        assert_eq!(waits, [0, 0, 0, 0, 250, 500, 1_000, 2_000, 4_000]);
+        // Another address is only held up by what the user's name has seen.
+        assert_eq!(world.attempt("wrong", "192.0.2.2").0, 0);
+        // No lock-out: the right password is right, after the wait.
+        assert_eq!(world.attempt("right", peer), (4_000, true));
+        world.clock.advance_ms(FORGOTTEN_MS);
+        assert_eq!(world.attempt("wrong", peer).0, 0);
+    }
+
+    #[test]
+    fn a_name_under_attack_from_everywhere_is_slow_but_not_shut() {
+        let world = world();
+        let waits: Vec<u64> =
+            (0..16).map(|n| world.attempt("wrong", &format!("192.0.2.{n}")).0).collect();
+        assert_eq!(waits[..11], [0; 11]);
+        assert_eq!(waits[11..], [125, 250, 500, 1_000, 1_000]);
+        assert_eq!(world.attempt("right", "198.51.100.1"), (1_000, true));
+    }
+
+    #[test]
+    fn one_password_of_a_network_is_checked_at_a_time() {
+        let world = world();
+        let first = world.check("u", "a", "2001:db8::1");
+        let second = world.check("u", "b", "2001:db8::2");
+        let other = world.check("u", "c", "2001:db8:0:1::1");
+        let third = world.check("u", "d", "192.0.2.1");
+        let Turn::Now(hashing) = first.turn() else { panic!("nobody is before it") };
+        assert!(matches!(second.turn(), Turn::Later { .. }));
+        let Turn::Now(also) = other.turn() else { panic!("another network") };
+        // No more than so many in all.
+        assert!(matches!(third.turn(), Turn::Later { .. }));
+        assert!(hashing.check().is_err());
+        assert!(matches!(second.turn(), Turn::Now(_)));
+        // Given up half way, it leaves its place.
+        drop(also);
+        assert!(matches!(third.turn(), Turn::Now(_)));
+    }
+
+    #[test]
+    fn what_is_remembered_of_failures_is_bounded() {
+        let mut state = State::default();
+        let now = Monotonic(1);
+        for n in 0..u32::try_from(limits::LOGIN_FAILURES_MAX).unwrap() * 2 {
+            state.failed(IpAddr::V4(n.into()), "u", now);
+            assert!(state.failures.len() <= limits::LOGIN_FAILURES_MAX);
+        }
+        // Who fails most is remembered longest.
+        assert!(state.failures.contains_key(&Suspect::User("u".into())));
+    }
+}

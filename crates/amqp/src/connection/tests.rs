@@ -5,7 +5,7 @@
 
 mod script;
 
-use broker::Event;
+use broker::{Event, LoginRefusal};
 use broker::operation::Operation;
 
 use self::script::{Rig, check, client_bytes, frame_bytes, method_bytes, start_ok};
@@ -77,6 +77,39 @@ fn logins_are_refused_aloud_or_in_silence() {
             assert_eq!(rig.patience(), Patience::Mute(1_000));
         }
     }
+}
+
+#[test]
+fn a_password_is_checked_while_the_client_waits() {
+    let tune = "0 connection.tune 2047 131072 60";
+    let refused = "0 connection.close 403 ACCESS_REFUSED - Login was refused using authentication \
+                   mechanism PLAIN. For details see the broker logfile. (0, 0)";
+    // What a client says without waiting for the verdict is taken after it, however it was cut.
+    let login = start_ok("PLAIN", b"\0slow\0secret", true);
+    let rest = [client_bytes(&["tune-ok", "0", "0", "0"]), client_bytes(&["enter", "/"])];
+    let said: Vec<u8> = login.into_iter().chain(rest.into_iter().flatten().flatten()).collect();
+    for cut in 0..=said.len() {
+        for (verdict, expected) in [
+            (Ok(()), vec![tune, "0 connection.open-ok"]),
+            (Err(LoginRefusal::BadCredentials), vec![refused]),
+        ] {
+            let mut rig = Rig::new();
+            rig.step("hello");
+            rig.told();
+            rig.receive(&said[..cut]);
+            rig.receive(&said[cut..]);
+            assert!(rig.told().is_empty(), "nothing is said before the verdict");
+            assert_eq!(rig.patience(), Patience::Opening(10_000));
+            rig.verdict(verdict);
+            assert_eq!(rig.told(), expected, "cut at {cut}");
+        }
+    }
+    // A verdict that nobody waits for is none.
+    let mut rig = Rig::new();
+    rig.step("opened");
+    rig.told();
+    rig.verdict(Err(LoginRefusal::BadCredentials));
+    assert!(rig.told().is_empty() && !rig.is_over());
 }
 
 #[test]

@@ -53,3 +53,43 @@ fn convert<'j>(value: &'j Json, path: &mut Vec<&'j str>) -> Result<Value, Proble
         Json::Object(object) => Value::Table(pairs(object, path)?),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn converted(json: &str) -> Result<Value, Problem> {
+        convert(&serde_json::from_str(json).unwrap(), &mut Vec::new())
+    }
+
+    #[test]
+    fn types_are_those_of_rabbitmqs_import() {
+        let table = |pairs: &[(&str, Value)]| {
+            let mut table = Table::default();
+            for (name, value) in pairs {
+                table.push(name, value.clone());
+            }
+            Value::Table(table)
+        };
+        for (json, expected) in [
+            ("true", Ok(Value::Bool(true))),
+            ("\"é\"", Ok(Value::text("é"))),
+            ("1", Ok(Value::I64(1))),
+            ("-9223372036854775808", Ok(Value::I64(i64::MIN))),
+            ("9223372036854775808", Err(Problem::TooLarge)),
+            ("1.5", Ok(Value::F64(1.5))),
+            ("1e3", Ok(Value::F64(1000.0))),
+            ("null", Err(Problem::Null)),
+            (
+                "[1, [\"a\"]]",
+                Ok(Value::Array(vec![Value::I64(1), Value::Array(vec![Value::text("a")])])),
+            ),
+            ("{\"a\": {}, \"b\": 1}", Ok(table(&[("a", table(&[])), ("b", Value::I64(1))]))),
+            ("[{\"a\": null}]", Err(Problem::Null)),
+        ] {
+            assert_eq!(converted(json), expected, "{json}");
+        }
+        let long = format!("{{\"{}\": 1}}", "n".repeat(256));
+        assert_eq!(converted(&long), Err(Problem::NameTooLong));
+    }
+}

@@ -400,6 +400,11 @@ impl Rig {
         self.connection.receive(bytes, &mut Guests, &mut self.batch, &mut self.out);
     }
 
+    /// The password was checked.
+    pub(super) fn verdict(&mut self, verdict: Result<(), LoginRefusal>) {
+        self.connection.verdict(verdict, &mut Guests, &mut self.batch, &mut self.out);
+    }
+
     /// The virtual host's word.
     pub(super) fn event(&mut self, event: &Event) {
         self.connection.event(event, &mut self.batch, &mut self.out);
