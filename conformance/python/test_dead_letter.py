@@ -202,6 +202,25 @@ def test_nack_multiple_dead_letters_all_up_to_the_tag_in_order(channel, names, g
     assert (counts(channel, queue)[0], counts(channel, grave)[0]) == (0, 0)
 
 
+def test_a_return_that_comes_too_late_is_expired(channel, names, grave):
+    queue = source(channel, names, to_queue(grave, message_ttl=60))
+    publish_and_wait(channel, "", queue, b"m")
+    tag = channel.basic_get(queue)[0].delivery_tag
+    time.sleep(0.15)
+    channel.basic_nack(tag, requeue=True)
+    _, properties, body = taken(channel, grave)
+    assert (body, deaths(properties)) == (b"m", [(queue, "expired", 1)])
+
+
+def test_a_reject_that_comes_late_is_still_a_reject(channel, names, grave):
+    queue = source(channel, names, to_queue(grave, message_ttl=60))
+    publish_and_wait(channel, "", queue, b"m")
+    tag = channel.basic_get(queue)[0].delivery_tag
+    time.sleep(0.15)
+    channel.basic_reject(tag, requeue=False)
+    assert deaths(taken(channel, grave)[1]) == [(queue, "rejected", 1)]
+
+
 def test_many_that_expire_together_keep_their_order(channel, names, grave):
     queue = source(channel, names, to_queue(grave, message_ttl=50))
     bodies = [b"%d" % n for n in range(200)]

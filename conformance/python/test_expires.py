@@ -140,6 +140,30 @@ def test_a_passive_declaration_keeps_it(connection, names):
     eventually(lambda: not exists(connection, queue))
 
 
+def test_declarations_do_not_keep_a_quorum_queue(connection, names):
+    queue = names.queue()
+    channel = connection.channel()
+    deadline = time.monotonic() + 8
+    declare(channel, queue, milliseconds=400, kind=TYPES["quorum"])
+    publish_and_wait(channel, "", queue, b"the first one")
+    while channel.queue_declare(queue, passive=True).method.message_count == 0:
+        time.sleep(0.02)
+    with refused(404):
+        while time.monotonic() < deadline:
+            channel.queue_declare(queue, passive=True)
+            time.sleep(0.1)
+
+
+def test_get_keeps_a_quorum_queue(connection, names):
+    queue = names.queue()
+    channel = connection.channel()
+    declare(channel, queue, kind=TYPES["quorum"])
+    for _ in range(8):
+        time.sleep(0.1)
+        assert channel.basic_get(queue)[0] is None
+    assert exists(connection, queue)
+
+
 def test_a_purge_does_not_keep_it(connection, names):
     queue = names.queue()
     channel = connection.channel()
