@@ -69,6 +69,7 @@ class Postroom:
         self.process = None
         self.host = "127.0.0.1"
         self.port = None
+        self.tls_port = None
         self.amqp_port = 0  # any that is free; the one it has, to be found there after a restart
 
     @property
@@ -80,7 +81,8 @@ class Postroom:
         ports_file = self.data_dir / "ports.json"
         ports_file.unlink(missing_ok=True)
         arguments = ["serve", "--data-dir", self.data_dir, "--bind", self.host]
-        arguments += ["--amqp-port", self.amqp_port, "--http-port", "0", *self.arguments]
+        arguments += ["--amqp-port", self.amqp_port, "--amqps-port", "0", "--http-port", "0"]
+        arguments += self.arguments
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [binary(), *map(str, arguments)], stdout=log, stderr=log, cwd=self.folder,
@@ -90,7 +92,8 @@ class Postroom:
         while time.monotonic() < deadline:
             self.check_alive()
             try:
-                self.port = json.loads(ports_file.read_text())["amqp"]
+                ports = json.loads(ports_file.read_text())
+                self.port, self.tls_port = ports["amqp"], ports["amqps"]
                 return self
             except (FileNotFoundError, json.JSONDecodeError, KeyError):
                 time.sleep(0.01)
@@ -111,6 +114,18 @@ class Postroom:
             ) from None
         self.process = None
         return status
+
+    def reload(self, *words):
+        """SIGHUP, and wait until the log says these words about it."""
+        seen = self.log.stat().st_size
+        self.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            said = self.log.read_bytes()[seen:].decode(errors="replace")
+            if "SIGHUP" in said and all(word in said for word in words):
+                return
+            assert time.monotonic() < deadline, f"not reloaded with {words}: {said}"
+            time.sleep(0.01)
 
     def kill(self):
         self.process.kill()

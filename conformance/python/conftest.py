@@ -53,6 +53,25 @@ def own_server(tmp_path):
 
 
 @pytest.fixture
+def start_own(tmp_path):
+    """Starts Postrooms of the test's own, with further arguments."""
+    if OTHER_URL:
+        pytest.skip("needs a Postroom of its own")
+    started = []
+
+    def start(*arguments):
+        folder = tmp_path / f"own-{len(started)}"
+        folder.mkdir()
+        started.append(Postroom(folder, list(map(str, arguments))).start())
+        return started[-1]
+
+    yield start
+    for postroom in started:
+        if postroom.process:
+            postroom.kill()
+
+
+@pytest.fixture
 def restartable(request, session_server):
     """A broker that can be restarted cleanly."""
     if session_server.is_postroom:

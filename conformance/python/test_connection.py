@@ -57,8 +57,11 @@ def test_capabilities(raw_socket):
         "exchange_exchange_bindings",
         "basic.nack",
         "consumer_cancel_notify",
-        "per_consumer_qos",
+        "connection.blocked",
+        "consumer_priorities",
         "authentication_failure_close",
+        "per_consumer_qos",
+        "direct_reply_to",
     ):
         assert capabilities.get(name) is True, name
 
@@ -504,6 +507,13 @@ def test_update_secret(raw):
     connection.send("connection.update-secret", 0, new_secret=b"guest", reason="renewed")
     connection.expect("connection.update-secret-ok", 0)
     connection.channel(1)
+
+
+@pytest.mark.postroom_only(reason="RabbitMQ's own users may send any secret; nothing checks it")
+def test_wrong_new_secret_is_refused(raw):
+    connection = raw()
+    connection.send("connection.update-secret", 0, new_secret=b"wrong", reason="renewed")
+    connection.expect_connection_close(530)
 
 
 def test_many_connections(server, names):

@@ -13,8 +13,8 @@ use amqp::wire::method::{self, Method, basic, channel, confirm, connection, exch
 use amqp::{Admission, AmqpSettings, Connection, Gate};
 use broker::operation::{Operation, REPLY_QUEUE, Verb};
 use broker::{
-    Batch, Chunk, ChunkBuilder, Closing, ConnectRefusal, DeliveryRun, Event, LoginRefusal,
-    MessageHead, Reply,
+    Alarms, Batch, Chunk, ChunkBuilder, Closing, ConnectRefusal, DeliveryRun, Event, LoginRefusal,
+    MessageHead, Reply, Resource,
 };
 use domain::name::Name;
 use domain::refusal::{Kind, Refusal};
@@ -45,6 +45,14 @@ impl Gate for Guests {
 
     fn enter(&mut self, vhost: &str) -> Result<(), ConnectRefusal> {
         if vhost == "/" { Ok(()) } else { Err(ConnectRefusal::NoSuchVhost) }
+    }
+
+    fn certified_name(&self) -> Option<&str> {
+        Some("CN=client")
+    }
+
+    fn login_certified(&mut self) -> Result<String, LoginRefusal> {
+        Ok("CN=client".to_owned())
     }
 }
 
@@ -261,6 +269,10 @@ fuzz_target!(|bytes: &[u8]| {
             0 => {
                 let signs = SignsOfLife { heard: false, spoke: true };
                 connection.expire(signs, &mut out);
+            }
+            15 => {
+                let alarms = [Alarms::default(), Alarms::default().with(Resource::Disk)];
+                connection.alarms(alarms[usize::from(input.byte() % 2)], &mut out);
             }
             1..5 => connection.event(&host(&mut input), &mut batch, &mut out),
             cut => {

@@ -286,9 +286,22 @@ pub(crate) struct Conn {
 
 pub(crate) const CH: u16 = 1;
 
+/// Room for input where messages come.
+const INPUT_ROOM: usize = 256 * 1024;
+
 impl Conn {
+    /// The handshake, and a channel.
     pub(crate) fn open(t: &Target) -> Result<Conn> {
-        let mut c = Conn { wire: Wire::connect(&t.addr)?, frame_max: 4096, server: String::new() };
+        let mut c = Conn::shake_hands(t, INPUT_ROOM)?;
+        put_method(&mut c.wire.out, CH, CHANNEL_OPEN, |a| put_shortstr(a, ""));
+        c.call(CHANNEL_OPEN_OK)?;
+        Ok(c)
+    }
+
+    /// The handshake, with so much room for input.
+    pub(crate) fn shake_hands(t: &Target, room: usize) -> Result<Conn> {
+        let wire = Wire::connect(&t.addr, room)?;
+        let mut c = Conn { wire, frame_max: 4096, server: String::new() };
         c.wire.write_all_now(b"AMQP\x00\x00\x09\x01")?;
         let start = c.wait_for(CONNECTION_START)?;
         c.server = product(&start);
@@ -324,8 +337,6 @@ impl Conn {
             a.push(0);
         });
         c.call(CONNECTION_OPEN_OK)?;
-        put_method(&mut c.wire.out, CH, CHANNEL_OPEN, |a| put_shortstr(a, ""));
-        c.call(CHANNEL_OPEN_OK)?;
         Ok(c)
     }
 
@@ -420,6 +431,11 @@ impl Conn {
             a.extend_from_slice(&[0; 4]);
         });
         self.call(CHANNEL_CLOSE_OK)?;
+        self.part()
+    }
+
+    /// Agrees with the broker that it is over.
+    pub(crate) fn part(&mut self) -> Result<()> {
         put_method(&mut self.wire.out, 0, CONNECTION_CLOSE, |a| {
             a.extend_from_slice(&200u16.to_be_bytes());
             put_shortstr(a, "bye");

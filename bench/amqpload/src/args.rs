@@ -21,11 +21,13 @@ amqpload: load generator and exactly-once checker for AMQP 0-9-1
   --ack K                       ack (multiple) every K deliveries, 0 = no-ack mode [100]
   --queue-args TYPE             x-queue-type: classic, quorum, stream [none sent]
   --transient                   declare queues not durable
-  --phase PHASE                 both | publish-only | drain-only | idle [both]
+  --phase PHASE                 both | publish-only | drain-only | idle | churn [both]
                                 drain-only checks against --count if given,
                                 else against the queues' message counts
                                 idle: --connections N with a channel each, held --hold S
-  --connections N --hold S      for --phase idle            [1000, 10]
+                                churn: open and close --connections N in all, by
+                                --publishers P threads
+  --connections N --hold S      for --phase idle and churn  [1000, 10]
   --keep                        do not delete the queues first (both, publish-only)
   --cleanup                     delete the queues afterwards
   --prefix NAME                 queue name prefix           [load]
@@ -40,10 +42,12 @@ pub(crate) enum Phase {
     PublishOnly,
     DrainOnly,
     Idle,
+    Churn,
 }
 
 impl Phase {
-    const ALL: [Phase; 4] = [Phase::Both, Phase::PublishOnly, Phase::DrainOnly, Phase::Idle];
+    const ALL: [Phase; 5] =
+        [Phase::Both, Phase::PublishOnly, Phase::DrainOnly, Phase::Idle, Phase::Churn];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -51,6 +55,7 @@ impl Phase {
             Phase::PublishOnly => "publish-only",
             Phase::DrainOnly => "drain-only",
             Phase::Idle => "idle",
+            Phase::Churn => "churn",
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) fn run(o: &Opts) -> bool {
     let consumers = if o.phase == Phase::PublishOnly { 0 } else { o.consumers };
     let expect = match o.phase {
         Phase::DrainOnly => Expect::Count(o.count.unwrap_or(waiting)),
-        Phase::Both | Phase::PublishOnly | Phase::Idle => Expect::AllSent,
+        Phase::Both | Phase::PublishOnly | Phase::Idle | Phase::Churn => Expect::AllSent,
     };
     // With --keep or drain-only older messages are welcome.
     let run_start_ns = if o.phase == Phase::Both && !o.keep { stamp::now_ns() } else { 0 };

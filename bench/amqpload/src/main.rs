@@ -8,6 +8,7 @@
     reason = "statistics: 2^52 nanoseconds are 52 days, and a wrong figure harms nobody's message"
 )]
 
+mod churn;
 mod idle;
 mod load;
 
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     let opts = Opts::parse(std::env::args().skip(1)).unwrap_or_else(|e| die(&e));
     let ok = match opts.phase {
         Phase::Idle => idle::run(&opts),
+        Phase::Churn => churn::run(&opts),
         Phase::Both | Phase::PublishOnly | Phase::DrainOnly => load::run(&opts),
     };
     if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -27,19 +27,14 @@ pub(crate) enum Wait {
 }
 
 impl Wire {
-    pub(crate) fn connect(addr: &str) -> io::Result<Wire> {
+    /// With so much room for input to begin with.
+    pub(crate) fn connect(addr: &str, room: usize) -> io::Result<Wire> {
         let a = addr.to_socket_addrs()?.next().ok_or_else(|| {
             io::Error::new(io::ErrorKind::NotFound, format!("no address for {addr}"))
         })?;
         let sock = TcpStream::connect(a)?;
         sock.set_nodelay(true)?;
-        Ok(Wire {
-            sock,
-            buf: vec![0; 256 * 1024],
-            pos: 0,
-            end: 0,
-            out: Vec::with_capacity(128 * 1024),
-        })
+        Ok(Wire { sock, buf: vec![0; room], pos: 0, end: 0, out: Vec::with_capacity(room / 2) })
     }
 
     /// Unread input.

@@ -18,11 +18,12 @@ mod open;
 
 pub(crate) mod handshake;
 pub(crate) mod heartbeat;
+mod throttle;
 
 use std::sync::Arc;
 
 use broker::operation::Operation;
-use broker::{Batch, Closing, Event, LoginRefusal};
+use broker::{Alarms, Batch, Closing, Event, LoginRefusal};
 
 pub use self::handshake::{Admission, Gate};
 use self::handshake::{Handshake, Step};
@@ -66,6 +67,8 @@ pub struct Connection {
     payload_bytes_max: u32,
     /// The stream can't be cut into frames any more: the rest of it is thrown away.
     deaf: bool,
+    /// A new secret of an open connection is being checked.
+    secret_pending: bool,
 }
 
 #[derive(Debug)]
@@ -98,6 +101,7 @@ impl Connection {
             partial: Vec::new(),
             payload_bytes_max: HANDSHAKE_FRAME_BYTES_MAX - frame::OVERHEAD_BYTES,
             deaf: false,
+            secret_pending: false,
         }
     }
 
@@ -130,7 +134,8 @@ impl Connection {
 
     /// Whether a password is being checked: until the verdict the client should not be read.
     pub fn is_checking(&self) -> bool {
-        matches!(&self.phase, Phase::Handshake(handshake) if handshake.is_checking())
+        self.secret_pending
+            || matches!(&self.phase, Phase::Handshake(handshake) if handshake.is_checking())
     }
 
     /// The password has been checked; what the client said meanwhile is taken now.
@@ -141,8 +146,21 @@ impl Connection {
         batch: &mut Batch,
         out: &mut Vec<u8>,
     ) {
-        let Phase::Handshake(handshake) = &mut self.phase else { return };
-        match handshake.verdict(verdict, &self.settings, gate, out) {
+        let secret_pending = std::mem::take(&mut self.secret_pending);
+        let outcome = match &mut self.phase {
+            Phase::Handshake(handshake) => handshake.verdict(verdict, &self.settings, gate, out),
+            Phase::Open(open) if secret_pending => {
+                open.secret_checked(verdict, out).map(|()| Step::On)
+            }
+            // It ended meanwhile.
+            Phase::Header
+            | Phase::Open(_)
+            | Phase::Ending(..)
+            | Phase::Parting
+            | Phase::Mute
+            | Phase::Over => Ok(Step::On),
+        };
+        match outcome {
             Ok(Step::Mute) => self.phase = Phase::Mute,
             Ok(_on) => {}
             Err(fault) => self.fail(fault, batch, out),
@@ -160,6 +178,18 @@ impl Connection {
             Verdict::Closing(closing) => self.forced(&closing, batch, out),
             Verdict::Ended => self.part(out),
         }
+    }
+
+    /// Takes the broker's alarms as they are now.
+    pub fn alarms(&mut self, alarms: Alarms, out: &mut Vec<u8>) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.throttle.alarms(alarms, out);
+        }
+    }
+
+    /// Whether the client is not to be read until alarms are cleared.
+    pub fn is_blocked(&self) -> bool {
+        matches!(&self.phase, Phase::Open(open) if open.throttle.is_blocked())
     }
 
     /// How long the present state may last; [`Connection::expire`] is called when it has.
@@ -223,7 +253,8 @@ impl Connection {
         }
         if self.partial.len() == PROTOCOL_HEADER.len() {
             self.partial.clear();
-            self.phase = Phase::Handshake(Box::new(Handshake::start(&self.settings, turn.out)));
+            self.phase =
+                Phase::Handshake(Box::new(Handshake::start(&self.settings, turn.gate, turn.out)));
         }
         rest
     }
@@ -288,6 +319,14 @@ impl Connection {
         let outcome = match &mut self.phase {
             Phase::Open(open) => match open.frame(frame, rest, turn.gate, turn.batch, turn.out) {
                 Ok(open::Next::Frame(rest)) => return rest,
+                Ok(open::Next::Secret(secret)) => match turn.gate.login(open.user(), secret) {
+                    Ok(Admission::Pending) => {
+                        self.secret_pending = true;
+                        Ok(())
+                    }
+                    Ok(Admission::In) => open.secret_checked(Ok(()), turn.out),
+                    Err(refusal) => open.secret_checked(Err(refusal), turn.out),
+                },
                 Ok(open::Next::Close) => {
                     self.end(Goodbye::Agreed, turn.batch);
                     Ok(())

@@ -11,16 +11,15 @@ mod reception;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use broker::{Batch, Broker, ConnectRefusal, Login, LoginRefusal, Session, User, Wake};
+use broker::{Alarms, Batch, Broker, ConnectRefusal, Login, LoginRefusal, Session, User, Wake};
 use domain::name::Name;
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use self::bell::{Bell, Errand, Resident};
@@ -45,33 +44,49 @@ thread_local! {
     static FRAMES: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
+/// What AMQP is spoken over: plain or encrypted.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+
+/// Who is at the other end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Where it comes from.
+    pub address: SocketAddr,
+    /// The user's name in its certificate, if it showed one that was verified.
+    pub certified_name: Option<String>,
+}
+
 /// Speaks AMQP with the client at the other end, until one of the two hangs up.
-pub async fn serve(stream: TcpStream, broker: Arc<Broker>, settings: Arc<AmqpSettings>) {
-    let Ok(peer) = stream.peer_addr() else { return };
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "no TCP_NODELAY");
-    }
-    let link = Arc::new_cyclic(|link: &Weak<Mutex<Link>>| {
-        let bell = Arc::new(Bell::new(Weak::<Mutex<Link>>::clone(link)));
-        Mutex::new(Link::new(stream, broker, settings, peer.ip(), bell))
+pub async fn serve(
+    stream: impl Stream,
+    peer: Peer,
+    broker: Arc<Broker>,
+    settings: Arc<AmqpSettings>,
+) {
+    let address = peer.address;
+    let link = Arc::new_cyclic(|link: &Weak<Mutex<Link<_>>>| {
+        let bell = Arc::new(Bell::new(Weak::<Mutex<Link<_>>>::clone(link)));
+        Mutex::new(Link::new(stream, broker, settings, peer, bell))
     });
     let end = poll_fn(|context| lock(&link).poll(context)).await;
-    tracing::debug!(%peer, ?end, "AMQP socket closes");
+    tracing::debug!(peer = %address, ?end, "AMQP socket closes");
     lock(&link).hang_up();
     if let End::Said = end {
         let drained = timeout(DRAIN, poll_fn(|context| lock(&link).drain(context)));
         if let Ok(Err(error)) = drained.await {
-            tracing::trace!(%peer, %error, "the client did not wait for the end");
+            tracing::trace!(peer = %address, %error, "the client did not wait for the end");
         }
     }
 }
 
 /// The task's own door to its link; whoever runs an errand is quick.
-fn lock(link: &Mutex<Link>) -> MutexGuard<'_, Link> {
+fn lock<S>(link: &Mutex<Link<S>>) -> MutexGuard<'_, Link<S>> {
     link.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Resident for Mutex<Link> {
+impl<S: Stream> Resident for Mutex<Link<S>> {
     fn run_errand(&self) -> Errand {
         match self.try_lock() {
             Ok(mut link) => link.run_errand(),
@@ -91,8 +106,8 @@ enum End {
 }
 
 /// A socket with what belongs to it.
-struct Link {
-    stream: TcpStream,
+struct Link<S> {
+    stream: S,
     connection: Connection,
     door: Door,
     batch: Batch,
@@ -102,12 +117,14 @@ struct Link {
     signs: SignsOfLife,
     /// The socket was asked to wake the task when bytes come; not so while there is no room.
     listening: bool,
+    /// What was last heard of them.
+    alarms: Alarms,
 }
 
 /// The broker, as one connection sees it.
 struct Door {
     broker: Arc<Broker>,
-    peer: IpAddr,
+    peer: Peer,
     bell: Arc<Bell>,
     user: Option<User>,
     /// The check of a password, while it goes on.
@@ -117,7 +134,7 @@ struct Door {
 
 impl Gate for Door {
     fn login(&mut self, user: &str, password: &[u8]) -> Result<Admission, LoginRefusal> {
-        match self.broker.authenticate(user, password, self.peer)? {
+        match self.broker.authenticate(user, password, self.peer.address.ip())? {
             Login::Known(user) => {
                 self.user = Some(user);
                 Ok(Admission::In)
@@ -140,6 +157,16 @@ impl Gate for Door {
         made.or_else(|| Name::new(prefix).ok()).unwrap_or_default()
     }
 
+    fn certified_name(&self) -> Option<&str> {
+        self.peer.certified_name.as_deref()
+    }
+
+    fn login_certified(&mut self) -> Result<String, LoginRefusal> {
+        let name = self.certified_name().ok_or(LoginRefusal::BadCredentials)?.to_owned();
+        self.user = Some(self.broker.authenticate_external(&name, self.peer.address.ip())?);
+        Ok(name)
+    }
+
     fn enter(&mut self, vhost: &str) -> Result<(), ConnectRefusal> {
         let Some(user) = &self.user else { return Err(ConnectRefusal::NoSuchVhost) };
         let bell: Arc<dyn Wake> = Arc::<Bell>::clone(&self.bell);
@@ -157,14 +184,14 @@ impl Door {
     }
 }
 
-impl Link {
+impl<S: Stream> Link<S> {
     fn new(
-        stream: TcpStream,
+        stream: S,
         broker: Arc<Broker>,
         settings: Arc<AmqpSettings>,
-        peer: IpAddr,
+        peer: Peer,
         bell: Arc<Bell>,
-    ) -> Link {
+    ) -> Link<S> {
         Link {
             stream,
             connection: Connection::new(settings),
@@ -175,6 +202,7 @@ impl Link {
             patience: Patience::Endless,
             signs: SignsOfLife::default(),
             listening: false,
+            alarms: Alarms::default(),
         }
     }
 
@@ -203,7 +231,7 @@ impl Link {
         let bell = Arc::clone(&self.door.bell);
         bell.serve(|| {
             self.hear();
-            if !self.listening || !self.outflow.is_small() {
+            if !self.listening || !self.outflow.is_small() || self.news_of_alarms().is_some() {
                 return Errand::ForTheTask;
             }
             // Should the socket be full, the task is woken and asks to be told when it is not.
@@ -219,6 +247,23 @@ impl Link {
     fn hear(&mut self) {
         if let Some(session) = &self.door.session {
             self.outflow.fill(|events| session.take(events));
+        }
+    }
+
+    fn news_of_alarms(&self) -> Option<Alarms> {
+        let now = self.door.session.as_ref()?.alarms();
+        (now != self.alarms).then_some(now)
+    }
+
+    /// Tells the connection when the broker's alarms have changed.
+    fn heed_alarms(&mut self) {
+        if let Some(now) = self.news_of_alarms() {
+            self.alarms = now;
+            let mut frames = FRAMES.take();
+            self.connection.alarms(now, &mut frames);
+            self.outflow.keep(&frames);
+            frames.clear();
+            FRAMES.set(frames);
         }
     }
 
@@ -247,6 +292,7 @@ impl Link {
         if let Some(verdict) = self.door.verdict() {
             self.receive_verdict(verdict, context)?;
         }
+        self.heed_alarms();
         let written = self.write(context)?;
         if self.connection.is_over() && written.is_ready() {
             return Ok(Step::Over);
@@ -257,7 +303,8 @@ impl Link {
         Ok(Step::Wait)
     }
 
-    /// Writes until everything is written (ready) or the socket is full.
+    /// Writes until everything is written (ready) or the socket is full. What an encrypted stream
+    /// has taken counts as written only when the socket has it: nobody would wake us for the rest.
     fn write(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, Option<io::Error>> {
         loop {
             while !self.outflow.pending().is_empty() {
@@ -274,7 +321,7 @@ impl Link {
                 session.written(cost_bytes);
             }
             if !self.lay_down_frames(context)? {
-                return Ok(Poll::Ready(()));
+                return Ok(Pin::new(&mut self.stream).poll_flush(context)?);
             }
         }
     }
@@ -378,6 +425,7 @@ impl Link {
     fn may_read(&self) -> bool {
         !self.connection.is_checking()
             && !self.connection.is_over()
+            && !self.connection.is_blocked()
             && self.has_room()
             && !self.outflow.is_full()
     }
@@ -399,9 +447,9 @@ impl Link {
         if timer.as_mut().poll(context).is_pending() {
             return Ok(false);
         }
-        // Who is not read for want of room here is not to blame for saying nothing; who does not
+        // Who is not read for want of room here, or is blocked, is not to blame for saying nothing; who does not
         // read what we say shows life only by reading on.
-        let heard = self.signs.heard || !self.has_room();
+        let heard = self.signs.heard || !self.has_room() || self.connection.is_blocked();
         let signs = SignsOfLife { heard, ..self.signs };
         self.signs = SignsOfLife::default();
         if self.connection.is_over() {

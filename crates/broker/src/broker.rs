@@ -10,7 +10,9 @@ use stdx::clock::Clock;
 use storage::disk::Disk;
 use storage::{JournalSettings, Opened, Poison, ReplaySummary, SyncMode};
 
+use crate::alarms::{AlarmBoard, Alarms, Resource};
 use crate::catalogue::{Catalogue, Store, StoreError};
+use crate::connection_limits::{ConnectionLimits, Full, Places};
 use crate::event::Closing;
 pub use crate::hub::Background;
 use crate::hub::Hub;
@@ -213,6 +215,9 @@ pub enum ConnectRefusal {
     /// The user has no permission on it.
     #[error("the user has no permission on the vhost")]
     NotAllowed,
+    /// There are too many connections already.
+    #[error("a connection limit is reached")]
+    Full(Full),
     /// The broker stops.
     #[error("the broker is stopping")]
     Stopping,
@@ -251,6 +256,8 @@ pub struct Broker {
     desk: Arc<Desk>,
     settings: BrokerSettings,
     share: Arc<InflightShare>,
+    alarms: Arc<AlarmBoard>,
+    places: Arc<Places>,
 }
 
 impl Broker {
@@ -274,6 +281,8 @@ impl Broker {
             desk: Arc::new(desk),
             settings,
             share: Arc::default(),
+            alarms: Arc::default(),
+            places: Arc::default(),
         };
         Ok((Arc::new(broker), recovered))
     }
@@ -303,6 +312,37 @@ impl Broker {
         self.catalogue.is_loopback_only()
     }
 
+    /// How many connections there may be from now on; who is already in stays.
+    pub fn limit_connections(&self, limits: ConnectionLimits) {
+        self.places.limit(limits);
+    }
+
+    /// Raises an alarm: whoever publishes is blocked until all alarms are cleared.
+    pub fn block(&self, resource: Resource) {
+        if self.alarms.raise(resource) {
+            self.rouse();
+        }
+    }
+
+    /// Clears an alarm.
+    pub fn unblock(&self, resource: Resource) {
+        if self.alarms.clear(resource) {
+            self.rouse();
+        }
+    }
+
+    /// The alarms that are raised.
+    pub fn alarms(&self) -> Alarms {
+        self.alarms.raised()
+    }
+
+    /// Lets every session look at the alarms.
+    fn rouse(&self) {
+        for host in self.all() {
+            host.hub.rouse();
+        }
+    }
+
     /// Lets a user into a virtual host. `wake` is called when the session should look at its
     /// events, or may read again.
     pub fn connect(
@@ -314,6 +354,7 @@ impl Broker {
         let host = self.hosts().get(vhost).cloned().ok_or(ConnectRefusal::NoSuchVhost)?;
         let access = self.catalogue.access(user, &host.hub.name);
         let access = access.ok_or(ConnectRefusal::NotAllowed)?;
+        let place = self.places.take(vhost, user.name().as_str()).map_err(ConnectRefusal::Full)?;
         let outbox = Arc::new(Outbox::new(wake, Arc::clone(&self.share)));
         let connected = host.hub.connect(&outbox, access);
         let id = connected.map_err(|closing| match closing {
@@ -321,7 +362,15 @@ impl Broker {
             Closing::Poisoned(poison) => ConnectRefusal::Poisoned(poison),
         })?;
         let draws = Draws(Arc::clone(&self.settings.entropy));
-        Ok(Session { hub: Arc::clone(&host.hub), id, outbox, draws, over: false })
+        Ok(Session {
+            hub: Arc::clone(&host.hub),
+            id,
+            outbox,
+            draws,
+            alarms: Arc::clone(&self.alarms),
+            _place: place,
+            over: false,
+        })
     }
 
     /// Makes a virtual host, unless it is there. Waits for the disk.

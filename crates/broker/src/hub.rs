@@ -196,6 +196,11 @@ impl Hub {
         self.enter(|vhost| vhost.close_sessions(why));
     }
 
+    /// Wakes every session.
+    pub(crate) fn rouse(self: &Arc<Hub>) {
+        self.enter(|vhost| vhost.rouse_sessions());
+    }
+
     /// The journal failed.
     pub(crate) fn poison(self: &Arc<Hub>, why: &Closing) {
         self.enter(|vhost| vhost.poisoned(why));

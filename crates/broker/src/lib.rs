@@ -13,6 +13,9 @@ mod catalogue;
 
 mod session;
 
+mod alarms;
+mod connection_limits;
+
 mod writers;
 
 mod recover;
@@ -43,12 +46,14 @@ mod chunk;
 pub mod limits;
 mod session_id;
 
+pub use alarms::{Alarms, Resource};
 pub use batch::{Batch, LargeMessage};
 pub use broker::{
     Background, Broker, BrokerSettings, ConnectRefusal, CreateVhostError, Disks, Entropy,
     FIRST_VHOST, FirstUser, OpenError, Recovered, WriterDrive,
 };
 pub use chunk::{Chunk, ChunkBuilder, Message, MessageHead, NotMessages, Persistence};
+pub use connection_limits::{ConnectionLimits, Full};
 pub use event::{Closing, DeliveryRun, Event, Reply};
 pub use import::ImportError;
 pub use logins::{Hashing, Login, PasswordCheck, Turn};

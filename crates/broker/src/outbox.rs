@@ -176,6 +176,11 @@ impl Outbox {
         self.nudge(|wake| wake.wake());
     }
 
+    /// Wakes the session for something that is not among its events.
+    pub(crate) fn rouse(&self) {
+        self.wake.wake();
+    }
+
     /// Wakes the session unless it has been woken and has not looked since.
     fn nudge(&self, wake: impl FnOnce(&dyn Wake)) {
         if !self.woken.swap(true, Ordering::AcqRel) {

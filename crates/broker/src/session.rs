@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use domain::name::Name;
 
+use crate::alarms::{AlarmBoard, Alarms};
 use crate::batch::Batch;
+use crate::connection_limits::Place;
 use crate::event::Event;
 use crate::hub::Hub;
 use crate::operation::Operation;
@@ -30,6 +32,8 @@ pub struct Session {
     pub(crate) id: SessionId,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) draws: Draws,
+    pub(crate) alarms: Arc<AlarmBoard>,
+    pub(crate) _place: Place,
     /// `End` was submitted.
     pub(crate) over: bool,
 }
@@ -76,6 +80,11 @@ impl Session {
     /// The session is woken when there is room again.
     pub fn has_room(&self) -> bool {
         !self.outbox.is_full()
+    }
+
+    /// The alarms that are raised; the session is woken when that changes.
+    pub fn alarms(&self) -> Alarms {
+        self.alarms.raised()
     }
 }
 

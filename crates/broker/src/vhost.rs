@@ -277,6 +277,11 @@ impl Vhost {
         }
     }
 
+    /// Wakes every session for something that concerns all of them.
+    pub(crate) fn rouse_sessions(&self) {
+        self.sessions.iter().for_each(|(_, session)| session.outbox.rouse());
+    }
+
     fn queue_name(&self, queue: QueueId) -> Option<&Name> {
         self.queues.get(&queue).map(|slot| &slot.name)
     }

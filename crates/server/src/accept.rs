@@ -1,19 +1,37 @@
 //! Takes connections and hands each to its protocol; knows when all of them are over.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use amqp::AmqpSettings;
+use amqp::{AmqpSettings, Peer};
 use broker::Broker;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::config::Limits;
 use crate::listeners::Listeners;
+use crate::tls::TlsDoor;
 
 /// How long a listener rests when the system has no room for another connection.
 const NO_ROOM_REST: Duration = Duration::from_millis(100);
+
+/// Open files that are not for clients: the journals', and a share for what else there is.
+const FILES_KEPT_MIN: u64 = 256;
+const FILES_KEPT_SHARE: u64 = 16;
+
+/// What the connections of all listeners have in common.
+#[derive(Clone, Debug)]
+struct Hall {
+    broker: Arc<Broker>,
+    settings: Arc<AmqpSettings>,
+    /// One for each socket there may be. Whoever finds none is turned away at once, since a socket
+    /// left in the system's queue would wait for ever.
+    seats: Arc<Semaphore>,
+}
 
 /// The listeners and the connections that came through them.
 #[derive(Debug)]
@@ -23,7 +41,13 @@ pub(crate) struct Accepting {
 }
 
 /// Takes connections from here on.
-pub(crate) fn start(listeners: Listeners, broker: &Arc<Broker>, limits: &Limits) -> Accepting {
+pub(crate) fn start(
+    plain: Listeners,
+    encrypted: Option<(Listeners, Arc<TlsDoor>)>,
+    broker: &Arc<Broker>,
+    limits: &Limits,
+    open_files: Option<u64>,
+) -> Accepting {
     let (stop, told) = watch::channel(false);
     let settings = Arc::new(AmqpSettings {
         frame_bytes_max: limits.frame_max_bytes,
@@ -33,11 +57,23 @@ pub(crate) fn start(listeners: Listeners, broker: &Arc<Broker>, limits: &Limits)
         ..AmqpSettings::default()
     });
     let mut tasks = JoinSet::new();
-    for socket in listeners.sockets {
-        let (broker, settings) = (Arc::clone(broker), Arc::clone(&settings));
-        tasks.spawn(accept(socket, broker, settings, told.clone()));
+    let seats = Arc::new(Semaphore::new(seats(open_files)));
+    let hall = Hall { broker: Arc::clone(broker), settings, seats };
+    for socket in plain.sockets {
+        tasks.spawn(accept(socket, hall.clone(), None, told.clone()));
+    }
+    if let Some((listeners, tls)) = encrypted {
+        for socket in listeners.sockets {
+            tasks.spawn(accept(socket, hall.clone(), Some(Arc::clone(&tls)), told.clone()));
+        }
     }
     Accepting { listeners: tasks, stop }
+}
+
+fn seats(open_files: Option<u64>) -> usize {
+    let Some(files) = open_files else { return Semaphore::MAX_PERMITS };
+    let kept = FILES_KEPT_MIN.max(files / FILES_KEPT_SHARE).min(files / 2);
+    usize::try_from(files - kept).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
 }
 
 impl Accepting {
@@ -55,11 +91,12 @@ impl Accepting {
 
 async fn accept(
     socket: TcpListener,
-    broker: Arc<Broker>,
-    settings: Arc<AmqpSettings>,
+    hall: Hall,
+    tls: Option<Arc<TlsDoor>>,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
+    let mut turning_away = false;
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
@@ -67,8 +104,21 @@ async fn accept(
             _ = stop.wait_for(|told| *told) => break,
         };
         match accepted {
-            Ok((stream, _)) => {
-                connections.spawn(amqp::serve(stream, Arc::clone(&broker), Arc::clone(&settings)));
+            Ok((stream, address)) => {
+                let seat = Arc::clone(&hall.seats).try_acquire_owned().ok();
+                if seat.is_none() && !turning_away {
+                    tracing::warn!("too many open files: further connections are turned away");
+                }
+                turning_away = seat.is_none();
+                if let Some(seat) = seat {
+                    match &tls {
+                        None => connections.spawn(plain(stream, address, hall.clone(), seat)),
+                        Some(tls) => {
+                            let tls = Arc::clone(tls);
+                            connections.spawn(encrypted(stream, address, tls, hall.clone(), seat))
+                        }
+                    };
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -78,4 +128,57 @@ async fn accept(
     }
     drop(socket);
     while connections.join_next().await.is_some() {}
+}
+
+async fn plain(stream: TcpStream, address: SocketAddr, hall: Hall, _seat: OwnedSemaphorePermit) {
+    send_at_once(&stream, address);
+    let peer = Peer { address, certified_name: None };
+    amqp::serve(stream, peer, hall.broker, hall.settings).await;
+}
+
+async fn encrypted(
+    stream: TcpStream,
+    address: SocketAddr,
+    tls: Arc<TlsDoor>,
+    hall: Hall,
+    _seat: OwnedSemaphorePermit,
+) {
+    send_at_once(&stream, address);
+    let time_max = Duration::from_millis(hall.settings.handshake_ms_max);
+    match timeout(time_max, tls.shake_hands(stream, address)).await {
+        Ok(Ok((stream, certified_name))) => {
+            let peer = Peer { address, certified_name };
+            amqp::serve(stream, peer, hall.broker, hall.settings).await;
+        }
+        // A look whether the port is open, as balancers take it, is no news.
+        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            tracing::debug!(peer = %address, %error, "TLS handshake left");
+        }
+        Ok(Err(error)) => tracing::warn!(peer = %address, %error, "TLS handshake failed"),
+        Err(_elapsed) => tracing::warn!(peer = %address, "TLS handshake took too long"),
+    }
+}
+
+fn send_at_once(stream: &TcpStream, peer: SocketAddr) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "no TCP_NODELAY");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_files_are_kept() {
+        for (files, expected) in [
+            (None, Semaphore::MAX_PERMITS),
+            (Some(64), 32),
+            (Some(1_024), 768),
+            (Some(16_384), 15_360),
+            (Some(u64::MAX), Semaphore::MAX_PERMITS),
+        ] {
+            assert_eq!(seats(files), expected, "{files:?}");
+        }
+    }
 }

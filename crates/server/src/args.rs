@@ -26,6 +26,18 @@ pub(crate) enum Command {
     Serve(Box<Settings>),
 }
 
+/// Reads what this process was started with; the file as it is now.
+pub(crate) fn given() -> Result<Arguments, SettingsError> {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    read(&arguments, std::env::vars_os().map(|(name, _)| name))
+}
+
+/// The same, of a process that was started to serve.
+pub(crate) fn given_settings() -> Result<Settings, SettingsError> {
+    let Command::Serve(settings) = given()?.command;
+    Ok(*settings)
+}
+
 /// Reads the command line, the environment and the file.
 pub(crate) fn read(
     arguments: &[OsString],

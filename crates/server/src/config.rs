@@ -25,6 +25,9 @@ pub(crate) struct Settings {
     pub(crate) listen: Listen,
 
     #[command(flatten)]
+    pub(crate) tls: Tls,
+
+    #[command(flatten)]
     pub(crate) storage: Storage,
 
     #[command(flatten)]
@@ -32,6 +35,9 @@ pub(crate) struct Settings {
 
     #[command(flatten)]
     pub(crate) limits: Limits,
+
+    #[command(flatten)]
+    pub(crate) watermarks: Watermarks,
 
     /// The least important log lines to show.
     #[arg(long, value_name = "LEVEL", default_value = "info", help_heading = "Sight")]
@@ -50,6 +56,10 @@ pub(crate) struct Listen {
     /// Port for AMQP 0-9-1; 0 takes a free one.
     #[arg(long, value_name = "PORT", default_value_t = 5672)]
     pub(crate) amqp_port: u16,
+
+    /// Port for AMQP 0-9-1 over TLS, if --tls-cert is given; 0 takes a free one.
+    #[arg(long, value_name = "PORT", default_value_t = 5671)]
+    pub(crate) amqps_port: u16,
 
     /// Port for HTTP. Nothing listens on it yet.
     #[arg(long, value_name = "PORT", default_value_t = 15672)]
@@ -75,6 +85,56 @@ impl Listen {
         }
         self.bind.iter().copied().map(Address::Wanted).collect()
     }
+}
+
+/// Encryption, and clients' certificates. All files are read again at SIGHUP.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "TLS")]
+#[expect(clippy::struct_field_names, reason = "a field's name is its flag's")]
+pub(crate) struct Tls {
+    /// The broker's certificate, and those between it and its authority, in PEM format.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key, in PEM format.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// The authorities that clients' certificates are signed by, in PEM format. Clients are asked
+    /// for a certificate only if this is given.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
+
+    /// Whether a client without a certificate is let in, to log in with a password.
+    #[arg(long, value_name = "WHETHER", default_value = "optional")]
+    pub(crate) tls_client_cert: ClientCertificate,
+
+    /// The part of a client's certificate that is the name of the user it logs in as with EXTERNAL.
+    #[arg(long, value_name = "PART", default_value = "distinguished-name")]
+    pub(crate) tls_login_from: LoginFrom,
+}
+
+/// Whether clients need a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ClientCertificate {
+    /// Those without one log in with a password
+    Optional,
+    /// Those without one are turned away
+    Required,
+}
+
+/// Where in a certificate the user's name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LoginFrom {
+    /// The whole subject, as in `CN=client,O=Example`
+    #[value(name = "distinguished-name")]
+    Subject,
+    /// The subject's CN
+    #[value(name = "common-name")]
+    Cn,
+    /// The first host name among the alternative names
+    #[value(name = "subject-alternative-name")]
+    AlternativeHost,
 }
 
 /// What is kept, where and how safely.
@@ -174,6 +234,18 @@ pub(crate) struct Limits {
           value_parser = clap::value_parser!(u32).range(4_096..=16 << 20))]
     pub(crate) frame_max_bytes: u32,
 
+    /// Most connections in all; no limit if not given.
+    #[arg(long, value_name = "CONNECTIONS")]
+    pub(crate) connections_max: Option<u32>,
+
+    /// Most connections to each virtual host; no limit if not given.
+    #[arg(long, value_name = "CONNECTIONS")]
+    pub(crate) vhost_connections_max: Option<u32>,
+
+    /// Most connections of each user; no limit if not given.
+    #[arg(long, value_name = "CONNECTIONS")]
+    pub(crate) user_connections_max: Option<u32>,
+
     /// Most channels on one connection.
     #[arg(long, value_name = "CHANNELS", default_value_t = 2_047,
           value_parser = clap::value_parser!(u16).range(1..))]
@@ -182,6 +254,27 @@ pub(crate) struct Limits {
     /// Heartbeat interval offered to clients, in seconds; 0 leaves it to the client.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) heartbeat_seconds: u16,
+}
+
+/// When publishers are blocked, so that consumers can make room. Read again at SIGHUP.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[command(next_help_heading = "Watermarks")]
+pub(crate) struct Watermarks {
+    /// Publishers are blocked while the data directory's disk has less free space, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 50_000_000)]
+    pub(crate) disk_free_min_bytes: u64,
+
+    /// Publishers are blocked while the broker uses more than this share of the memory that it may
+    /// have (the machine's, or its control group's); 0 blocks them always.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.6, value_parser = share)]
+    pub(crate) memory_high_watermark: f64,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _other => Err("a number from 0 to 1 is needed".to_owned()),
+    }
 }
 
 /// How much the log says.

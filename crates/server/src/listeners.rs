@@ -22,9 +22,9 @@ pub(crate) struct Listeners {
 pub(crate) enum ListenError {
     #[error(
         "{0} is in use, perhaps by RabbitMQ or another Postroom; stop that, or choose another port \
-         with --amqp-port"
+         with {1}"
     )]
-    InUse(SocketAddr),
+    InUse(SocketAddr, &'static str),
 
     #[error("this machine has no address {0}; choose another with --bind")]
     NoSuchAddress(IpAddr),
@@ -37,19 +37,29 @@ pub(crate) enum ListenError {
 }
 
 /// Listens on all of `addresses`. Port 0 takes one that is free on all of them.
-pub(crate) fn open(addresses: &[Address], port: u16) -> Result<Listeners, ListenError> {
+///
+/// `setting` is what another port is chosen with.
+pub(crate) fn open(
+    addresses: &[Address],
+    port: u16,
+    setting: &'static str,
+) -> Result<Listeners, ListenError> {
     let tries = if port == 0 { FREE_PORTS_TRIED } else { 1 };
-    let mut outcome = open_once(addresses, port);
+    let mut outcome = open_once(addresses, port, setting);
     for _ in 1..tries {
-        if !matches!(outcome, Err(ListenError::InUse(_))) {
+        if !matches!(outcome, Err(ListenError::InUse(..))) {
             break;
         }
-        outcome = open_once(addresses, port);
+        outcome = open_once(addresses, port, setting);
     }
     outcome
 }
 
-fn open_once(addresses: &[Address], mut port: u16) -> Result<Listeners, ListenError> {
+fn open_once(
+    addresses: &[Address],
+    mut port: u16,
+    setting: &'static str,
+) -> Result<Listeners, ListenError> {
     let mut sockets = Vec::new();
     for address in addresses {
         let (Address::Wanted(ip) | Address::IfThere(ip)) = *address;
@@ -63,7 +73,7 @@ fn open_once(addresses: &[Address], mut port: u16) -> Result<Listeners, ListenEr
                 Address::IfThere(_) => tracing::info!(%ip, "not listening: no such address here"),
                 Address::Wanted(_) => return Err(ListenError::NoSuchAddress(ip)),
             },
-            Err(error) => return Err(refused(socket_address, error)),
+            Err(error) => return Err(refused(socket_address, error, setting)),
         }
     }
     Ok(Listeners { port, sockets })
@@ -87,9 +97,9 @@ fn is_missing(error: &io::Error) -> bool {
     missing.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-fn refused(address: SocketAddr, error: io::Error) -> ListenError {
+fn refused(address: SocketAddr, error: io::Error, setting: &'static str) -> ListenError {
     if error.kind() == io::ErrorKind::AddrInUse {
-        ListenError::InUse(address)
+        ListenError::InUse(address, setting)
     } else if error.kind() == io::ErrorKind::PermissionDenied {
         ListenError::NotAllowed(address, error)
     } else {
@@ -108,7 +118,7 @@ mod tests {
     #[tokio::test]
     async fn a_free_port_is_the_same_everywhere() {
         let six = Address::IfThere(Ipv6Addr::LOCALHOST.into());
-        let opened = open(&[LOOPBACK, six], 0).unwrap();
+        let opened = open(&[LOOPBACK, six], 0, "--amqp-port").unwrap();
         assert_ne!(opened.port, 0);
         for socket in &opened.sockets {
             assert_eq!(socket.local_addr().unwrap().port(), opened.port);
@@ -117,15 +127,15 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_possible_says_so() {
-        let taken = open(&[LOOPBACK], 0).unwrap();
-        let again = open(&[LOOPBACK], taken.port).unwrap_err();
+        let taken = open(&[LOOPBACK], 0, "--amqp-port").unwrap();
+        let again = open(&[LOOPBACK], taken.port, "--amqp-port").unwrap_err();
         assert!(again.to_string().contains("is in use"), "{again}");
 
         // TEST-NET-1: no machine has it.
         let nowhere = IpAddr::from([192, 0, 2, 1]);
-        let wanted = open(&[Address::Wanted(nowhere)], 0).unwrap_err();
+        let wanted = open(&[Address::Wanted(nowhere)], 0, "--amqp-port").unwrap_err();
         assert!(wanted.to_string().contains("has no address 192.0.2.1"), "{wanted}");
-        let if_there = open(&[LOOPBACK, Address::IfThere(nowhere)], 0).unwrap();
+        let if_there = open(&[LOOPBACK, Address::IfThere(nowhere)], 0, "--amqp-port").unwrap();
         assert_eq!(if_there.sockets.len(), 1);
     }
 }

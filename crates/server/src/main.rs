@@ -4,16 +4,20 @@ mod args;
 
 mod serve;
 
+mod reload;
+
 mod accept;
 mod definitions;
 mod first_user;
 mod folders;
+mod watermarks;
 mod welcome;
 
 mod listeners;
 mod open_files;
 mod ports;
 mod shutdown;
+mod tls;
 
 mod logging;
 
@@ -25,19 +29,17 @@ use args::Command;
 use config::layers::SettingsError;
 
 fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args_os().collect();
-    let Command::Serve(settings) =
-        match args::read(&arguments, std::env::vars_os().map(|(name, _)| name)) {
-            Ok(arguments) => arguments.command,
-            // Also --help and --version, which go to standard output and are no failure.
-            Err(SettingsError::Arguments(error)) => error.exit(),
-            Err(error) => {
-                eprintln!("postroom: {error}");
-                return ExitCode::from(2);
-            }
-        };
+    let Command::Serve(settings) = match args::given() {
+        Ok(arguments) => arguments.command,
+        // Also --help and --version, which go to standard output and are no failure.
+        Err(SettingsError::Arguments(error)) => error.exit(),
+        Err(error) => {
+            eprintln!("postroom: {error}");
+            return ExitCode::from(2);
+        }
+    };
     logging::start(settings.log);
-    match serve::run(&settings) {
+    match serve::run(&settings, args::given_settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("postroom: {error}");

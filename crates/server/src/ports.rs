@@ -11,6 +11,7 @@ const FILE_NAME: &str = "ports.json";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ports {
     pub(crate) amqp: u16,
+    pub(crate) amqps: Option<u16>,
     pub(crate) http: Option<u16>,
 }
 
@@ -31,7 +32,11 @@ impl PortsFile {
     pub(crate) fn write(data_dir: &Path, ports: Ports) -> io::Result<PortsFile> {
         let path = data_dir.join(FILE_NAME);
         let unfinished = data_dir.join(format!("{FILE_NAME}.new"));
-        let json = serde_json::json!({ "amqp": ports.amqp, "http": ports.http });
+        let json = serde_json::json!({
+            "amqp": ports.amqp,
+            "amqps": ports.amqps,
+            "http": ports.http,
+        });
         fs::write(&unfinished, format!("{json}\n"))?;
         fs::rename(&unfinished, &path)?;
         Ok(PortsFile(path))

@@ -19,8 +19,10 @@ use crate::first_user::{self, FirstUserError};
 use crate::folders::Folders;
 use crate::listeners::{self, ListenError};
 use crate::ports::{Ports, PortsFile};
+use crate::reload::{Reload, Reread};
 use crate::shutdown::{GOODBYE_MAX, LAST_WORDS, SESSIONS_LOOK, Signals};
-use crate::{open_files, welcome};
+use crate::tls::{TlsDoor, TlsError};
+use crate::{open_files, watermarks, welcome};
 
 /// Why the broker could not start, or not stop cleanly.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +35,9 @@ pub(crate) enum ServeError {
 
     #[error(transparent)]
     Broker(#[from] broker::OpenError),
+
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -61,8 +66,9 @@ pub(crate) enum ServeError {
 }
 
 /// Serves until a signal says stop.
-pub(crate) fn run(settings: &Settings) -> Result<(), ServeError> {
+pub(crate) fn run(settings: &Settings, reread: Reread) -> Result<(), ServeError> {
     check_planted_fault()?;
+    let tls = TlsDoor::open(&settings.tls)?.map(Arc::new);
     let open_files = open_files::raise_limit();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), open_files, "starting");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -86,7 +92,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), ServeError> {
     }
     check_somebody_may_come(&settings.listen, &broker)?;
 
-    runtime.block_on(accept_until_told(settings, &broker))?;
+    runtime.block_on(accept_until_told(settings, reread, &broker, tls, open_files))?;
 
     broker.finish().map_err(ServeError::Unfinished)?;
     for (vhost, counted) in broker.stats() {
@@ -153,14 +159,34 @@ fn open_broker(
     Ok(broker)
 }
 
-async fn accept_until_told(settings: &Settings, broker: &Arc<Broker>) -> Result<(), ServeError> {
+async fn accept_until_told(
+    settings: &Settings,
+    reread: Reread,
+    broker: &Arc<Broker>,
+    tls: Option<Arc<TlsDoor>>,
+    open_files: Option<u64>,
+) -> Result<(), ServeError> {
     let mut signals = Signals::catch()?;
-    let listeners = listeners::open(&settings.listen.addresses(), settings.listen.amqp_port)?;
-    let ports = Ports { amqp: listeners.port, http: None };
+    let reload = Reload::catch(settings, reread, Arc::clone(broker), tls.clone())?;
+    let addresses = settings.listen.addresses();
+    let plain = listeners::open(&addresses, settings.listen.amqp_port, "--amqp-port")?;
+    let encrypted = tls
+        .map(|tls| {
+            let port = settings.listen.amqps_port;
+            Ok::<_, ListenError>((listeners::open(&addresses, port, "--amqps-port")?, tls))
+        })
+        .transpose()?;
+    let amqps = encrypted.as_ref().map(|(listeners, _)| listeners.port);
+    let ports = Ports { amqp: plain.port, amqps, http: None };
     let ports_file = PortsFile::write(&settings.storage.data_dir, ports)?;
-    welcome::print(settings, &listeners, broker);
+    let encrypted_listeners = encrypted.as_ref().map(|(listeners, _)| listeners);
+    welcome::print(settings, &plain, encrypted_listeners, broker);
 
-    let accepting = accept::start(listeners, broker, &settings.limits);
+    let data_dir = settings.storage.data_dir.clone();
+    let watermarks = reload.watermarks.subscribe();
+    tokio::spawn(watermarks::watch(data_dir, Arc::clone(broker), watermarks));
+    tokio::spawn(reload.when_told());
+    let accepting = accept::start(plain, encrypted, broker, &settings.limits, open_files);
     let signal = signals.next().await;
     tracing::info!(signal, "stopping");
     tokio::spawn(async move {

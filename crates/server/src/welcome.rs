@@ -9,10 +9,13 @@ use crate::listeners::Listeners;
 
 /// Prints it to standard output, where no log line goes.
 #[expect(clippy::print_stdout, reason = "it is for the person who started the broker")]
-pub(crate) fn print(settings: &Settings, listeners: &Listeners, broker: &Broker) {
-    let addresses: Vec<SocketAddr> =
-        listeners.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
-    print!("{}", text(settings, &addresses, listeners.port, Login::of(broker)));
+pub(crate) fn print(
+    settings: &Settings,
+    plain: &Listeners,
+    encrypted: Option<&Listeners>,
+    broker: &Broker,
+) {
+    print!("{}", text(settings, plain, encrypted, Login::of(broker)));
 }
 
 /// Whose name a first try needs.
@@ -34,18 +37,33 @@ pub(crate) fn print_plan(plan: &str) {
     print!("{plan}");
 }
 
-fn text(settings: &Settings, addresses: &[SocketAddr], port: u16, login: Login) -> String {
+fn addresses(listeners: &Listeners) -> Vec<SocketAddr> {
+    listeners.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
+}
+
+fn listed(listeners: &Listeners) -> String {
+    addresses(listeners).iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn text(
+    settings: &Settings,
+    plain: &Listeners,
+    encrypted: Option<&Listeners>,
+    login: Login,
+) -> String {
     let (login, user) = match login {
         Login::Guest => ("guest, password guest, from this machine", ""),
         Login::Named => ("by name and password", "NAME:PASSWORD@"),
     };
-    let listed: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+    let encrypted = encrypted
+        .map(|listeners| format!("  AMQP, TLS    {}\n", listed(listeners)))
+        .unwrap_or_default();
     let sync = match settings.storage.sync {
         Sync::Always => "a confirm leaves after the sync".to_owned(),
         Sync::Interval => format!("synced every {} ms", settings.storage.sync_interval_ms),
         Sync::Never => "synced when the operating system likes".to_owned(),
     };
-    let host = addresses.first().map_or_else(
+    let host = addresses(plain).first().map_or_else(
         || "127.0.0.1".to_owned(),
         |first| match first {
             SocketAddr::V4(address) => address.ip().to_string(),
@@ -57,7 +75,7 @@ fn text(settings: &Settings, addresses: &[SocketAddr], port: u16, login: Login) 
 Postroom {version} is ready.
 
   AMQP 0-9-1   {listed}
-  data         {data_dir} ({sync})
+{encrypted}  data         {data_dir} ({sync})
   login        {login}
 
 A first message, in another terminal (pip install pika):
@@ -69,7 +87,8 @@ A first message, in another terminal (pip install pika):
 Every setting: postroom serve --help. Ctrl-C stops it.
 ",
         version = env!("CARGO_PKG_VERSION"),
-        listed = listed.join(", "),
+        listed = listed(plain),
+        port = plain.port,
         data_dir = settings.storage.data_dir.display(),
     )
 }

@@ -3,7 +3,7 @@
 
 #![deny(clippy::indexing_slicing)]
 
-use broker::{ConnectRefusal, LoginRefusal};
+use broker::{ConnectRefusal, Full, LoginRefusal};
 use domain::name::Name;
 use domain::table::{Table, Value};
 use stdx::reader::Reader;
@@ -36,12 +36,19 @@ pub trait Gate {
     /// A name that begins with `prefix` and that nobody can guess.
     fn make_name(&mut self, prefix: &str) -> Name;
 
+    /// The name that the client's certificate proves, if it showed one that was verified.
+    fn certified_name(&self) -> Option<&str>;
+
+    /// Lets in whoever [`Gate::certified_name`] names, and says who that is.
+    fn login_certified(&mut self) -> Result<String, LoginRefusal>;
+
     /// Enters a virtual host as the user who logged in.
     fn enter(&mut self, vhost: &str) -> Result<(), ConnectRefusal>;
 }
 
 /// What a client told of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "what it has announced, or not, one by one")]
 pub(crate) struct Client {
     /// Who logged in.
     pub(crate) user: String,
@@ -51,6 +58,8 @@ pub(crate) struct Client {
     pub(crate) cancel_notify: bool,
     /// It may publish in the names of others.
     pub(crate) may_impersonate: bool,
+    /// It wants to know when it is not read any more, and when again.
+    pub(crate) blocked_notify: bool,
     /// It can be told that its login failed.
     authentication_failure_close: bool,
 }
@@ -107,16 +116,19 @@ pub(crate) enum Step {
     Mute,
 }
 
+/// As RabbitMQ lists them, the likeliest first. EXTERNAL only for clients with a certificate.
 const MECHANISMS: &[u8] = b"PLAIN AMQPLAIN";
+const MECHANISMS_CERTIFIED: &[u8] = b"PLAIN AMQPLAIN EXTERNAL";
 
 impl Handshake {
     /// The client has sent the protocol header: writes `connection.start`.
-    pub(crate) fn start(settings: &AmqpSettings, out: &mut Vec<u8>) -> Handshake {
+    pub(crate) fn start(settings: &AmqpSettings, gate: &dyn Gate, out: &mut Vec<u8>) -> Handshake {
+        let certified = gate.certified_name().is_some();
         let start = connection::Start {
             version_major: 0,
             version_minor: 9,
             server_properties: server_properties(settings),
-            mechanisms: LongString(MECHANISMS),
+            mechanisms: LongString(if certified { MECHANISMS_CERTIFIED } else { MECHANISMS }),
             locales: LongString(b"en_US"),
         };
         method::write(out, 0, &start);
@@ -218,23 +230,39 @@ impl Handshake {
             connection_name: text(properties, "connection_name").map(str::to_owned),
             cancel_notify: is_capable(properties, "consumer_cancel_notify"),
             may_impersonate: false,
+            blocked_notify: is_capable(properties, "connection.blocked"),
             authentication_failure_close: is_capable(properties, "authentication_failure_close"),
         };
-        self.mechanism = String::from_utf8_lossy(start_ok.mechanism.0).into_owned();
-        let credentials = match &*self.mechanism {
-            "PLAIN" => plain(start_ok.response.0),
-            "AMQPLAIN" => amqplain(start_ok.response.0),
+        let mechanism = String::from_utf8_lossy(start_ok.mechanism.0).into_owned();
+        self.mechanism.clone_from(&mechanism);
+        let response = start_ok.response.0;
+        match &*mechanism {
+            "PLAIN" => Ok(self.with_password(plain(response), gate)),
+            "AMQPLAIN" => Ok(self.with_password(amqplain(response), gate)),
+            // Whatever the response says: the certificate has said it.
+            "EXTERNAL" if gate.certified_name().is_some() => {
+                Ok(gate.login_certified().map(|user| {
+                    self.client.user = user;
+                    Admission::In
+                }))
+            }
             unknown => {
                 let text = format!("unknown authentication mechanism '{unknown}'");
                 let id = (connection::CLASS, connection::StartOk::ID);
-                return Err(Fault::new(ReplyCode::CommandInvalid, id, text));
+                Err(Fault::new(ReplyCode::CommandInvalid, id, text))
             }
-        };
-        Ok(credentials.ok_or(LoginRefusal::BadCredentials).and_then(|credentials| {
-            let admission = gate.login(&credentials.user, &credentials.password);
-            self.client.user = credentials.user;
-            admission
-        }))
+        }
+    }
+
+    fn with_password(
+        &mut self,
+        credentials: Option<Credentials>,
+        gate: &mut dyn Gate,
+    ) -> Result<Admission, LoginRefusal> {
+        let Credentials { user, password } = credentials.ok_or(LoginRefusal::BadCredentials)?;
+        let admission = gate.login(&user, &password);
+        self.client.user = user;
+        admission
     }
 
     fn open(
@@ -246,7 +274,9 @@ impl Handshake {
     ) -> Result<Step, Fault> {
         let id = (connection::CLASS, connection::Open::ID);
         let vhost = String::from_utf8_lossy(open.virtual_host.0).into_owned();
+        let user = &self.client.user;
         gate.enter(&vhost).map_err(|refusal| match refusal {
+            ConnectRefusal::Full(full) => full_up(full, user, &vhost),
             ConnectRefusal::NoSuchVhost => {
                 Fault::new(ReplyCode::NotAllowed, id, format_args!("vhost {vhost} not found"))
             }
@@ -261,6 +291,22 @@ impl Handshake {
         method::write(out, 0, &connection::OpenOk { reserved_1: ShortString(b"") });
         Ok(Step::Opened { client: std::mem::take(&mut self.client), limits, vhost })
     }
+}
+
+fn full_up(full: Full, user: &str, vhost: &str) -> Fault {
+    let text = match full {
+        Full::Total(max) => {
+            format!("connection refused: node connection limit ({max}) is reached")
+        }
+        Full::Vhost(max) => format!(
+            "access to vhost '{vhost}' refused for user '{user}': connection limit ({max}) is \
+             reached"
+        ),
+        Full::User(max) => format!(
+            "connection refused for user '{user}': user connection limit ({max}) is reached"
+        ),
+    };
+    Fault::new(ReplyCode::NotAllowed, (connection::CLASS, connection::Open::ID), text)
 }
 
 /// What every client is told when the server stops.
@@ -307,13 +353,16 @@ fn agree(tune_ok: &connection::TuneOk, settings: &AmqpSettings) -> Result<Limits
 }
 
 /// What can be done here, and is done.
-const CAPABILITIES: [&str; 6] = [
+const CAPABILITIES: [&str; 9] = [
     "publisher_confirms",
     "exchange_exchange_bindings",
     "basic.nack",
     "consumer_cancel_notify",
-    "per_consumer_qos",
+    "connection.blocked",
+    "consumer_priorities",
     "authentication_failure_close",
+    "per_consumer_qos",
+    "direct_reply_to",
 ];
 
 fn server_properties(settings: &AmqpSettings) -> Table {

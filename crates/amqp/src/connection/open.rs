@@ -5,10 +5,11 @@
 use std::fmt;
 
 use broker::operation::{CancelNotify, Operation, SessionTraits, Verb};
-use broker::{Batch, Closing, Event, Reply};
+use broker::{Batch, Closing, Event, LoginRefusal, Reply};
 
 use super::handshake::{Client, Gate, Limits};
 use super::heartbeat::Heartbeat;
+use super::throttle::Throttle;
 use crate::channel::content::{self, Bounds};
 use crate::channel::reply_to::{self, Replies};
 use crate::channel::{Channel, Channels, Rules};
@@ -31,6 +32,7 @@ pub(crate) struct Open {
     message_bytes_max: u32,
     channels: Channels,
     pub(crate) heartbeat: Heartbeat,
+    pub(crate) throttle: Throttle,
 }
 
 /// What comes after a frame.
@@ -38,6 +40,8 @@ pub(crate) struct Open {
 pub(crate) enum Next<'a> {
     /// The next frame, in these bytes.
     Frame(&'a [u8]),
+    /// The client has a new password, which is to be checked.
+    Secret(&'a [u8]),
     /// The client wants to close the connection.
     Close,
 }
@@ -74,7 +78,8 @@ impl Open {
     ) -> Open {
         let heartbeat = Heartbeat::every(limits.heartbeat_seconds);
         let channels = Channels::default();
-        Open { client, vhost, limits, message_bytes_max, channels, heartbeat }
+        let throttle = Throttle::new(client.blocked_notify);
+        Open { client, vhost, limits, message_bytes_max, channels, heartbeat, throttle }
     }
 
     /// What the virtual host must know of the client.
@@ -96,7 +101,7 @@ impl Open {
     ) -> Result<Next<'a>, Fault> {
         garbled::check_end(frame)?;
         if frame.channel == 0 {
-            return if control(frame, out)? { Ok(Next::Close) } else { Ok(Next::Frame(rest)) };
+            return Ok(control(frame)?.unwrap_or(Next::Frame(rest)));
         }
         match frame.kind {
             frame::METHOD => return self.method(frame, rest, gate, batch, out).map(Next::Frame),
@@ -131,6 +136,7 @@ impl Open {
         let outcome = match id {
             PUBLISH => {
                 let publish = requests::publish(number, fields)?;
+                self.throttle.published(out);
                 let payload_bytes_max = self.limits.frame_bytes_max - OVERHEAD_BYTES;
                 let Channel { content, replies, .. } = channel;
                 let rules = Rules {
@@ -226,6 +232,32 @@ impl Open {
         };
         let outcome = channel.content.frame(frame, rules, batch);
         outcome.or_else(|fault| self.fail_channel(frame.channel, fault, batch))
+    }
+
+    /// Who logged in.
+    pub(crate) fn user(&self) -> &str {
+        &self.client.user
+    }
+
+    /// A new secret counts if the user could log in with it.
+    pub(crate) fn secret_checked(
+        &self,
+        verdict: Result<(), LoginRefusal>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        match verdict {
+            Ok(()) => {
+                tracing::info!(connection = %self, "secret updated");
+                method::write(out, 0, &connection::UpdateSecretOk {});
+                Ok(())
+            }
+            Err(refusal) => {
+                tracing::warn!(connection = %self, %refusal, "secret not updated");
+                let id = (connection::CLASS, connection::UpdateSecret::ID);
+                let text = "New secret was refused by one of the backends";
+                Err(Fault::new(ReplyCode::NotAllowed, id, text))
+            }
+        }
     }
 
     /// Takes what the virtual host says; frames go to `out`.
@@ -362,11 +394,11 @@ fn request(
 
 /// Frames of channel 0 are about the connection itself.
 ///
-/// Returns whether the client wants to close it.
-fn control(frame: &Frame<'_>, out: &mut Vec<u8>) -> Result<bool, Fault> {
+/// Returns what the client wants, if that is not done with the frame itself.
+fn control<'a>(frame: &Frame<'a>) -> Result<Option<Next<'a>>, Fault> {
     match frame.kind {
         frame::METHOD => {}
-        frame::HEARTBEAT if frame.payload.is_empty() => return Ok(false),
+        frame::HEARTBEAT if frame.payload.is_empty() => return Ok(None),
         frame::HEADER | frame::BODY => return Err(garbled::misplaced_frame(frame)),
         _unknown => return Err(garbled::unknown_frame(frame)),
     }
@@ -374,12 +406,11 @@ fn control(frame: &Frame<'_>, out: &mut Vec<u8>) -> Result<bool, Fault> {
     match id {
         (connection::CLASS, connection::Close::ID) => {
             whole::<connection::Close<'_>>(id, fields)?;
-            Ok(true)
+            Ok(Some(Next::Close))
         }
         (connection::CLASS, connection::UpdateSecret::ID) => {
-            whole::<connection::UpdateSecret<'_>>(id, fields)?;
-            method::write(out, 0, &connection::UpdateSecretOk {});
-            Ok(false)
+            let update: connection::UpdateSecret<'_> = whole(id, fields)?;
+            Ok(Some(Next::Secret(update.new_secret.0)))
         }
         _unexpected => {
             let text = "unexpected method in connection state running";

@@ -60,6 +60,8 @@ fn logins_are_refused_aloud_or_in_silence() {
         ("PLAIN", b"guest", true, &[refused]),
         ("PLAIN", b"\0guest\0guest\0", true, &[refused]),
         ("PLAIN", b"root\0guest\0guest", true, &[refused]),
+        ("AMQPLAIN", b"\x05LOGINS\0\0\0\x05guest", true, &[&refused.replace("PLAIN", "AMQPLAIN")]),
+        ("AMQPLAIN", b"\x05LOGINS\0\0\0\x05guest", false, &[]),
         (
             "EXTERNAL",
             b"",
@@ -110,6 +112,84 @@ fn a_password_is_checked_while_the_client_waits() {
     rig.told();
     rig.verdict(Err(LoginRefusal::BadCredentials));
     assert!(rig.told().is_empty() && !rig.is_over());
+}
+
+#[test]
+fn certificates_log_in_where_they_are_announced() {
+    let mechanisms = |rig: &mut Rig| {
+        rig.step("hello");
+        let (_, _, start) = rig.raw();
+        String::from_utf8_lossy(&start).contains("PLAIN AMQPLAIN EXTERNAL")
+    };
+    let refused = "0 connection.close 403 ACCESS_REFUSED - Login was refused using authentication \
+                   mechanism EXTERNAL. For details see the broker logfile. (0, 0)";
+    for (certified_name, expected) in
+        [(Some("CN=x"), "0 connection.tune 2047 131072 60"), (Some("CN=y"), refused)]
+    {
+        let mut rig = Rig::new();
+        rig.gate.certified_name = certified_name;
+        assert!(mechanisms(&mut rig));
+        rig.receive(&start_ok("EXTERNAL", b"", true));
+        assert_eq!(rig.told(), [expected]);
+    }
+    assert!(!mechanisms(&mut Rig::new()));
+}
+
+#[test]
+fn who_comes_too_many_is_told_which_limit_is_reached() {
+    for (vhost, text) in [
+        (
+            "full",
+            "access to vhost 'full' refused for user 'guest': connection limit (3) is reached",
+        ),
+        ("busy-user", "connection refused for user 'guest': user connection limit (2) is reached"),
+        ("busy-node", "connection refused: node connection limit (1) is reached"),
+    ] {
+        let close = format!("0 connection.close 530 NOT_ALLOWED - {text} (10, 40)");
+        let script = format!("hello; login; tune-ok 0 0 0 | enter {vhost}; close-ok 0");
+        check(&script, &[&close, "over"]);
+    }
+}
+
+#[test]
+fn publishers_are_blocked_while_an_alarm_lasts() {
+    let start = "opened; open 1; !opened 1 |";
+    // Only by what is published during the alarm; the first alarm is told, and the end of the last.
+    check(
+        &format!(
+            "{start} message 1 3; alarms disk; unblocked?; declare 1 q; unblocked?; message 1 3; \
+             blocked?; alarms disk memory; blocked?; alarms memory; message 1 3; blocked?; \
+             alarms; unblocked?; message 1 3; unblocked?; alarms memory disk; publish 1; blocked?; \
+             alarms; unblocked?; alarms disk; alarms; unblocked?"
+        ),
+        &[
+            "+publish 1 x1",
+            "+declare 1 q",
+            "+publish 1 x1",
+            "0 connection.blocked low on disk",
+            "+publish 1 x1",
+            "0 connection.unblocked",
+            "+publish 1 x1",
+            "0 connection.blocked low on memory & disk",
+            "0 connection.unblocked",
+        ],
+    );
+    // Who did not ask to be told is blocked all the same, and who is told to go is read again.
+    check(
+        "hello; login-deaf; tune-ok 0 0 0; enter /; open 1; !opened 1; alarms disk | message 1 3; \
+         blocked?; alarms; unblocked?; alarms disk; message 1 3; blocked?; !shutdown; unblocked?; \
+         alarms; close-ok 0",
+        &[
+            "+publish 1 x1",
+            "+publish 1 x1",
+            "+end",
+            "0 connection.close 320 CONNECTION_FORCED - broker forced connection closure with \
+             reason 'shutdown' (0, 0)",
+            "over",
+        ],
+    );
+    // Known from the start.
+    check("opened; alarms disk | alarms disk; unblocked?; heartbeat 0", &[]);
 }
 
 #[test]
@@ -446,7 +526,39 @@ fn requests_that_are_not_served_close_the_connection() {
         );
     }
     check("opened; open 1; !opened 1 | flow 1 1", &["1 channel.flow-ok"]);
-    check("opened | update-secret", &["0 connection.update-secret-ok"]);
+    check("opened | update-secret guest", &["0 connection.update-secret-ok"]);
+    // What comes while it is checked waits, whatever else happens.
+    check(
+        "opened | update-secret slow; checking?; open 1; open 2; verdict yes",
+        &["+open 1", "+open 2", "0 connection.update-secret-ok"],
+    );
+    check(
+        "opened | update-secret slow; open 1; verdict no; open 2; !ended; close-ok 0",
+        &[
+            "+end",
+            "0 connection.close 530 NOT_ALLOWED - New secret was refused by one of the backends \
+             (10, 70)",
+            "over",
+        ],
+    );
+    check(
+        "opened | update-secret slow; open 1; !shutdown; open 2; verdict yes; close-ok 0",
+        &[
+            "+end",
+            "0 connection.close 320 CONNECTION_FORCED - broker forced connection closure with \
+             reason 'shutdown' (0, 0)",
+            "over",
+        ],
+    );
+    check(
+        "opened | update-secret wrong; open 1; !ended; close-ok 0",
+        &[
+            "+end",
+            "0 connection.close 530 NOT_ALLOWED - New secret was refused by one of the backends \
+             (10, 70)",
+            "over",
+        ],
+    );
 }
 
 #[test]
@@ -536,7 +648,7 @@ fn history() -> Vec<u8> {
     let steps = "opened; open 1; open 2; confirm 1; declare 1 q; message 1 5; message 1 0; \
                  publish 2; header 2 9000; body 2 4000; message 1 4088; body 2 4000; heartbeat; \
                  body 2 1000; ack 1 7; flow 1 1; get 2 q; publish 1; header 1 200000; message 1 3; \
-                 message 2 9; message-copies 2 7; close 2; update-secret; close 0";
+                 message 2 9; message-copies 2 7; close 2; update-secret guest; close 0";
     let bytes = steps
         .split(';')
         .filter_map(|step| client_bytes(&step.split_whitespace().collect::<Vec<_>>()));

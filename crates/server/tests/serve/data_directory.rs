@@ -13,7 +13,8 @@ fn ports_json_names_the_chosen_port_while_it_runs() {
     std::fs::write(folder.path().join("ports.json"), r#"{"amqp":1,"http":2}"#).unwrap();
     let running = Running::start(&folder, &[]);
     let port = running.port();
-    assert_eq!(running.ports_json().unwrap(), format!("{{\"amqp\":{port},\"http\":null}}\n"));
+    let expected = format!("{{\"amqp\":{port},\"amqps\":null,\"http\":null}}\n");
+    assert_eq!(running.ports_json().unwrap(), expected);
     AmqpClient::open(("127.0.0.1", port));
     if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
         AmqpClient::open((Ipv6Addr::LOCALHOST, port));

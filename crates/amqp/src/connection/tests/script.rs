@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use broker::operation::{Answer, Operation, Outcome, REPLY_QUEUE, Tags, Verb};
 use broker::{
-    Batch, Chunk, ChunkBuilder, Closing, ConnectRefusal, DeliveryRun, Event, LoginRefusal,
-    MessageHead, Persistence, Reply,
+    Alarms, Batch, Chunk, ChunkBuilder, Closing, ConnectRefusal, DeliveryRun, Event, Full,
+    LoginRefusal, MessageHead, Persistence, Reply, Resource,
 };
 use domain::name::Name;
 use domain::refusal::{Kind, Refusal};
@@ -21,14 +21,17 @@ use crate::wire::field::LongString;
 use crate::wire::frame::{self, PROTOCOL_HEADER};
 use crate::wire::method::{self, basic, channel, confirm, connection, queue, tx};
 
-/// Lets `guest` in, to `/`.
-pub(super) struct Guests;
+/// Lets `guest` in, to `/`; with a certificate `CN=x` too.
+#[derive(Default)]
+pub(super) struct Guests {
+    pub(super) certified_name: Option<&'static str>,
+}
 
 impl Gate for Guests {
     fn login(&mut self, user: &str, password: &[u8]) -> Result<Admission, LoginRefusal> {
         if user == "guest" && password == b"guest" {
             Ok(Admission::In)
-        } else if user == "slow" {
+        } else if user == "slow" || password == b"slow" {
             Ok(Admission::Pending)
         } else {
             Err(LoginRefusal::BadCredentials)
@@ -44,7 +47,22 @@ impl Gate for Guests {
     }
 
     fn enter(&mut self, vhost: &str) -> Result<(), ConnectRefusal> {
-        if vhost == "/" { Ok(()) } else { Err(ConnectRefusal::NoSuchVhost) }
+        match vhost {
+            "/" => Ok(()),
+            "full" => Err(ConnectRefusal::Full(Full::Vhost(3))),
+            "busy-user" => Err(ConnectRefusal::Full(Full::User(2))),
+            "busy-node" => Err(ConnectRefusal::Full(Full::Total(1))),
+            _unknown => Err(ConnectRefusal::NoSuchVhost),
+        }
+    }
+
+    fn certified_name(&self) -> Option<&str> {
+        self.certified_name
+    }
+
+    fn login_certified(&mut self) -> Result<String, LoginRefusal> {
+        let known = self.certified_name.filter(|name| *name == "CN=x");
+        known.map(str::to_owned).ok_or(LoginRefusal::BadCredentials)
     }
 }
 
@@ -99,7 +117,7 @@ fn reply_to(text: &str) -> Vec<u8> {
 
 pub(super) fn start_ok(mechanism: &str, response: &[u8], capable: bool) -> Vec<u8> {
     let mut capabilities = Table::default();
-    for name in ["authentication_failure_close", "consumer_cancel_notify"] {
+    for name in ["authentication_failure_close", "connection.blocked", "consumer_cancel_notify"] {
         capabilities.push(name, Value::Bool(capable));
     }
     let mut client_properties = Table::default();
@@ -146,6 +164,7 @@ pub(super) fn client_bytes(words: &[&str]) -> Option<Vec<u8>> {
     Some(match words[0] {
         "hello" => PROTOCOL_HEADER.to_vec(),
         "login" => start_ok("PLAIN", b"\0guest\0guest", true),
+        "login-deaf" => start_ok("PLAIN", b"\0guest\0guest", false),
         "tune-ok" => tune_ok(number16(1), number(2), number16(3)),
         "enter" => open(text(1)),
         "opened" => [
@@ -213,7 +232,7 @@ pub(super) fn client_bytes(words: &[&str]) -> Option<Vec<u8>> {
         "rollback" => method_bytes(channel, &tx::Rollback {}),
         "heartbeat" => frame_bytes(frame::HEARTBEAT, channel, b""),
         "update-secret" => {
-            let (new_secret, reason) = (LongString(b"s"), "r".into());
+            let (new_secret, reason) = (LongString(text(1).as_bytes()), "r".into());
             method_bytes(0, &connection::UpdateSecret { new_secret, reason })
         }
         "frame" => frame_bytes(u8::try_from(number(2)).unwrap(), channel, text(3).as_bytes()),
@@ -330,6 +349,10 @@ fn method_told(channel: u16, payload: &[u8]) -> String {
             let tune: connection::Tune = method::read(fields).unwrap();
             format!(" {} {} {}", tune.channel_max, tune.frame_max, tune.heartbeat)
         }
+        "connection.blocked" => {
+            let blocked: connection::Blocked<'_> = method::read(fields).unwrap();
+            format!(" {}", String::from_utf8_lossy(blocked.reason.0))
+        }
         "basic.ack" => {
             let ack: basic::Ack = method::read(fields).unwrap();
             format!(" {}{}", ack.delivery_tag, if ack.flags == 0 { "" } else { " multiple" })
@@ -385,6 +408,7 @@ fn operation_told(operation: &Operation) -> String {
 /// A connection and what came of it.
 pub(super) struct Rig {
     connection: Connection,
+    pub(super) gate: Guests,
     batch: Batch,
     out: Vec<u8>,
 }
@@ -392,12 +416,12 @@ pub(super) struct Rig {
 impl Rig {
     pub(super) fn new() -> Rig {
         let connection = Connection::new(Arc::new(settings()));
-        Rig { connection, batch: Batch::default(), out: Vec::new() }
+        Rig { connection, gate: Guests::default(), batch: Batch::default(), out: Vec::new() }
     }
 
     /// A client's bytes.
     pub(super) fn receive(&mut self, bytes: &[u8]) {
-        self.connection.receive(bytes, &mut Guests, &mut self.batch, &mut self.out);
+        self.connection.receive(bytes, &mut self.gate, &mut self.batch, &mut self.out);
     }
 
     /// The password was checked.
@@ -415,6 +439,23 @@ impl Rig {
         let words: Vec<&str> = step.split_whitespace().collect();
         match (words[0], client_bytes(&words)) {
             (_, Some(bytes)) => self.receive(&bytes),
+            ("alarms", None) => {
+                let raised = words.iter().fold(Alarms::default(), |alarms, word| match *word {
+                    "disk" => alarms.with(Resource::Disk),
+                    "memory" => alarms.with(Resource::Memory),
+                    _none => alarms,
+                });
+                self.connection.alarms(raised, &mut self.out);
+            }
+            ("verdict", None) => {
+                let verdict =
+                    if words[1] == "yes" { Ok(()) } else { Err(LoginRefusal::BadCredentials) };
+                let (batch, out) = (&mut self.batch, &mut self.out);
+                self.connection.verdict(verdict, &mut self.gate, batch, out);
+            }
+            ("checking?", None) => assert!(self.connection.is_checking()),
+            ("blocked?", None) => assert!(self.connection.is_blocked()),
+            ("unblocked?", None) => assert!(!self.connection.is_blocked()),
             ("silence", None) => self.connection.expire(SignsOfLife::default(), &mut self.out),
             (_, None) => self.event(&host_event(&words)),
         }

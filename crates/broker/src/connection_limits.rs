@@ -1,0 +1,130 @@
+//! How many connections there may be: in all, to one virtual host, of one user. A place is taken
+//! before a client is let in and given back when its session goes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The limits; `None`: as many as come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// In all.
+    pub total_max: Option<u32>,
+    /// To each virtual host.
+    pub vhost_max: Option<u32>,
+    /// Of each user.
+    pub user_max: Option<u32>,
+}
+
+/// Which limit is reached, and what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// That of all connections.
+    Total(u32),
+    /// That of the virtual host.
+    Vhost(u32),
+    /// That of the user.
+    User(u32),
+}
+
+/// The places of a broker.
+#[derive(Debug, Default)]
+pub(crate) struct Places(Mutex<Taken>);
+
+#[derive(Debug, Default)]
+struct Taken {
+    limits: ConnectionLimits,
+    total: u32,
+    by_vhost: HashMap<Box<str>, u32>,
+    by_user: HashMap<Box<str>, u32>,
+}
+
+impl Places {
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on; who is already in stays.
+    pub(crate) fn limit(&self, limits: ConnectionLimits) {
+        self.taken().limits = limits;
+    }
+
+    pub(crate) fn take(self: &Arc<Places>, vhost: &str, user: &str) -> Result<Place, Full> {
+        let mut taken = self.taken();
+        let limits = taken.limits;
+        let held = |held: &HashMap<Box<str>, u32>, name| held.get(name).copied().unwrap_or(0);
+        let reached = |count: u32, max: Option<u32>| max.filter(|max| count >= *max);
+        // In RabbitMQ's order.
+        if let Some(max) = reached(taken.total, limits.total_max) {
+            return Err(Full::Total(max));
+        }
+        if let Some(max) = reached(held(&taken.by_vhost, vhost), limits.vhost_max) {
+            return Err(Full::Vhost(max));
+        }
+        if let Some(max) = reached(held(&taken.by_user, user), limits.user_max) {
+            return Err(Full::User(max));
+        }
+        taken.total += 1;
+        *taken.by_vhost.entry(vhost.into()).or_default() += 1;
+        *taken.by_user.entry(user.into()).or_default() += 1;
+        Ok(Place { places: Arc::clone(self), vhost: vhost.into(), user: user.into() })
+    }
+}
+
+/// A connection's place; free again when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    places: Arc<Places>,
+    vhost: Box<str>,
+    user: Box<str>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken();
+        taken.total -= 1;
+        give_back(&mut taken.by_vhost, &self.vhost);
+        give_back(&mut taken.by_user, &self.user);
+    }
+}
+
+/// Names that nobody holds are forgotten, or the map would grow with every user there ever was.
+fn give_back(held: &mut HashMap<Box<str>, u32>, name: &str) {
+    if let Some(count) = held.get_mut(name) {
+        *count -= 1;
+        if *count == 0 {
+            held.remove(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_limited_in_all_by_vhost_and_by_user() {
+        let places = Arc::new(Places::default());
+        let mut inside = vec![places.take("a", "u").unwrap()];
+        places.limit(ConnectionLimits {
+            total_max: Some(4),
+            vhost_max: Some(2),
+            user_max: Some(3),
+        });
+        let mut come = |vhost, user| match places.take(vhost, user) {
+            Ok(place) => {
+                inside.push(place);
+                None
+            }
+            Err(full) => Some(full),
+        };
+        assert_eq!(come("a", "u"), None);
+        assert_eq!(come("a", "v"), Some(Full::Vhost(2)));
+        assert_eq!(come("b", "u"), None);
+        assert_eq!(come("b", "u"), Some(Full::User(3)));
+        assert_eq!(come("b", "v"), None);
+        assert_eq!(come("c", "w"), Some(Full::Total(4)));
+        inside.clear();
+        let taken = places.taken();
+        assert_eq!((taken.total, taken.by_vhost.len(), taken.by_user.len()), (0, 0, 0));
+    }
+}

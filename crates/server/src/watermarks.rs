@@ -1,0 +1,163 @@
+//! Watches the room that is left, on the disk and in memory, and blocks publishers while there is
+//! too little. Consumers go on and make room.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::{Broker, Resource};
+use tokio::sync::watch;
+
+use crate::config::Watermarks;
+
+/// How often it is looked.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How often when little room is left: a fast publisher fills gigabytes in a second.
+const LOOK_CLOSELY: Duration = Duration::from_millis(100);
+
+/// Less room than this many times the least, and it is looked closely.
+const CLOSE_FACTOR: u64 = 8;
+
+/// Watches until the broker stops; `watermarks` may change meanwhile.
+pub(crate) async fn watch(
+    data_dir: PathBuf,
+    broker: Arc<Broker>,
+    mut watermarks: watch::Receiver<Watermarks>,
+) {
+    let memory_bytes = memory_bytes();
+    loop {
+        let limits = *watermarks.borrow_and_update();
+        let disk = look(&broker, Resource::Disk, disk_room(&data_dir, limits));
+        let memory = look(&broker, Resource::Memory, memory_room(memory_bytes, limits));
+        let rest = if disk || memory { LOOK_CLOSELY } else { LOOK };
+        tokio::select! {
+            () = tokio::time::sleep(rest) => {}
+            changed = watermarks.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// How much there is, and how much there must be, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Room {
+    free: u64,
+    least: u64,
+}
+
+impl Room {
+    fn is_short(self) -> bool {
+        self.free < self.least
+    }
+
+    fn is_close(self) -> bool {
+        self.free / CLOSE_FACTOR < self.least
+    }
+}
+
+/// Raises or clears an alarm; says whether to look closely.
+fn look(broker: &Broker, resource: Resource, room: io::Result<Room>) -> bool {
+    let room = match room {
+        Ok(room) => room,
+        // Nothing is known, so nothing changes.
+        Err(error) => {
+            tracing::warn!(%resource, %error, "what is left of it could not be found out");
+            return false;
+        }
+    };
+    let raised = broker.alarms();
+    if room.is_short() {
+        broker.block(resource);
+    } else {
+        broker.unblock(resource);
+    }
+    if broker.alarms() != raised {
+        let (free_bytes, least_bytes) = (room.free, room.least);
+        if room.is_short() {
+            tracing::warn!(%resource, free_bytes, least_bytes, "low: publishers are blocked");
+        } else {
+            tracing::info!(%resource, free_bytes, least_bytes, "enough again");
+        }
+    }
+    room.is_close()
+}
+
+fn disk_room(data_dir: &Path, limits: Watermarks) -> io::Result<Room> {
+    let disk = rustix::fs::statvfs(data_dir)?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    Ok(Room { free, least: limits.disk_free_min_bytes })
+}
+
+/// What may be used is `limits` of the whole; the rest is the least that is to be left.
+fn memory_room(memory_bytes: u64, limits: Watermarks) -> io::Result<Room> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a share of what the machine has, to a byte or two"
+    )]
+    let usable = (memory_bytes as f64 * limits.memory_high_watermark) as u64;
+    let least = memory_bytes - usable.min(memory_bytes);
+    Ok(Room { free: memory_bytes.saturating_sub(resident_bytes()?), least })
+}
+
+fn resident_bytes() -> io::Result<u64> {
+    let statm = fs::read_to_string("/proc/self/statm")?;
+    let pages = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    let pages = pages.ok_or(io::ErrorKind::InvalidData)?;
+    Ok(pages.saturating_mul(rustix::param::page_size() as u64))
+}
+
+/// The machine's memory, or what the control group may have of it.
+fn memory_bytes() -> u64 {
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let machine = total(&meminfo).unwrap_or(u64::MAX);
+    // As a container sees them: version 2 of control groups, then version 1.
+    ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+        .iter()
+        .filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
+        .fold(machine, u64::min)
+}
+
+fn total(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shortness_and_closeness() {
+        for (free, least, expected) in [
+            (100, 0, (false, false)),
+            (800, 100, (false, false)),
+            (799, 100, (false, true)),
+            (100, 100, (false, true)),
+            (99, 100, (true, true)),
+            (0, 0, (false, false)),
+        ] {
+            let room = Room { free, least };
+            assert_eq!((room.is_short(), room.is_close()), expected, "{room:?}");
+        }
+    }
+
+    #[test]
+    fn what_this_machine_has() {
+        let limits =
+            |memory_high_watermark| Watermarks { disk_free_min_bytes: 7, memory_high_watermark };
+        let disk = disk_room(Path::new("/"), limits(0.5)).unwrap();
+        assert!(disk.free > 0 && disk.least == 7);
+        let memory_bytes = memory_bytes();
+        assert!(memory_bytes < u64::MAX);
+        let room = |share| memory_room(memory_bytes, limits(share)).unwrap();
+        assert!(room(0.0).is_short());
+        assert!(!room(1.0).is_short());
+        assert_eq!(total("MemFree: 1 kB\nMemTotal:       16 kB\n"), Some(16 << 10));
+        assert_eq!(total("MemTotal: many"), None);
+    }
+}
