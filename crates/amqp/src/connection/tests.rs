@@ -5,8 +5,8 @@
 
 mod script;
 
-use broker::{Event, LoginRefusal};
 use broker::operation::Operation;
+use broker::{Event, LoginRefusal};
 
 use self::script::{Rig, check, client_bytes, frame_bytes, method_bytes, start_ok};
 use super::Patience;
