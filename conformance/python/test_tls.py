@@ -8,7 +8,9 @@ import aio_pika
 import pika
 import pytest
 import trustme
+from cryptography import x509
 
+import tenants
 from raw import PROTOCOL_HEADER, RawConnection
 from steps import Collector, take
 
@@ -211,6 +213,30 @@ def test_external_logs_in_whom_the_certificate_names(tls_server, login_from, nam
             close = connection.expect_connection_close(403)
             assert "mechanism EXTERNAL" in close.reply_text
         connection.close()
+
+
+def test_external_by_distinguished_name(tls_server, tmp_path):
+    clients = trustme.CA()
+    certificate = clients.issue_cert(common_name="zoë, of accounts", organization_name="Example")
+    unit = x509.load_pem_x509_certificate(certificate.cert_chain_pems[0].bytes()).subject
+    unit = unit.get_attributes_for_oid(x509.NameOID.ORGANIZATIONAL_UNIT_NAME)[0].value
+    name = rf"CN=zo\C3\AB\, of accounts,OU={unit},O=Example"
+    definitions = {
+        "vhosts": [{"name": "/"}],
+        "users": [tenants.user(name)],
+        "permissions": [tenants.permission(name, "/", configure="^mine$")],
+    }
+    file = tenants.write(tmp_path, definitions)
+    server, authority = tls_server("--definitions", file, clients=clients)
+    connection = TlsConnection(server, trusting(authority, certificate))
+    connection.start()
+    connection.log_in_with("EXTERNAL")
+    connection.enter()
+    connection.call("queue.declare", 1, queue="mine")
+    connection.send("queue.declare", 1, queue="not mine")
+    refusal = connection.expect_channel_close(1, 403)
+    assert f"user '{name}'" in refusal.reply_text
+    connection.close()
 
 
 def test_a_certificate_nobody_vouches_for_is_refused(tls_server):
