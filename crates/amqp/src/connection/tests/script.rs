@@ -447,12 +447,8 @@ impl Rig {
                 });
                 self.connection.alarms(raised, &mut self.out);
             }
-            ("verdict", None) => {
-                let verdict =
-                    if words[1] == "yes" { Ok(()) } else { Err(LoginRefusal::BadCredentials) };
-                let (batch, out) = (&mut self.batch, &mut self.out);
-                self.connection.verdict(verdict, &mut self.gate, batch, out);
-            }
+            ("verdict", None) if words[1] == "yes" => self.verdict(Ok(())),
+            ("verdict", None) => self.verdict(Err(LoginRefusal::BadCredentials)),
             ("checking?", None) => assert!(self.connection.is_checking()),
             ("blocked?", None) => assert!(self.connection.is_blocked()),
             ("unblocked?", None) => assert!(!self.connection.is_blocked()),
