@@ -55,7 +55,7 @@ pub const CATALOGUE_CHECKPOINT_BYTES: u64 = 1 << 20;
 /// The largest file of the catalogue's journal: it is written anew long before it is full.
 pub const CATALOGUE_FILE_BYTES: u64 = 4 << 20;
 
-/// Passwords being hashed at once: each takes a core, and 19 MiB, for tens of milliseconds.
+/// Passwords being hashed at once: each takes a core, and 46 MiB, for tens of milliseconds.
 pub const HASHES_AT_ONCE_MAX: usize = 2;
 
 /// Logins waiting for their password to be hashed. Who comes later is refused.
