@@ -63,6 +63,12 @@ impl Background for Later {
 }
 
 impl Later {
+    /// Drops what is left: tasks hold the broker, which holds this.
+    fn forget(&self) {
+        self.soon.lock().expect("one thread").clear();
+        self.timed.lock().expect("one thread").clear();
+    }
+
     fn run_due(&self, now: Monotonic) -> bool {
         let mut due = std::mem::take(&mut *self.soon.lock().expect("one thread"));
         let mut timed = self.timed.lock().expect("one thread");
@@ -158,6 +164,7 @@ impl Client {
             batch: Batch::default(),
             heard: Heard::default(),
         };
+        client.heard.asked(1, (20, 10), true);
         client.say(&asked::handshake());
         client
     }
@@ -196,13 +203,17 @@ impl Client {
 
 /// Until nobody has anything left to do.
 fn settle(broker: &Broker, clock: &ManualClock, later: &Later, clients: &mut [Client]) {
+    let mut quiet = 0;
     for _ in 0..10_000 {
+        // The journal's writer waits a little for more.
+        clock.advance_ms(50);
         let mut busy = later.run_due(clock.monotonic());
         busy |= broker.step().expect("the disk works");
         for client in &mut *clients {
             busy |= client.listen();
         }
-        if !busy {
+        quiet = if busy { 0 } else { quiet + 1 };
+        if quiet == 3 {
             return;
         }
     }
@@ -257,5 +268,8 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(broker.session_count(), 0, "all have left");
     broker.finish().expect("the disk works");
     drop(broker);
-    drop(open(&disk, &clock, &Arc::new(Later::default())));
+    later.forget();
+    let later = Arc::new(Later::default());
+    drop(open(&disk, &clock, &later));
+    later.forget();
 });

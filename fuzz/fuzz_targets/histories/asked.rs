@@ -96,8 +96,13 @@ fn long(out: &mut Vec<u8>, bytes: &[u8]) {
 fn fitting(name: &str, input: &mut Input<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     match name {
-        "x-overflow" | "x-dead-letter-exchange" | "x-dead-letter-routing-key"
-        | "x-dead-letter-strategy" | "x-queue-type" | "x-queue-mode" | "alternate-exchange"
+        "x-overflow"
+        | "x-dead-letter-exchange"
+        | "x-dead-letter-routing-key"
+        | "x-dead-letter-strategy"
+        | "x-queue-type"
+        | "x-queue-mode"
+        | "alternate-exchange"
         | "x-match" => {
             out.push(b'S');
             long(&mut out, input.choose(&STRINGS).as_bytes());
@@ -123,7 +128,9 @@ fn any_value(input: &mut Input<'_>) -> Vec<u8> {
     match input.byte() % 8 {
         0 => {
             out.push(b'l');
-            out.extend((i64::from(input.number()) << input.byte() % 48).wrapping_neg().to_be_bytes());
+            out.extend(
+                (i64::from(input.number()) << input.byte() % 48).wrapping_neg().to_be_bytes(),
+            );
         }
         1 => out.push(b'V'),
         2 => {

@@ -11,6 +11,8 @@ type MethodId = (u16, u16);
 
 const CHANNEL_OPEN: MethodId = (20, 10);
 const CHANNEL_OPEN_OK: MethodId = (20, 11);
+const FLOW: MethodId = (20, 20);
+const FLOW_OK: MethodId = (20, 21);
 const CHANNEL_CLOSE: MethodId = (20, 40);
 const CHANNEL_CLOSE_OK: MethodId = (20, 41);
 const CONFIRM_SELECT: MethodId = (85, 10);
@@ -24,7 +26,7 @@ const RETURN: MethodId = (60, 50);
 const ANSWERS: [(MethodId, &[MethodId]); 21] = [
     (CHANNEL_OPEN, &[CHANNEL_OPEN_OK]),
     (CHANNEL_CLOSE, &[CHANNEL_CLOSE_OK]),
-    ((20, 20), &[(20, 21)]),
+    (FLOW, &[FLOW_OK]),
     ((40, 10), &[(40, 11)]),
     ((40, 20), &[(40, 21)]),
     ((40, 30), &[(40, 31)]),
@@ -182,7 +184,10 @@ impl Heard {
         }
         let unasked = [DELIVER, RETURN, ACK, NACK, (60, 30)];
         if !self.wild && !unasked.contains(&id) {
-            let request = channel.waiting.pop_front().expect("it was asked for");
+            // Flow is the connection's own affair, and is answered at once.
+            let flow = channel.waiting.iter().position(|request| *request == FLOW);
+            let place = if id == FLOW_OK { flow } else { Some(0) };
+            let request = place.and_then(|at| channel.waiting.remove(at)).expect("it was asked");
             let (_, answers) = ANSWERS.iter().find(|(each, _)| *each == request).expect("listed");
             assert!(answers.contains(&id), "{request:?} is answered with {id:?}");
         }
