@@ -135,6 +135,14 @@ impl Gate for Door {
         false
     }
 
+    fn certified_name(&self) -> Option<&str> {
+        None
+    }
+
+    fn login_certified(&mut self) -> Result<String, LoginRefusal> {
+        Err(LoginRefusal::BadCredentials)
+    }
+
     fn make_name(&mut self, prefix: &str) -> Name {
         self.session.as_ref().map(|session| session.make_name(prefix)).unwrap_or_default()
     }
