@@ -118,6 +118,7 @@ impl Process {
             sync: setup.sync,
             journal_file_bytes: Some(setup.file_bytes),
             checkpoint_bytes: Some(setup.checkpoint_bytes),
+            consumer_timeout_ms: None,
             clock: Arc::clone(&clock) as _,
             entropy: Arc::new(move || Random::new(draws.fetch_add(1, Ordering::Relaxed)).next()),
             background: Arc::clone(&later) as _,

@@ -116,6 +116,9 @@ pub struct BrokerSettings {
     pub journal_file_bytes: Option<u64>,
     /// Bytes of journal after which a checkpoint is written; `None`: [`limits::CHECKPOINT_BYTES`].
     pub checkpoint_bytes: Option<u64>,
+    /// How long a delivery of a quorum queue may be unsettled where neither consumer nor queue says
+    /// (RabbitMQ's `consumer_timeout`), in milliseconds; `None`: for ever.
+    pub consumer_timeout_ms: Option<u64>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Random numbers.
@@ -486,7 +489,14 @@ fn open_vhost(name: &Name, settings: &BrokerSettings) -> Result<(Host, Recovered
         messages: restored.queues.iter().map(|(_, slot)| slot.queue.ready_messages()).sum(),
         summary,
     };
-    let state = Vhost::new(restored, journal, draw(&settings.entropy), checkpoint_bytes, now);
+    let state = Vhost::new(
+        restored,
+        journal,
+        draw(&settings.entropy),
+        checkpoint_bytes,
+        settings.consumer_timeout_ms,
+        now,
+    );
     let alarm = Arc::new(Alarm::default());
     let hub = Arc::new(Hub::new(
         name,

@@ -74,6 +74,8 @@ pub(crate) struct Vhost {
     checkpoint_staged: bool,
     /// Bytes of journal after which the next one is due.
     checkpoint_bytes: u64,
+    /// How long a delivery may be unsettled where neither consumer nor queue says; `None`: for ever.
+    consumer_timeout_ms: Option<u64>,
     /// Where the next one stands, until it is durable.
     checkpoint_pending: Option<Position>,
     /// Where the last change of the durable topology stands.
@@ -132,6 +134,7 @@ impl Vhost {
         journal: Arc<Journal<Waiter>>,
         entropy: Entropy,
         checkpoint_bytes: u64,
+        consumer_timeout_ms: Option<u64>,
         now: Moment,
     ) -> Vhost {
         let mut vhost = Vhost {
@@ -148,6 +151,7 @@ impl Vhost {
             checkpoint: Position::default(),
             checkpoint_staged: false,
             checkpoint_bytes,
+            consumer_timeout_ms,
             checkpoint_pending: None,
             topology_position: Position::default(),
             topology_staged: false,

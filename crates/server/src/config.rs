@@ -254,6 +254,11 @@ pub(crate) struct Limits {
     /// Heartbeat interval offered to clients, in seconds; 0 leaves it to the client.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) heartbeat_seconds: u16,
+
+    /// How long a delivery of a quorum queue may be unacknowledged where neither the queue nor the
+    /// consumer says, in milliseconds; 0 for ever.
+    #[arg(long, value_name = "MS", default_value_t = 1_800_000)]
+    pub(crate) consumer_timeout_ms: u64,
 }
 
 /// When publishers are blocked, so that consumers can make room. Read again at SIGHUP.

@@ -13,7 +13,7 @@ use stdx::fault::{FAULTS, planted};
 use storage::{DirectoryLock, LockError, SyncMode};
 
 use crate::accept::{self, Accepting};
-use crate::config::{DefinitionsMode, Listen, Settings, Storage, Sync};
+use crate::config::{DefinitionsMode, Listen, Settings, Sync};
 use crate::definitions::{self, DefinitionsError};
 use crate::first_user::{self, FirstUserError};
 use crate::folders::Folders;
@@ -80,7 +80,7 @@ pub(crate) fn run(settings: &Settings, reread: Reread) -> Result<(), ServeError>
     let _lock = DirectoryLock::acquire(data_dir)?;
     PortsFile::remove_stale(data_dir).map_err(unusable)?;
     let first_user = first_user::choose(&settings.users, |name| std::env::var_os(name))?;
-    let broker = open_broker(&settings.storage, first_user, &runtime)?;
+    let broker = open_broker(settings, first_user, &runtime)?;
     if let Some(file) = &settings.users.definitions {
         match settings.users.definitions_mode {
             DefinitionsMode::Import => definitions::import(file, &broker)?,
@@ -124,10 +124,11 @@ fn check_somebody_may_come(listen: &Listen, broker: &Broker) -> Result<(), Serve
 
 /// The broker with its virtual hosts, recovered.
 fn open_broker(
-    storage: &Storage,
+    settings: &Settings,
     first_user: FirstUser,
     runtime: &tokio::runtime::Runtime,
 ) -> Result<Arc<Broker>, ServeError> {
+    let storage = &settings.storage;
     let clock = Arc::new(SystemClock::start());
     let (broker, recovered) = Broker::open(BrokerSettings {
         disks: Arc::new(Folders(storage.data_dir.clone())),
@@ -141,6 +142,7 @@ fn open_broker(
         clock: Arc::clone(&clock) as _,
         entropy: Arc::new(entropy),
         checkpoint_bytes: None,
+        consumer_timeout_ms: Some(settings.limits.consumer_timeout_ms).filter(|ms| *ms > 0),
         background: Arc::new(Workers { runtime: runtime.handle().clone(), clock }),
         drive: WriterDrive::Threads,
     })?;

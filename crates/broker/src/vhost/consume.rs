@@ -4,7 +4,7 @@ use domain::binding::QueueId;
 use domain::credit::Credit;
 use domain::name::Name;
 use domain::queue::consumers::ConsumerId;
-use domain::queue::settings::{QueueType, SingleActiveConsumer};
+use domain::queue::settings::{ConsumerTimeout, QueueType, SingleActiveConsumer};
 use domain::refusal::{ArgumentProblem, Kind, Refusal};
 use domain::run::Redelivery;
 
@@ -37,10 +37,12 @@ impl Vhost {
         {
             return Err(Refusal::ExclusiveUse(name));
         }
-        // The consumer's own word first, then the queue's; 0 is no timeout.
-        let timeout_ms = match timeout.map(u64::try_from) {
-            Some(ms) => ms.ok().filter(|ms| *ms > 0),
-            None => settings.consumer_timeout_ms,
+        // The consumer's own word first, then the queue's, then the broker's; 0 is no timeout.
+        let timeout_ms = match (timeout.map(u64::try_from), settings.consumer_timeout) {
+            (Some(ms), _) => ms.ok().filter(|ms| *ms > 0),
+            (None, ConsumerTimeout::Ms(ms)) => Some(ms),
+            (None, ConsumerTimeout::Default) => self.consumer_timeout_ms,
+            (None, ConsumerTimeout::Never) => None,
         };
         let tag = if consume.consumer_tag.is_empty() {
             tags::make("amq.ctag-", &mut self.entropy)

@@ -3,10 +3,6 @@
 use crate::name::Name;
 use crate::table::{Table, Value};
 
-/// The longest a lease of a quorum queue may last if nobody says otherwise (RabbitMQ's
-/// `consumer_timeout`): half an hour, in milliseconds.
-pub const CONSUMER_TIMEOUT_MS: u64 = 1_800_000;
-
 /// How often a message of a quorum queue may fail if nobody says otherwise (RabbitMQ 4.0).
 pub const DELIVERY_LIMIT: u32 = 20;
 
@@ -80,8 +76,20 @@ pub struct QueueSettings {
     pub single_active_consumer: SingleActiveConsumer,
     /// How many deliveries may fail; the one after it is given up.
     pub delivery_limit: Option<u32>,
-    /// How long a delivery may be unsettled, in milliseconds.
-    pub consumer_timeout_ms: Option<u64>,
+    /// How long a delivery may be unsettled.
+    pub consumer_timeout: ConsumerTimeout,
+}
+
+/// How long a delivery of a queue may be unsettled, unless its consumer brings its own limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConsumerTimeout {
+    /// For ever.
+    #[default]
+    Never,
+    /// So many milliseconds.
+    Ms(u64),
+    /// As long as the broker says.
+    Default,
 }
 
 /// Whether one consumer is served at a time.
@@ -135,11 +143,11 @@ impl QueueSettings {
                 Some(limit) => u32::try_from(limit).ok(),
                 None => quorum.then_some(DELIVERY_LIMIT),
             },
-            consumer_timeout_ms: match size("x-consumer-timeout") {
+            consumer_timeout: match size("x-consumer-timeout") {
+                None if quorum => ConsumerTimeout::Default,
                 // RabbitMQ: 0 turns it off.
-                Some(0) => None,
-                Some(ms) => Some(ms),
-                None => quorum.then_some(CONSUMER_TIMEOUT_MS),
+                Some(0) | None => ConsumerTimeout::Never,
+                Some(ms) => ConsumerTimeout::Ms(ms),
             },
         }
     }
