@@ -28,6 +28,9 @@ pub const TENURE_BATCHES_MAX: usize = 64;
 /// Messages one queue hands out in one turn before the next queue has its turn.
 pub const TURN_MESSAGES_MAX: u32 = 4096;
 
+/// Timers that one turn looks at before batches have their turn.
+pub const TURN_TIMERS_MAX: usize = 64;
+
 /// Bytes of dead letters that one turn writes before the rest waits for the next turn, so that a
 /// queue that gives up everything at once does not fill the memory with it.
 pub const DEAD_LETTERS_BYTES_MAX: usize = 8 << 20;

@@ -9,6 +9,8 @@ use domain::binding::QueueId;
 use domain::queue::consumers::ConsumerId;
 use stdx::clock::Clock;
 
+use crate::limits;
+
 /// A moment on both clocks, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Moment {
@@ -49,11 +51,12 @@ impl Timers {
         self.0.peek().map(|Reverse((at_ms, _))| *at_ms)
     }
 
-    /// Takes out those that go off by `now_ms`.
+    /// Takes out those that go off by `now_ms`, as many as one turn looks at; the others stay due.
     pub(crate) fn take_due(&mut self, now_ms: u64) -> Vec<Timer> {
         let mut due = Vec::new();
         while let Some(Reverse((at_ms, timer))) = self.0.peek()
             && *at_ms <= now_ms
+            && due.len() < limits::TURN_TIMERS_MAX
         {
             due.push(*timer);
             self.0.pop();
