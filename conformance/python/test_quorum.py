@@ -165,6 +165,26 @@ def test_each_message_is_counted_by_itself(channel, names, settle):
     assert [get(channel, queue)[3] for _ in range(2)] == [b"2", b"3"]
 
 
+def test_what_is_returned_comes_before_what_was_not_out(channel, names):
+    queue = declare(channel, names, delivery_limit=10)
+    publish_and_wait(channel, "", queue, *[b"%d" % n for n in range(5)])
+    tags = [get(channel, queue)[0] for _ in range(3)]
+    channel.basic_nack(tags[1], requeue=True)
+    assert get(channel, queue)[3] == b"1"
+    assert [get(channel, queue)[3] for _ in range(2)] == [b"3", b"4"]
+
+
+@pytest.mark.postroom_only(reason="RabbitMQ keeps the order of the returns")
+@pytest.mark.parametrize("limit", [{}, {"delivery_limit": 10}], ids=["default", "limit"])
+def test_what_is_returned_goes_to_its_original_place(channel, names, limit):
+    queue = declare(channel, names, **limit)
+    publish_and_wait(channel, "", queue, *[b"%d" % n for n in range(5)])
+    tags = [get(channel, queue)[0] for _ in range(3)]
+    for place in (1, 0):
+        channel.basic_nack(tags[place], requeue=True)
+    assert [get(channel, queue)[3] for _ in range(4)] == [b"0", b"1", b"3", b"4"]
+
+
 @pytest.mark.postroom_only(reason="RabbitMQ has no counts of its classic queues")
 def test_classic_queues_write_no_delivery_count(channel, names):
     queue = names.queue()
