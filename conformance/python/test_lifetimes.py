@@ -260,8 +260,8 @@ def test_many_exclusive_queues_end_with_their_connection(raw, watcher, names):
 def test_what_is_there_after_a_restart(own_server, how, consumed):
     """Only what is durable and nobody's own.
 
-    A clean stop may close a consumer's connection before the queues are shut, and then an auto-delete
-    queue ends with it.
+    A clean stop may close a consumer before the queues are shut, and then an auto-delete queue
+    ends with it.
     """
     connection = RawConnection.open(own_server.url)
     connection.channel(1)
