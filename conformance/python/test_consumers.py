@@ -9,7 +9,8 @@ import aio_pika
 import pytest
 
 import wire
-from raw import CAPABILITIES
+from broker import Postroom
+from raw import CAPABILITIES, RawConnection
 from steps import (
     Collector,
     catch_up,
@@ -501,3 +502,25 @@ def test_pika_hears_of_it(connection, names):
         connection.process_data_events(time_limit=0.05)
     assert cancelled[0].method.consumer_tag == tag
     assert take(connection.channel(), queue, 1) == [b"m"]
+
+
+def test_the_timeout_of_the_broker(tmp_path, session_server):
+    """It holds for quorum queues that have none of their own, and for no classic queue."""
+    if not session_server.is_postroom:
+        pytest.skip("needs a Postroom of its own")
+    server = Postroom(tmp_path, ["--consumer-timeout-ms", "1000"]).start()
+    try:
+        connection = RawConnection.open(server.url)
+        connection.channel(1)
+        quorum = {"x-queue-type": "quorum"}
+        cases = {"plain": quorum, "none": quorum | {"x-consumer-timeout": 0}, "classic": {}}
+        for name, arguments in cases.items():
+            connection.call("queue.declare", 1, queue=name, durable=True, arguments=arguments)
+            connection.call("basic.consume", 1, queue=name, consumer_tag=name)
+            connection.publish(1, name, b"m")
+            assert connection.expect("basic.deliver", 1).consumer_tag == name
+        assert connection.expect("basic.cancel", 1, WAIT).consumer_tag == "plain"
+        connection.expect_nothing(1)
+        connection.close()
+    finally:
+        server.kill()
