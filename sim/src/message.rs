@@ -24,6 +24,8 @@ pub(crate) struct Content {
     pub(crate) persistence: Persistence,
     pub(crate) headers: Table,
     pub(crate) body_bytes: u32,
+    /// How long it may wait.
+    pub(crate) expiration_ms: Option<u64>,
 }
 
 /// Every message that was ever published in a run.
@@ -35,6 +37,7 @@ pub(crate) struct Messages {
 
 const HEADERS: u16 = 1 << 13;
 const DELIVERY_MODE: u16 = 1 << 12;
+const EXPIRATION: u16 = 1 << 8;
 const MESSAGE_ID: u16 = 1 << 7;
 const ID_BYTES: u8 = 16;
 
@@ -76,7 +79,8 @@ impl Content {
     /// The encoded properties of the message with that number.
     pub(crate) fn properties(&self, id: MessageId) -> Vec<u8> {
         let headers = if self.headers.is_empty() { 0 } else { HEADERS };
-        let mut bytes = (headers | DELIVERY_MODE | MESSAGE_ID).to_be_bytes().to_vec();
+        let expiration = if self.expiration_ms.is_some() { EXPIRATION } else { 0 };
+        let mut bytes = (headers | DELIVERY_MODE | expiration | MESSAGE_ID).to_be_bytes().to_vec();
         if headers != 0 {
             self.headers.write(&mut bytes);
         }
@@ -84,6 +88,11 @@ impl Content {
             Persistence::Transient => 1,
             Persistence::Persistent => 2,
         });
+        if let Some(ms) = self.expiration_ms {
+            let text = ms.to_string();
+            bytes.push(u8::try_from(text.len()).unwrap_or(0));
+            bytes.extend_from_slice(text.as_bytes());
+        }
         bytes.push(ID_BYTES);
         bytes.extend_from_slice(format!("{id:016x}").as_bytes());
         bytes

@@ -66,11 +66,23 @@ pub(crate) fn exchange_name(random: &mut Random) -> &'static str {
     random.pick(&EXCHANGES).map_or("", |(name, ..)| name)
 }
 
-/// What a queue of that name is declared as.
-pub(crate) fn declaration(name: &str) -> QueueDeclaration {
+/// What a queue of that name is declared as; its arguments differ from run to run.
+pub(crate) fn declaration(name: &str, rules: Option<u64>) -> QueueDeclaration {
     let known = QUEUES.iter().find(|(known, ..)| *known == name);
     let (_, durable, auto_delete, exclusive) = known.copied().unwrap_or_default();
-    QueueDeclaration { durable, exclusive, auto_delete, arguments: Table::default() }
+    let arguments = rules.map(|rules| arguments(name, rules)).unwrap_or_default();
+    QueueDeclaration { durable, exclusive, auto_delete, arguments }
+}
+
+/// The rules that a queue of that name keeps in a run with rules.
+fn arguments(name: &str, rules: u64) -> Table {
+    let at = QUEUES.iter().position(|(known, ..)| *known == name).unwrap_or(0);
+    let mut random = Random::new(rules.wrapping_add(at as u64));
+    let mut arguments = Table::default();
+    if random.chance(40) {
+        arguments.push("x-message-ttl", Value::I32(random.one_of([3, 20, 60, 200])));
+    }
+    arguments
 }
 
 /// What an exchange of that name is declared as; type and alternate exchange differ from run to

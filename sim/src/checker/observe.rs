@@ -280,7 +280,7 @@ impl Checker {
         );
         state.last_tag = tag;
         let is_open = state.open;
-        let held = self.session(session).held;
+        let (held, now_ms, turn) = (self.session(session).held, self.now_ms, self.turn);
         let foggy = self.is_foggy(queue);
         let Some(state) = self.queues.get_mut(&queue) else { return Ok(()) };
         if state.deleted {
@@ -301,6 +301,13 @@ impl Checker {
             entry.whereabouts == Whereabouts::Ready || gone_since,
             DeliveredOnce,
             "message {message} of {name} is with somebody else"
+        );
+        // What may not wait goes to whoever can take it in the turn in which it comes.
+        demand!(
+            held.is_some() || !entry.is_due(now_ms) || entry.since == turn,
+            Expired,
+            "message {message} of {name} is delivered, and was due at {:?}",
+            entry.deadline_ms
         );
         let right = match entry.redelivered {
             Known::Perhaps => true,

@@ -134,10 +134,11 @@ impl Checker {
     }
 
     pub(super) fn end_delivery(&mut self, delivery: Unsettled, outcome: Outcome) {
+        let now_ms = self.now_ms;
         let Some(queue) = self.queues.get_mut(&delivery.queue) else { return };
         match outcome {
             Outcome::Acknowledged | Outcome::Rejected => queue.remove(delivery.place),
-            Outcome::Requeued | Outcome::Failed => queue.requeue(delivery.place),
+            Outcome::Requeued | Outcome::Failed => queue.requeue(delivery.place, now_ms),
         }
     }
 }

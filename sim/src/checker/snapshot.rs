@@ -40,6 +40,7 @@ pub(crate) struct KeptMessage {
     pub(crate) id: MessageId,
     pub(crate) redelivered: Known,
     pub(crate) there: Known,
+    pub(crate) deadline_ms: Option<u64>,
 }
 
 /// What was found after a restart.
@@ -96,6 +97,7 @@ fn keep(queue: &Queue, fog: &[bool]) -> KeptQueue {
             id: entry.message,
             redelivered: if marked_in_doubt { Known::Perhaps } else { entry.redelivered },
             there: if in_doubt { Known::Perhaps } else { entry.there },
+            deadline_ms: entry.deadline_ms,
         }
     });
     KeptQueue {
@@ -107,7 +109,7 @@ fn keep(queue: &Queue, fog: &[bool]) -> KeptQueue {
 
 impl Snapshot {
     /// Whether this is what was found; if not, the first difference.
-    pub(crate) fn explains(&self, found: &Found) -> Result<(), String> {
+    pub(crate) fn explains(&self, found: &Found, now_ms: u64) -> Result<(), String> {
         let exchanges = &self.topology.exchanges;
         if *exchanges != found.exchanges {
             let names = |of: &BTreeMap<String, ExchangeSettings>| format!("{:?}", of.keys());
@@ -122,7 +124,7 @@ impl Snapshot {
             if queue.declaration != other.declaration {
                 return Err(format!("queue {name} is another"));
             }
-            self.explains_messages(queue, other)
+            self.explains_messages(queue, other, now_ms)
                 .map_err(|error| format!("queue {name}: {error}"))?;
         }
         for route in &found.routes {
@@ -136,8 +138,14 @@ impl Snapshot {
         Ok(())
     }
 
-    fn explains_messages(&self, queue: &KeptQueue, found: &FoundQueue) -> Result<(), String> {
-        let mut kept = queue.messages.iter();
+    fn explains_messages(
+        &self,
+        queue: &KeptQueue,
+        found: &FoundQueue,
+        now_ms: u64,
+    ) -> Result<(), String> {
+        let is_due = |message: &KeptMessage| message.deadline_ms.is_some_and(|ms| ms <= now_ms);
+        let mut kept = queue.messages.iter().filter(|message| !is_due(message));
         for (id, redelivered) in &found.messages {
             let message = loop {
                 match kept.next() {
@@ -170,10 +178,13 @@ impl Snapshot {
         let mut snapshot = self.clone();
         for (name, queue) in &mut snapshot.queues {
             let Some(found) = found.queues.get(name) else { continue };
+            let deadlines: BTreeMap<MessageId, Option<u64>> =
+                queue.messages.iter().map(|kept| (kept.id, kept.deadline_ms)).collect();
             let messages = found.messages.iter().map(|(id, redelivered)| KeptMessage {
                 id: *id,
                 redelivered: if *redelivered { Known::Yes } else { Known::No },
                 there: Known::Yes,
+                deadline_ms: deadlines.get(id).copied().flatten(),
             });
             queue.messages = messages.collect();
         }
