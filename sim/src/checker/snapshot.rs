@@ -1,16 +1,18 @@
 //! What must be there after a restart: the durable part of the picture at one moment, and whether
 //! that is what was found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::exchange::ExchangeSettings;
 use domain::queue::QueueDeclaration;
+use domain::queue::settings::QueueSettings;
 use domain::table::Table;
 
 use super::Checker;
 use super::queue::{Known, Queue, Whereabouts};
 use super::topology::Topology;
-use crate::message::MessageId;
+use crate::message::{MessageId, letter};
+use crate::vocabulary::DEAD;
 
 /// The most messages a queue may ever have taken for its watermark to be exact: when many are
 /// delivered at once it runs ahead, and marks some that never went out.
@@ -124,7 +126,8 @@ impl Snapshot {
             if queue.declaration != other.declaration {
                 return Err(format!("queue {name} is another"));
             }
-            self.explains_messages(queue, other, now_ms)
+            let letters = if name == DEAD { self.letters(now_ms) } else { Vec::new() };
+            self.explains_messages(name, queue, other, now_ms, &letters)
                 .map_err(|error| format!("queue {name}: {error}"))?;
         }
         for route in &found.routes {
@@ -140,13 +143,25 @@ impl Snapshot {
 
     fn explains_messages(
         &self,
+        name: &str,
         queue: &KeptQueue,
         found: &FoundQueue,
         now_ms: u64,
+        letters: &[KeptMessage],
     ) -> Result<(), String> {
         let is_due = |message: &KeptMessage| message.deadline_ms.is_some_and(|ms| ms <= now_ms);
-        let mut kept = queue.messages.iter().filter(|message| !is_due(message));
-        for (id, redelivered) in &found.messages {
+        let mut kept: Vec<&KeptMessage> =
+            queue.messages.iter().filter(|message| !is_due(message)).collect();
+        let known: BTreeSet<MessageId> = kept.iter().map(|message| message.id).collect();
+        kept.extend(letters.iter().filter(|letter| !known.contains(&letter.id)));
+        let mut found: Vec<(MessageId, bool)> = found.messages.clone();
+        if name == DEAD {
+            // In whatever order.
+            kept.sort_by_key(|message| message.id);
+            found.sort_unstable();
+        }
+        let mut kept = kept.into_iter();
+        for (id, redelivered) in &found {
             let message = loop {
                 match kept.next() {
                     Some(message) if message.id == *id => break message,
@@ -171,6 +186,23 @@ impl Snapshot {
             Some(missing) => Err(format!("message {} is missing at the end", missing.id)),
             None => Ok(()),
         }
+    }
+
+    /// What became of the messages that were due by then.
+    fn letters(&self, now_ms: u64) -> Vec<KeptMessage> {
+        let mut letters = Vec::new();
+        for (name, queue) in &self.queues {
+            if QueueSettings::of(&queue.declaration.arguments).dead_lettering.is_none() {
+                continue;
+            }
+            let due = |message: &&KeptMessage| message.deadline_ms.is_some_and(|ms| ms <= now_ms);
+            letters.extend(queue.messages.iter().filter(due).filter_map(|message| {
+                let id = letter(message.id, name, "expired")?;
+                let (redelivered, deadline_ms) = (Known::No, None);
+                Some(KeptMessage { id, redelivered, deadline_ms, ..*message })
+            }));
+        }
+        letters
     }
 
     /// The same with exactly the messages found: what the next life starts from.
