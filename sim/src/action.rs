@@ -32,13 +32,16 @@ pub(crate) struct Flavour {
     pub(crate) settings: u64,
     /// How many messages in a hundred are large.
     pub(crate) large_percent: u64,
+    /// What rules queues keep, if any.
+    pub(crate) rules: Option<u64>,
 }
 
 /// Whether a batch may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     More,
-    /// A get is a batch's last request: what it takes depends on what went before it.
+    /// A get is a batch's last request: what it takes depends on what went before it. So is what
+    /// makes the broker deliver at once: what is asked behind it would depend on who took what.
     Enough,
 }
 
@@ -88,11 +91,20 @@ impl Client<'_> {
             && state.transaction.is_some()
             && self.random.chance(15)
         {
-            return (vec![self.end_of_transaction(channel)], Next::More);
+            let next = if self.flavour.rules.is_some() { Next::Enough } else { Next::More };
+            return (vec![self.end_of_transaction(channel)], next);
         }
         let requests = match self.random.below(1000) {
-            0..330 => self.publish(channel),
-            330..560 => self.settle(channel, key),
+            0..330 => {
+                let requests = self.publish(channel);
+                let next = if self.delivers_at_once(&requests) { Next::Enough } else { Next::More };
+                return (requests, next);
+            }
+            330..560 => {
+                let requests = self.settle(channel, key);
+                let next = if self.delivers_at_once(&requests) { Next::Enough } else { Next::More };
+                return (requests, next);
+            }
             560..630 => return (vec![self.get(channel)], Next::Enough),
             630..710 => self.consume(channel, key),
             710..730 => self.cancel(channel, key),
@@ -107,7 +119,7 @@ impl Client<'_> {
                 vec![operation(Operation::SelectConfirms { channel, answer: Answer::Wanted })]
             }
             965..974 => vec![operation(Operation::SelectTransactions { channel })],
-            974 => vec![self.end_of_transaction(channel)],
+            974 => return (vec![self.end_of_transaction(channel)], Next::Enough),
             975..985 => self.recover(channel),
             985..997 => self.close(channel),
             _open => vec![operation(Operation::OpenChannel { channel })],
@@ -169,6 +181,7 @@ impl Client<'_> {
             persistence,
             headers: headers.unwrap_or_default(),
             body_bytes: 0,
+            expiration_ms: None,
         };
         let mut requests = Vec::new();
         for _ in 0..count {
@@ -178,6 +191,7 @@ impl Client<'_> {
                 false if self.random.chance(5) => (Size::Small, self.random.between(1_000, 9_000)),
                 false => (Size::Small, self.random.between(0, 60)),
             };
+            content.expiration_ms = self.expiration_ms();
             content.body_bytes = u32::try_from(body_bytes).unwrap_or(0);
             if self.random.chance(10) {
                 let headers = self.random.pick(&vocabulary::header_samples()).cloned();
@@ -195,6 +209,27 @@ impl Client<'_> {
             requests.push(Request::Publish { channel, unroutable, message, size });
         }
         requests
+    }
+
+    /// What may not wait goes to whoever can take it while the batch is being applied.
+    fn delivers_at_once(&self, requests: &[Request]) -> bool {
+        requests.iter().any(|request| {
+            let Request::Publish { message, .. } = request else {
+                // Dead letters come when the batch is over.
+                let Request::Operation(Operation::Settle { outcome, .. }) = request else {
+                    return false;
+                };
+                return self.flavour.rules.is_some() && *outcome == Outcome::Rejected;
+            };
+            let content = self.checker.messages.content(*message);
+            content.is_some_and(|content| content.expiration_ms == Some(0))
+        })
+    }
+
+    /// Only where queues keep rules.
+    fn expiration_ms(&mut self) -> Option<u64> {
+        let rare = self.flavour.rules.is_some() && self.random.chance(15);
+        rare.then(|| self.random.one_of([0, 1, 5, 20, 100, 1_000]))
     }
 
     /// Where a publish goes: an exchange and a routing key.
@@ -314,14 +349,15 @@ impl Client<'_> {
     }
 
     fn declare_queue(&mut self, channel: ChannelId) -> Request {
+        let rules = self.flavour.rules;
         let answer = Answer::Wanted;
         let (name, mut declaration) = match self.random.below(100) {
-            0..2 => ("amq.reserved", vocabulary::declaration("orders")),
+            0..2 => ("amq.reserved", vocabulary::declaration("orders", rules)),
             // Named by the broker.
-            2..8 => ("", vocabulary::declaration("mine")),
+            2..8 => ("", vocabulary::declaration("mine", rules)),
             _named => {
                 let name = vocabulary::queue_name(self.random);
-                (name, vocabulary::declaration(name))
+                (name, vocabulary::declaration(name, rules))
             }
         };
         if !name.is_empty() && self.random.chance(3) {

@@ -7,6 +7,7 @@
 //! they may have come from are *foggy*; what depends on them is not judged until the fog lifts.
 
 mod declare;
+mod expiry;
 mod observe;
 mod requests;
 mod settle;
@@ -50,6 +51,8 @@ pub(crate) fn named(text: &str) -> Name {
 pub(crate) struct Checker {
     pub(crate) messages: Messages,
     pub(crate) turn: Turn,
+    /// What the wall shows, in milliseconds since the run began.
+    pub(crate) now_ms: u64,
     /// The journal has everything up to here.
     durable: Turn,
     /// The journal must have everything up to here before the request at hand is answered.
@@ -75,17 +78,24 @@ pub(crate) struct Checker {
 
 impl Checker {
     /// The picture after a restart that found `snapshot`, with the messages seen in it.
-    pub(crate) fn restored(messages: Messages, snapshot: &Snapshot) -> Checker {
-        let mut checker = Checker { messages, ..Checker::default() };
+    pub(crate) fn restored(messages: Messages, snapshot: &Snapshot, now_ms: u64) -> Checker {
+        let mut checker = Checker { messages, now_ms, ..Checker::default() };
         checker.topology = snapshot.topology.clone();
         for (name, kept) in &snapshot.queues {
             let mut queue = Queue::new(name, kept.declaration.clone(), None);
             for message in &kept.messages {
                 let redelivered = message.redelivered;
                 let (whereabouts, there) = (Whereabouts::Ready, Known::Yes);
-                let message = message.id;
-                let journaled = true;
-                queue.restore(Entry { message, journaled, whereabouts, redelivered, there });
+                queue.restore(Entry {
+                    message: message.id,
+                    journaled: true,
+                    whereabouts,
+                    redelivered,
+                    there,
+                    deadline_ms: message.deadline_ms,
+                    since: 0,
+                    leaving: false,
+                });
             }
             queue.enqueued = queue.enqueued.max(kept.enqueued);
             let key = checker.key();
@@ -110,6 +120,7 @@ impl Checker {
     /// A batch is about to be submitted, or something else that may make the broker deliver.
     pub(crate) fn begin_turn(&mut self) {
         self.turn += 1;
+        self.expire();
         self.delivered.clear();
         self.left.clear();
     }
@@ -120,7 +131,7 @@ impl Checker {
             let Some(state) = self.clear_queue(*queue) else { continue };
             for (place, entry) in state.ready() {
                 demand!(
-                    place > *last || entry.there != Known::Yes,
+                    place > *last || !entry.stays() || state.is_mixed(),
                     DeliveredInOrder,
                     "queue {} handed out place {last} while message {} at place {place} was ready",
                     state.name,

@@ -148,12 +148,14 @@ fn crash_at(shape: &Shape, operation: Option<u64>, damage: u64) -> Result<u64, V
     let write_bytes_max = shape.write_bytes_max;
     disk.set_faults(Faults { power_out: operation, write_bytes_max, ..Faults::default() });
     let (mut start, mut messages) = (Snapshot::default(), Messages::default());
+    let mut now_ms = 0;
     for (number, script) in LIVES.iter().enumerate() {
         let setup = Setup {
             sync: SyncMode::Always,
             file_bytes: shape.file_bytes,
             checkpoint_bytes: 24 << 10,
             seed: 1_000 * (number as u64 + 1),
+            began_ms: now_ms,
         };
         let process = match Process::start(&disk, &setup) {
             Ok((process, _)) => process,
@@ -164,7 +166,7 @@ fn crash_at(shape: &Shape, operation: Option<u64>, damage: u64) -> Result<u64, V
                 return restart(&Restart { disk, setup: &setup, messages, outcomes }).map(|_| 0);
             }
         };
-        let checker = Checker::restored(messages, &start);
+        let checker = Checker::restored(messages, &start, now_ms);
         let trace = Trace::new(Lines::Hashed);
         let mut life = Life::begin(process, checker, trace, setup.sync, start);
         Player::default().play(&mut life, script)?;
@@ -173,6 +175,8 @@ fn crash_at(shape: &Shape, operation: Option<u64>, damage: u64) -> Result<u64, V
         }
         let (crashed, outcomes) = (life.is_poisoned(), life.outcomes(Loss::Unsynced));
         messages = std::mem::take(&mut life.checker.messages);
+        now_ms = life.checker.now_ms;
+        let setup = Setup { began_ms: now_ms, ..setup };
         drop(life);
         let left = if crashed { disk.crash(damage) } else { disk.clone() };
         let restarted = restart(&Restart {

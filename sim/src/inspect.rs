@@ -63,7 +63,7 @@ pub(crate) fn inspect(
         }
     }
     demand!(
-        recovered.messages == count && recovered.queues == found.queues.len(),
+        recovered.messages >= count && recovered.queues == found.queues.len(),
         Recovers,
         "the broker says that it found {recovered:?}, clients see {count} messages in {:?}",
         found.queues.keys()
@@ -258,6 +258,7 @@ fn probe(exchange: &str, key: &[u8], headers: domain::table::Table) -> Content {
         persistence: Persistence::Transient,
         headers,
         body_bytes: 0,
+        expiration_ms: None,
     }
 }
 

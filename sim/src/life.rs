@@ -130,10 +130,11 @@ impl Life {
                 };
                 self.trace.line(format!(
                     "session {session} publishes {message} on {channel} to {:?} {:?}, \
-                     {:?} {unroutable:?} {size:?}",
+                     {:?} {:?} {unroutable:?} {size:?}",
                     content.exchange,
                     content.keys().map(String::from_utf8_lossy).collect::<Vec<_>>(),
-                    content.persistence
+                    content.persistence,
+                    content.expiration_ms,
                 ));
                 self.checker.publish(session, *channel, *unroutable, *message);
                 let (properties, body) = (content.properties(*message), content.body(*message));
@@ -142,6 +143,7 @@ impl Life {
                     exchange: content.exchange.as_str(),
                     routing_key: &content.routing_key,
                     properties: &properties,
+                    expiration_ms: content.expiration_ms,
                     ..MessageHead::default()
                 };
                 match size {
@@ -315,8 +317,8 @@ impl Life {
     pub(crate) fn settle(&mut self) -> Result<(), Violation> {
         self.trace.line("everything settles".to_owned());
         loop {
-            self.process.run_background();
-            self.process.clock.advance_ms(50);
+            self.background()?;
+            self.pass(50);
             let mut any = self.step()?;
             any |= self.write(Pace::Slow)?;
             if self.checker.poisoned {
@@ -343,7 +345,12 @@ impl Life {
     /// Time passes.
     pub(crate) fn advance(&mut self, ms: u64) {
         self.trace.line(format!("{ms} ms pass"));
+        self.pass(ms);
+    }
+
+    fn pass(&mut self, ms: u64) {
         self.process.clock.advance_ms(ms);
+        self.checker.pass(ms);
     }
 
     /// A clean stop: sessions are told and go, everything is written.

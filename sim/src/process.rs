@@ -23,6 +23,8 @@ pub(crate) struct Setup {
     pub(crate) file_bytes: u64,
     pub(crate) checkpoint_bytes: u64,
     pub(crate) seed: u64,
+    /// What the wall shows when it starts, in milliseconds since the run began.
+    pub(crate) began_ms: u64,
 }
 
 /// A running broker.
@@ -109,7 +111,7 @@ impl Process {
         disk: &SimulatedDisk,
         setup: &Setup,
     ) -> Result<(Process, Recovered), OpenError> {
-        let clock = Arc::new(ManualClock::default());
+        let clock = Arc::new(ManualClock::started_after(setup.began_ms));
         let later = Arc::new(Later::default());
         let draws = AtomicU64::new(setup.seed);
         let settings = BrokerSettings {

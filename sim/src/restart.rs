@@ -28,7 +28,7 @@ pub(crate) fn restart(restart: &Restart<'_>) -> Result<(Snapshot, String), Viola
     let mut possible = Vec::new();
     let mut differences = Vec::new();
     for outcome in *outcomes {
-        match outcome.explains(&found) {
+        match outcome.explains(&found, setup.began_ms) {
             Ok(()) => possible.push(outcome),
             Err(difference) => differences.push(difference),
         }

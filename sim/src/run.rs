@@ -58,6 +58,8 @@ struct Run {
     /// What else a power loss may leave as long as nobody has made that durable.
     instead: Vec<Snapshot>,
     trace: Trace,
+    /// What the wall shows, in milliseconds since the run began.
+    now_ms: u64,
 }
 
 const SESSIONS_MAX: usize = 4;
@@ -65,8 +67,11 @@ const SESSIONS_MAX: usize = 4;
 /// Makes the run of that seed.
 pub fn run(seed: u64, lines: Lines) -> Outcome {
     let mut random = Random::new(seed);
-    let flavour =
-        Flavour { settings: random.next(), large_percent: if random.chance(8) { 25 } else { 2 } };
+    let flavour = Flavour {
+        settings: random.next(),
+        large_percent: if random.chance(8) { 25 } else { 2 },
+        rules: if random.chance(50) { Some(random.next()) } else { None },
+    };
     let mut run = Run {
         random,
         disk: SimulatedDisk::new(),
@@ -75,6 +80,7 @@ pub fn run(seed: u64, lines: Lines) -> Outcome {
         start: Snapshot::default(),
         instead: Vec::new(),
         trace: Trace::new(lines),
+        now_ms: 0,
     };
     let count = run.random.between(2, 5);
     let violation = (0..count).find_map(|number| run.life(number).err());
@@ -118,7 +124,8 @@ impl Run {
                 return self.come_back(ending, &setup, &outcomes);
             }
         };
-        let checker = Checker::restored(std::mem::take(&mut self.messages), &self.start);
+        let messages = std::mem::take(&mut self.messages);
+        let checker = Checker::restored(messages, &self.start, self.now_ms);
         let trace = std::mem::replace(&mut self.trace, Trace::new(Lines::Hashed));
         let mut life = Life::begin(process, checker, trace, setup.sync, self.start.clone());
         let lived = self.live(&mut life, ending);
@@ -133,6 +140,7 @@ impl Run {
             | Ending::Stop => Loss::Unsynced,
         });
         self.messages = std::mem::take(&mut life.checker.messages);
+        self.now_ms = life.checker.now_ms;
         drop(life);
         self.come_back(ending, &setup, &outcomes)
     }
@@ -151,6 +159,7 @@ impl Run {
             file_bytes: random.one_of([8 << 10, 16 << 10, 32 << 10, 64 << 10]),
             checkpoint_bytes: random.one_of([8 << 10, 24 << 10, 64 << 10, 256 << 10]),
             seed: random.next(),
+            began_ms: self.now_ms,
         }
     }
 
@@ -281,6 +290,9 @@ impl Run {
                 self.random.chance(50)
             }
         };
+        // While it is down, time passes.
+        self.now_ms += self.random.one_of([0, 0, 1, 10, 50]);
+        let setup = &Setup { began_ms: self.now_ms, ..*setup };
         let crash_seed = self.random.next();
         self.disk = if power_fails {
             self.disk.crash(crash_seed)

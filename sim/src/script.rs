@@ -161,6 +161,7 @@ fn publishes(
         persistence,
         headers: Table::default(),
         body_bytes: 40,
+        expiration_ms: None,
     };
     let publish = |_nth| Request::Publish {
         channel: CHANNEL,

@@ -22,6 +22,8 @@ pub enum Rule {
     TagsConsecutive,
     /// A message is with one consumer at a time, and with nobody once it is settled.
     DeliveredOnce,
+    /// What has waited too long is gone.
+    Expired,
     /// A queue hands out in its order; what returned goes to its old place.
     DeliveredInOrder,
     /// Nobody holds more unsettled deliveries than asked for.

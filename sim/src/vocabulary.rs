@@ -14,8 +14,12 @@ pub(crate) const KEYS: [&str; 5] = ["a", "b", "a.b", "a.c", "c.b.a"];
 /// Keys that bindings have.
 pub(crate) const BINDING_KEYS: [&str; 8] = ["a", "b", "a.b", "a.c", "a.*", "*.b", "#", "a.#"];
 
+/// Where queues send what they give up; it keeps no rules itself.
+pub(crate) const DEAD: &str = "dead";
+
 /// Queues and what they are declared as: name, durable, auto-delete, exclusive.
-const QUEUES: [(&str, bool, bool, bool); 8] = [
+const QUEUES: [(&str, bool, bool, bool); 9] = [
+    (DEAD, true, false, false),
     ("orders", true, false, false),
     ("mails", true, false, false),
     ("audit", true, false, false),
@@ -58,6 +62,14 @@ pub(crate) fn names() -> Names {
     }
 }
 
+pub(crate) fn queue_number(name: &str) -> Option<usize> {
+    QUEUES.iter().position(|(known, ..)| *known == name)
+}
+
+pub(crate) fn numbered_queue(number: u64) -> Option<&'static str> {
+    QUEUES.get(usize::try_from(number).ok()?).map(|(name, ..)| *name)
+}
+
 pub(crate) fn queue_name(random: &mut Random) -> &'static str {
     random.pick(&QUEUES).map_or("", |(name, ..)| name)
 }
@@ -66,11 +78,31 @@ pub(crate) fn exchange_name(random: &mut Random) -> &'static str {
     random.pick(&EXCHANGES).map_or("", |(name, ..)| name)
 }
 
-/// What a queue of that name is declared as.
-pub(crate) fn declaration(name: &str) -> QueueDeclaration {
+/// What a queue of that name is declared as; its arguments differ from run to run.
+pub(crate) fn declaration(name: &str, rules: Option<u64>) -> QueueDeclaration {
     let known = QUEUES.iter().find(|(known, ..)| *known == name);
     let (_, durable, auto_delete, exclusive) = known.copied().unwrap_or_default();
-    QueueDeclaration { durable, exclusive, auto_delete, arguments: Table::default() }
+    let arguments = rules.map(|rules| arguments(name, rules)).unwrap_or_default();
+    QueueDeclaration { durable, exclusive, auto_delete, arguments }
+}
+
+/// The rules that a queue of that name keeps in a run with rules.
+fn arguments(name: &str, rules: u64) -> Table {
+    let at = QUEUES.iter().position(|(known, ..)| *known == name).unwrap_or(0);
+    let mut random = Random::new(rules.wrapping_add(at as u64));
+    let mut arguments = Table::default();
+    if name == DEAD {
+        return arguments;
+    }
+    // What the broker names can't be told by its letters.
+    if random.chance(40) && name != "mine" {
+        arguments.push("x-dead-letter-exchange", Value::text(""));
+        arguments.push("x-dead-letter-routing-key", Value::text(DEAD));
+    }
+    if random.chance(40) {
+        arguments.push("x-message-ttl", Value::I32(random.one_of([3, 20, 60, 200])));
+    }
+    arguments
 }
 
 /// What an exchange of that name is declared as; type and alternate exchange differ from run to

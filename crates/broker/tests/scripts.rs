@@ -3,7 +3,8 @@
 //!
 //! A line is `SESSION VERB ARGUMENTS`, or `sync` (the journal's writer does its work), `crash` (the
 //! power fails and the broker starts again), `stop` (a clean stop and a start). Every line says
-//! what the sessions were told by it; lines that say nothing are left out.
+//! what the sessions were told by it; lines that say nothing are left out. `+` joins requests into
+//! one batch.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's own code")]
 
@@ -171,7 +172,11 @@ impl World {
             session
         });
         let mut batch = Batch::default();
-        request(&mut batch, verb, arguments);
+        let mut words = vec![verb];
+        words.extend(arguments);
+        for words in words.split(|word| *word == "+") {
+            request(&mut batch, words[0], &words[1..]);
+        }
         session.submit(&mut batch);
     }
 
@@ -632,6 +637,10 @@ fn messages_go_unread_when_they_are_due() {
         "a queue q -> a: q has 0, 0 consumers
          a publish - q none ttl=0
          a get q -> a: nothing",
+    );
+    check(
+        "a queue q -> a: q has 0, 0 consumers
+         a publish - q none ttl=0 + get q -> a: nothing",
     );
     check(
         "a queue q -> a: q has 0, 0 consumers

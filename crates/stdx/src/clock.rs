@@ -60,7 +60,11 @@ impl Clock for SystemClock {
 
 /// A clock that moves only when told to.
 #[derive(Debug, Default)]
-pub struct ManualClock(AtomicU64);
+pub struct ManualClock {
+    passed: AtomicU64,
+    /// How much later than [`MANUAL_WALL_MS`] it was on the wall when it started.
+    later_ms: u64,
+}
 
 /// What a manual clock shows on the wall when it starts, in milliseconds since 1970.
 const MANUAL_WALL_MS: u64 = 1_700_000_000_000;
@@ -68,21 +72,27 @@ const MANUAL_WALL_MS: u64 = 1_700_000_000_000;
 impl ManualClock {
     /// A clock that was started `ms` milliseconds ago.
     pub fn started_before(ms: u64) -> ManualClock {
-        ManualClock(AtomicU64::new(ms * 1_000_000))
+        ManualClock { passed: AtomicU64::new(ms * 1_000_000), later_ms: 0 }
+    }
+
+    /// A clock that starts now, `ms` milliseconds after the first one: the same wall, another
+    /// process.
+    pub fn started_after(ms: u64) -> ManualClock {
+        ManualClock { passed: AtomicU64::new(0), later_ms: ms }
     }
 
     /// Moves the clock forward.
     pub fn advance_ms(&self, ms: u64) {
-        self.0.fetch_add(ms * 1_000_000, Ordering::Relaxed);
+        self.passed.fetch_add(ms * 1_000_000, Ordering::Relaxed);
     }
 }
 
 impl Clock for ManualClock {
     fn monotonic(&self) -> Monotonic {
-        Monotonic(self.0.load(Ordering::Relaxed))
+        Monotonic(self.passed.load(Ordering::Relaxed))
     }
 
     fn wall_ms(&self) -> u64 {
-        MANUAL_WALL_MS + self.monotonic().ms()
+        MANUAL_WALL_MS + self.later_ms + self.monotonic().ms()
     }
 }

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use broker::Persistence;
 use domain::queue::QueueDeclaration;
+use domain::queue::settings::QueueSettings;
 
-use crate::checker::{ConsumerKey, SessionKey};
-use crate::message::MessageId;
+use crate::checker::{ConsumerKey, SessionKey, Turn};
+use crate::message::{Content, MessageId};
+use crate::vocabulary::DEAD;
 
 /// The number of a queue; a deleted one and its namesake are two.
 pub(crate) type QueueKey = u64;
@@ -40,6 +42,23 @@ pub(crate) struct Entry {
     pub(crate) redelivered: Known,
     /// Whether it is there at all: a session that is gone may have taken it unseen.
     pub(crate) there: Known,
+    /// When it goes unread.
+    pub(crate) deadline_ms: Option<u64>,
+    /// When it came.
+    pub(crate) since: Turn,
+    /// It is due, and goes if nobody has it.
+    pub(crate) leaving: bool,
+}
+
+impl Entry {
+    /// Whether it is there for sure.
+    pub(crate) fn stays(&self) -> bool {
+        self.there == Known::Yes && !self.leaving
+    }
+
+    pub(crate) fn is_due(&self, now_ms: u64) -> bool {
+        self.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms)
+    }
 }
 
 /// One queue.
@@ -47,6 +66,7 @@ pub(crate) struct Entry {
 pub(crate) struct Queue {
     pub(crate) name: String,
     pub(crate) declaration: QueueDeclaration,
+    pub(crate) settings: QueueSettings,
     pub(crate) owner: Option<SessionKey>,
     /// In order.
     pub(crate) entries: BTreeMap<u64, Entry>,
@@ -68,6 +88,7 @@ impl Queue {
     ) -> Queue {
         Queue {
             name: name.to_owned(),
+            settings: QueueSettings::of(&declaration.arguments),
             declaration,
             owner,
             entries: BTreeMap::new(),
@@ -80,17 +101,39 @@ impl Queue {
         }
     }
 
+    /// Whether dead letters come into it, whose order is nobody's promise.
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.name == DEAD
+    }
+
     /// Whether the queue survives a restart.
     pub(crate) fn is_durable(&self) -> bool {
         self.declaration.durable && !self.declaration.exclusive
     }
 
     /// A message comes; says whether it survives a restart.
-    pub(crate) fn enqueue(&mut self, message: MessageId, persistence: Persistence) -> bool {
-        let journaled = self.is_durable() && persistence == Persistence::Persistent;
-        let redelivered = Known::No;
-        let (whereabouts, there) = (Whereabouts::Ready, Known::Yes);
-        self.restore(Entry { message, journaled, whereabouts, redelivered, there });
+    pub(crate) fn enqueue(
+        &mut self,
+        message: MessageId,
+        content: &Content,
+        (since, now_ms): (Turn, u64),
+    ) -> bool {
+        let journaled = self.is_durable() && content.persistence == Persistence::Persistent;
+        let ttl_ms = match (self.settings.message_ttl_ms, content.expiration_ms) {
+            (Some(queue), Some(message)) => Some(queue.min(message)),
+            (one, other) => one.or(other),
+        };
+        self.restore(Entry {
+            message,
+            journaled,
+            whereabouts: Whereabouts::Ready,
+            redelivered: Known::No,
+            // What may not wait at all goes to whoever can take it now.
+            leaving: ttl_ms == Some(0),
+            there: Known::Yes,
+            deadline_ms: ttl_ms.map(|ttl_ms| now_ms + ttl_ms),
+            since,
+        });
         journaled
     }
 
@@ -112,8 +155,9 @@ impl Queue {
     }
 
     /// A delivered message returns to its place.
-    pub(crate) fn requeue(&mut self, place: u64) {
+    pub(crate) fn requeue(&mut self, place: u64, now_ms: u64) {
         if let Some(entry) = self.entries.get_mut(&place) {
+            entry.leaving = entry.is_due(now_ms);
             entry.whereabouts = Whereabouts::Ready;
             entry.redelivered = Known::Yes;
         }
@@ -129,7 +173,7 @@ impl Queue {
 
     /// How many are ready, at least and at most.
     pub(crate) fn ready_bounds(&self) -> (u64, u64) {
-        let least = self.ready().filter(|(_, entry)| entry.there == Known::Yes).count();
+        let least = self.ready().filter(|(_, entry)| entry.stays()).count();
         (least as u64, self.ready().count() as u64)
     }
 

@@ -1,16 +1,18 @@
 //! What must be there after a restart: the durable part of the picture at one moment, and whether
 //! that is what was found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::exchange::ExchangeSettings;
 use domain::queue::QueueDeclaration;
+use domain::queue::settings::QueueSettings;
 use domain::table::Table;
 
 use super::Checker;
 use super::queue::{Known, Queue, Whereabouts};
 use super::topology::Topology;
-use crate::message::MessageId;
+use crate::message::{MessageId, letter};
+use crate::vocabulary::DEAD;
 
 /// The most messages a queue may ever have taken for its watermark to be exact: when many are
 /// delivered at once it runs ahead, and marks some that never went out.
@@ -40,6 +42,7 @@ pub(crate) struct KeptMessage {
     pub(crate) id: MessageId,
     pub(crate) redelivered: Known,
     pub(crate) there: Known,
+    pub(crate) deadline_ms: Option<u64>,
 }
 
 /// What was found after a restart.
@@ -96,6 +99,7 @@ fn keep(queue: &Queue, fog: &[bool]) -> KeptQueue {
             id: entry.message,
             redelivered: if marked_in_doubt { Known::Perhaps } else { entry.redelivered },
             there: if in_doubt { Known::Perhaps } else { entry.there },
+            deadline_ms: entry.deadline_ms,
         }
     });
     KeptQueue {
@@ -107,7 +111,7 @@ fn keep(queue: &Queue, fog: &[bool]) -> KeptQueue {
 
 impl Snapshot {
     /// Whether this is what was found; if not, the first difference.
-    pub(crate) fn explains(&self, found: &Found) -> Result<(), String> {
+    pub(crate) fn explains(&self, found: &Found, now_ms: u64) -> Result<(), String> {
         let exchanges = &self.topology.exchanges;
         if *exchanges != found.exchanges {
             let names = |of: &BTreeMap<String, ExchangeSettings>| format!("{:?}", of.keys());
@@ -122,7 +126,8 @@ impl Snapshot {
             if queue.declaration != other.declaration {
                 return Err(format!("queue {name} is another"));
             }
-            self.explains_messages(queue, other)
+            let letters = if name == DEAD { self.letters(now_ms) } else { Vec::new() };
+            self.explains_messages(name, queue, other, now_ms, &letters)
                 .map_err(|error| format!("queue {name}: {error}"))?;
         }
         for route in &found.routes {
@@ -136,9 +141,27 @@ impl Snapshot {
         Ok(())
     }
 
-    fn explains_messages(&self, queue: &KeptQueue, found: &FoundQueue) -> Result<(), String> {
-        let mut kept = queue.messages.iter();
-        for (id, redelivered) in &found.messages {
+    fn explains_messages(
+        &self,
+        name: &str,
+        queue: &KeptQueue,
+        found: &FoundQueue,
+        now_ms: u64,
+        letters: &[KeptMessage],
+    ) -> Result<(), String> {
+        let is_due = |message: &KeptMessage| message.deadline_ms.is_some_and(|ms| ms <= now_ms);
+        let mut kept: Vec<&KeptMessage> =
+            queue.messages.iter().filter(|message| !is_due(message)).collect();
+        let known: BTreeSet<MessageId> = kept.iter().map(|message| message.id).collect();
+        kept.extend(letters.iter().filter(|letter| !known.contains(&letter.id)));
+        let mut found: Vec<(MessageId, bool)> = found.messages.clone();
+        if name == DEAD {
+            // In whatever order.
+            kept.sort_by_key(|message| message.id);
+            found.sort_unstable();
+        }
+        let mut kept = kept.into_iter();
+        for (id, redelivered) in &found {
             let message = loop {
                 match kept.next() {
                     Some(message) if message.id == *id => break message,
@@ -165,15 +188,35 @@ impl Snapshot {
         }
     }
 
+    /// What became of the messages that were due by then.
+    fn letters(&self, now_ms: u64) -> Vec<KeptMessage> {
+        let mut letters = Vec::new();
+        for (name, queue) in &self.queues {
+            if QueueSettings::of(&queue.declaration.arguments).dead_lettering.is_none() {
+                continue;
+            }
+            let due = |message: &&KeptMessage| message.deadline_ms.is_some_and(|ms| ms <= now_ms);
+            letters.extend(queue.messages.iter().filter(due).filter_map(|message| {
+                let id = letter(message.id, name, "expired")?;
+                let (redelivered, deadline_ms) = (Known::No, None);
+                Some(KeptMessage { id, redelivered, deadline_ms, ..*message })
+            }));
+        }
+        letters
+    }
+
     /// The same with exactly the messages found: what the next life starts from.
     pub(crate) fn with(&self, found: &Found) -> Snapshot {
         let mut snapshot = self.clone();
         for (name, queue) in &mut snapshot.queues {
             let Some(found) = found.queues.get(name) else { continue };
+            let deadlines: BTreeMap<MessageId, Option<u64>> =
+                queue.messages.iter().map(|kept| (kept.id, kept.deadline_ms)).collect();
             let messages = found.messages.iter().map(|(id, redelivered)| KeptMessage {
                 id: *id,
                 redelivered: if *redelivered { Known::Yes } else { Known::No },
                 there: Known::Yes,
+                deadline_ms: deadlines.get(id).copied().flatten(),
             });
             queue.messages = messages.collect();
         }

@@ -90,12 +90,13 @@ impl Checker {
         unroutable: Unroutable,
         queues: &[QueueKey],
     ) -> bool {
-        let persistence = self.messages.content(message).map(|content| content.persistence);
+        let content = self.messages.content(message).cloned();
+        let now = (self.turn, self.now_ms);
         let (mut journaled, mut taken) = (false, false);
         for queue in queues {
             let queue = self.queues.get_mut(queue).filter(|queue| !queue.deleted);
-            if let (Some(queue), Some(persistence)) = (queue, persistence) {
-                journaled |= queue.enqueue(message, persistence);
+            if let (Some(queue), Some(content)) = (queue, &content) {
+                journaled |= queue.enqueue(message, content, now);
                 taken = true;
             }
         }

@@ -67,8 +67,11 @@ impl Vhost {
 
     /// Whether messages of the queue may be due.
     pub(crate) fn may_be_due(&self, queue: QueueId) -> bool {
-        let timer_ms = self.queues.get(&queue).and_then(|slot| slot.timer_ms);
-        timer_ms.is_some_and(|at_ms| at_ms <= self.now.ms)
+        // The timer alone proves nothing: what it was set for may have gone in this very turn.
+        self.queues.get(&queue).is_some_and(|slot| {
+            slot.timer_ms.is_some_and(|at_ms| at_ms <= self.now.ms)
+                && slot.queue.next_deadline().is_over(self.now.ms)
+        })
     }
 
     /// Takes out what is due, so much as one turn may.
