@@ -235,6 +235,8 @@ fuzz_target!(|bytes: &[u8]| {
     let broker = open(&disk, &clock, &later);
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| Client::come(&broker)).collect();
     settle(&broker, &clock, &later, &mut clients);
+    clients[0].say(&asked::furniture());
+    settle(&broker, &clock, &later, &mut clients);
     let mut input = Input::new(bytes);
     for _ in 0..STEPS {
         let client = &mut clients[usize::from(input.byte()) % CLIENTS];

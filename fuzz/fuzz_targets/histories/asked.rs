@@ -52,7 +52,11 @@ impl<'a> Input<'a> {
     }
 }
 
-const QUEUES: [&str; 7] = ["q0", "q0", "q1", "q1", "q2", "", "amq.rabbitmq.reply-to"];
+/// Bits of declarations.
+const DURABLE: u8 = 2;
+const NO_WAIT: u8 = 16;
+
+const QUEUES: [&str; 9] = ["q0", "q0", "q0", "q1", "q1", "q1", "q2", "", "amq.rabbitmq.reply-to"];
 const EXCHANGES: [&str; 7] = ["", "", "x0", "x1", "amq.topic", "amq.headers", "amq.direct"];
 const TYPES: [&str; 5] = ["direct", "fanout", "topic", "headers", "x-unknown"];
 const TAGS: [&str; 4] = ["", "a", "b", "c"];
@@ -219,6 +223,38 @@ pub fn handshake() -> Vec<u8> {
     said
 }
 
+/// What is there from the start, so that not all is refused: an exchange of each kind, two queues.
+pub fn furniture() -> Vec<u8> {
+    let mut said = Vec::new();
+    for (name, kind) in [("x0", "topic"), ("x1", "fanout")] {
+        let mut fields = vec![0, 0];
+        short(&mut fields, name.as_bytes());
+        short(&mut fields, kind.as_bytes());
+        fields.extend([DURABLE | NO_WAIT, 0, 0, 0, 0]);
+        said.extend(method(1, (40, 10), &fields));
+    }
+    for name in ["q0", "q1"] {
+        let mut fields = vec![0, 0];
+        short(&mut fields, name.as_bytes());
+        fields.extend([DURABLE | NO_WAIT]);
+        let mut arguments = Vec::new();
+        if name == "q1" {
+            short(&mut arguments, b"x-dead-letter-exchange");
+            arguments.push(b'S');
+            long(&mut arguments, b"x0");
+        }
+        long(&mut fields, &arguments);
+        said.extend(method(1, (50, 10), &fields));
+        let mut binding = vec![0, 0];
+        short(&mut binding, name.as_bytes());
+        short(&mut binding, b"x0");
+        short(&mut binding, b"#");
+        binding.extend([1, 0, 0, 0, 0]);
+        said.extend(method(1, (50, 20), &binding));
+    }
+    said
+}
+
 /// A publish: method, header and body.
 fn publish(channel: u16, input: &mut Input<'_>, heard: &mut Heard) -> Vec<u8> {
     let mut fields = vec![0, 0];
@@ -368,7 +404,7 @@ pub fn something(input: &mut Input<'_>, heard: &mut Heard) -> Vec<u8> {
             fields.extend([0, 0, 0, 0, 0, input.byte() % 4, bits & 1]);
             (60, 10)
         }
-        29..32 => {
+        13..19 | 29..32 => {
             queue(&mut fields, input);
             short(&mut fields, input.choose(&TAGS).as_bytes());
             fields.push(bits & 0xf);
@@ -388,7 +424,10 @@ pub fn something(input: &mut Input<'_>, heard: &mut Heard) -> Vec<u8> {
             (60, 70)
         }
         35..37 => {
-            fields.extend(u64::from(input.byte() % 16).to_be_bytes());
+            // Mostly what was delivered, though perhaps settled already.
+            let newest = heard.newest_tag(channel).max(1);
+            let tag = u64::from(input.byte()) % (newest + u64::from(input.byte() % 16 == 0)) + 1;
+            fields.extend(tag.to_be_bytes());
             fields.push(bits & 3);
             input.choose(&[(60, 80), (60, 90), (60, 120)])
         }

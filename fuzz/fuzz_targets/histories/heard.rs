@@ -87,6 +87,11 @@ impl Heard {
         }
     }
 
+    /// The newest delivery tag of a channel.
+    pub fn newest_tag(&self, number: u16) -> u64 {
+        self.channels.get(&number).map_or(0, |channel| channel.newest_tag)
+    }
+
     /// The client has published a whole message.
     pub fn published(&mut self, number: u16) {
         let channel = self.channels.entry(number).or_default();
