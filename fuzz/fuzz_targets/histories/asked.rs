@@ -4,31 +4,47 @@
 use amqp::wire::frame::{self, PROTOCOL_HEADER};
 use stdx::reader::Reader;
 
-use crate::heard::Heard;
+use crate::heard::{CHANNEL_OPEN, Heard};
 
-/// Numbers from the input; zeros when it is used up.
-pub struct Input<'a>(Reader<'a>);
+/// Numbers from the input; when it is used up, numbers that follow from it, so that short inputs
+/// have long histories too.
+pub struct Input<'a> {
+    given: Reader<'a>,
+    state: u64,
+}
+
+const NOISE: &[u8] = b"\x08amq.any!\0\0\0\x05x-ttlI\0\0\0\xff";
 
 impl<'a> Input<'a> {
     pub fn new(bytes: &'a [u8]) -> Input<'a> {
-        Input(Reader::new(bytes))
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        let hash =
+            |state: u64, byte: &u8| (state ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        Input {
+            given: Reader::new(bytes),
+            state: bytes.iter().fold(0xcbf2_9ce4_8422_2325, hash) | 1,
+        }
     }
 
     pub fn byte(&mut self) -> u8 {
-        self.0.u8().unwrap_or(0)
+        if let Ok(byte) = self.given.u8() {
+            return byte;
+        }
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state.to_be_bytes()[2]
     }
 
     pub fn number(&mut self) -> u16 {
-        self.0.u16().unwrap_or(0)
+        u16::from_be_bytes([self.byte(), self.byte()])
     }
 
     pub fn bytes(&mut self) -> &'a [u8] {
-        let len = usize::from(self.byte()).min(self.0.rest().len());
-        self.0.bytes(len).unwrap_or_default()
+        let len = usize::from(self.byte());
+        match self.given.rest().len() {
+            0 => &NOISE[..len % NOISE.len()],
+            left => self.given.bytes(len.min(left)).unwrap_or_default(),
+        }
     }
 
     fn choose<T: Copy>(&mut self, choices: &[T]) -> T {
@@ -36,7 +52,11 @@ impl<'a> Input<'a> {
     }
 }
 
-const QUEUES: [&str; 7] = ["q0", "q0", "q1", "q1", "q2", "", "amq.rabbitmq.reply-to"];
+/// Bits of declarations.
+const DURABLE: u8 = 2;
+const NO_WAIT: u8 = 16;
+
+const QUEUES: [&str; 9] = ["q0", "q0", "q0", "q1", "q1", "q1", "q2", "", "amq.rabbitmq.reply-to"];
 const EXCHANGES: [&str; 7] = ["", "", "x0", "x1", "amq.topic", "amq.headers", "amq.direct"];
 const TYPES: [&str; 5] = ["direct", "fanout", "topic", "headers", "x-unknown"];
 const TAGS: [&str; 4] = ["", "a", "b", "c"];
@@ -197,8 +217,41 @@ pub fn handshake() -> Vec<u8> {
     said.extend(method(0, (10, 11), &start_ok));
     said.extend(method(0, (10, 31), &tune_ok));
     said.extend(method(0, (10, 40), b"\x01/\0\0"));
-    // One channel is there from the start.
-    said.extend(method(1, (20, 10), b"\0"));
+    // Two channels are there from the start.
+    said.extend(method(1, CHANNEL_OPEN, b"\0"));
+    said.extend(method(2, CHANNEL_OPEN, b"\0"));
+    said
+}
+
+/// What is there from the start, so that not all is refused: an exchange of each kind, two queues.
+pub fn furniture() -> Vec<u8> {
+    let mut said = Vec::new();
+    for (name, kind) in [("x0", "topic"), ("x1", "fanout")] {
+        let mut fields = vec![0, 0];
+        short(&mut fields, name.as_bytes());
+        short(&mut fields, kind.as_bytes());
+        fields.extend([DURABLE | NO_WAIT, 0, 0, 0, 0]);
+        said.extend(method(1, (40, 10), &fields));
+    }
+    for name in ["q0", "q1"] {
+        let mut fields = vec![0, 0];
+        short(&mut fields, name.as_bytes());
+        fields.extend([DURABLE | NO_WAIT]);
+        let mut arguments = Vec::new();
+        if name == "q1" {
+            short(&mut arguments, b"x-dead-letter-exchange");
+            arguments.push(b'S');
+            long(&mut arguments, b"x0");
+        }
+        long(&mut fields, &arguments);
+        said.extend(method(1, (50, 10), &fields));
+        let mut binding = vec![0, 0];
+        short(&mut binding, name.as_bytes());
+        short(&mut binding, b"x0");
+        short(&mut binding, b"#");
+        binding.extend([1, 0, 0, 0, 0]);
+        said.extend(method(1, (50, 20), &binding));
+    }
     said
 }
 
@@ -229,11 +282,16 @@ fn publish(channel: u16, input: &mut Input<'_>, heard: &mut Heard) -> Vec<u8> {
         short(&mut header, input.choose(&STRINGS).as_bytes());
     }
     if present & 8 != 0 {
-        let expiration = input.choose(&["0", "1", "50", "-1", "soon", "99999999999999999999"]);
+        let expiration = input.choose(&["0", "1", "50", "200", "1000", "60000", "soon"]);
         short(&mut header, expiration.as_bytes());
     }
     if present & 16 != 0 {
-        short(&mut header, input.choose(&["guest", "guest", "guest", "other"]).as_bytes());
+        short(
+            &mut header,
+            input
+                .choose(&["guest", "guest", "guest", "guest", "guest", "guest", "other"])
+                .as_bytes(),
+        );
     }
     let mut said = method(channel, (60, 40), &fields);
     said.extend(put_frame(frame::HEADER, channel, &header));
@@ -249,7 +307,8 @@ fn publish(channel: u16, input: &mut Input<'_>, heard: &mut Heard) -> Vec<u8> {
 pub fn something(input: &mut Input<'_>, heard: &mut Heard) -> Vec<u8> {
     let channel = match input.byte() {
         255 => input.number(),
-        few => [1, 1, 1, 1, 2, 2, 3, 9][usize::from(few % 8)],
+        254 => 3,
+        few => u16::from(few % 2) + 1,
     };
     let mut fields = Vec::new();
     let mut bits = input.byte();
@@ -270,16 +329,17 @@ pub fn something(input: &mut Input<'_>, heard: &mut Heard) -> Vec<u8> {
     // The bit that says that no answer is wanted.
     let mut no_wait = 0;
     let id = match choice {
-        10..13 => {
+        10 if bits < 32 => {
             short(&mut fields, b"");
-            (20, 10)
+            CHANNEL_OPEN
         }
-        13 => {
+        11 if bits < 32 => {
             fields.extend([0, 200, 0, 0, 0, 0, 0]);
             (20, 40)
         }
-        14..19 => {
-            bits &= !1 | input.byte() & 1;
+        10..19 => {
+            // Seldom passive, exclusive or without an answer.
+            bits &= !(input.byte() | input.byte()) | 0xa;
             queue(&mut fields, input);
             fields.push(bits & 0x1f);
             table(&mut fields, input);
@@ -344,7 +404,7 @@ pub fn something(input: &mut Input<'_>, heard: &mut Heard) -> Vec<u8> {
             fields.extend([0, 0, 0, 0, 0, input.byte() % 4, bits & 1]);
             (60, 10)
         }
-        29..32 => {
+        13..19 | 29..32 => {
             queue(&mut fields, input);
             short(&mut fields, input.choose(&TAGS).as_bytes());
             fields.push(bits & 0xf);
@@ -364,7 +424,10 @@ pub fn something(input: &mut Input<'_>, heard: &mut Heard) -> Vec<u8> {
             (60, 70)
         }
         35..37 => {
-            fields.extend(u64::from(input.byte() % 16).to_be_bytes());
+            // Mostly what was delivered, though perhaps settled already.
+            let newest = heard.newest_tag(channel).max(1);
+            let tag = u64::from(input.byte()) % (newest + u64::from(input.byte() % 16 == 0)) + 1;
+            fields.extend(tag.to_be_bytes());
             fields.push(bits & 3);
             input.choose(&[(60, 80), (60, 90), (60, 120)])
         }

@@ -9,7 +9,7 @@ use crate::{FRAME_BYTES_MAX, asked};
 
 type MethodId = (u16, u16);
 
-const CHANNEL_OPEN: MethodId = (20, 10);
+pub const CHANNEL_OPEN: MethodId = (20, 10);
 const CHANNEL_OPEN_OK: MethodId = (20, 11);
 const FLOW: MethodId = (20, 20);
 const FLOW_OK: MethodId = (20, 21);
@@ -68,7 +68,8 @@ pub struct Heard {
     channels: BTreeMap<u16, Channel>,
     /// It said what is no method: nothing can be expected any more.
     pub wild: bool,
-    over: bool,
+    /// The server has closed the connection.
+    pub over: bool,
 }
 
 impl Heard {
@@ -86,6 +87,11 @@ impl Heard {
         }
     }
 
+    /// The newest delivery tag of a channel.
+    pub fn newest_tag(&self, number: u16) -> u64 {
+        self.channels.get(&number).map_or(0, |channel| channel.newest_tag)
+    }
+
     /// The client has published a whole message.
     pub fn published(&mut self, number: u16) {
         let channel = self.channels.entry(number).or_default();
@@ -95,7 +101,8 @@ impl Heard {
         }
     }
 
-    /// What a client answers by itself: `close-ok` on channels that the server has closed.
+    /// What a client does by itself: it answers `close-ok` where the server has closed a channel, and
+    /// opens it again.
     pub fn manners(&mut self) -> Vec<u8> {
         let mut said = Vec::new();
         if self.over {
@@ -104,7 +111,9 @@ impl Heard {
         for (number, channel) in &mut self.channels {
             if channel.closing {
                 *channel = Channel::default();
+                channel.waiting.push_back(CHANNEL_OPEN);
                 said.extend(asked::method(*number, CHANNEL_CLOSE_OK, b""));
+                said.extend(asked::method(*number, CHANNEL_OPEN, b"\0"));
             }
         }
         said
@@ -166,7 +175,8 @@ impl Heard {
             }
             CHANNEL_CLOSE_OK => {
                 assert!(channel.open || channel.closing, "channel {number} was not open");
-                *channel = Channel::default();
+                // When both have closed it, the server's own close is still to be answered.
+                *channel = Channel { closing: channel.closing, ..Channel::default() };
                 return;
             }
             _other => assert!(channel.open, "{id:?} on channel {number}, which is not open"),
