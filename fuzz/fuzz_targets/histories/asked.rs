@@ -337,7 +337,7 @@ pub fn something(input: &mut Input<'_>, heard: &mut Heard) -> Vec<u8> {
             fields.extend([0, 200, 0, 0, 0, 0, 0]);
             (20, 40)
         }
-        10..19 => {
+        10..13 => {
             // Seldom passive, exclusive or without an answer.
             bits &= !(input.byte() | input.byte()) | 0xa;
             queue(&mut fields, input);
