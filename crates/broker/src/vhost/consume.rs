@@ -103,6 +103,7 @@ impl Vhost {
         let slot = self.consumers.remove(&consumer)?;
         self.queues.get_mut(&slot.queue)?.queue.consumers.remove(consumer);
         self.use_queue(slot.queue);
+        self.time_queue(slot.queue);
         // Whoever is left may be able to take what this one could not.
         self.mark_dirty(slot.queue);
         Some(slot.queue)

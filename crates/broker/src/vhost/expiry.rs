@@ -104,15 +104,19 @@ impl Vhost {
 
     /// Sets the timer that looks whether the queue was used, if it expires at all.
     pub(crate) fn time_queue(&mut self, queue: QueueId) {
-        let Some(slot) = self.queues.get(&queue) else { return };
-        if let Some(expires_ms) = slot.queue.settings().expires_ms {
-            let used_ms = if slot.queue.consumers.count() > 0 { self.now.ms } else { slot.used_ms };
-            self.timers.set(used_ms.saturating_add(expires_ms), Timer::Queue(queue));
+        let Some(slot) = self.queues.get_mut(&queue) else { return };
+        if let Some(expires_ms) = slot.queue.settings().expires_ms
+            && !slot.timed
+            && slot.queue.consumers.count() == 0
+        {
+            slot.timed = true;
+            self.timers.set(slot.used_ms.saturating_add(expires_ms), Timer::Queue(queue));
         }
     }
 
     fn expire_queue(&mut self, queue: QueueId) {
-        let Some(slot) = self.queues.get(&queue) else { return };
+        let Some(slot) = self.queues.get_mut(&queue) else { return };
+        slot.timed = false;
         let Some(expires_ms) = slot.queue.settings().expires_ms else { return };
         let unused = slot.queue.consumers.count() == 0
             && slot.used_ms.saturating_add(expires_ms) <= self.now.ms;

@@ -33,6 +33,8 @@ pub(crate) struct QueueSlot {
     pub(crate) timer_ms: Option<u64>,
     /// When it was last used, in milliseconds, if it expires unused.
     pub(crate) used_ms: u64,
+    /// Whether a timer looks after that. None does while it has consumers.
+    pub(crate) timed: bool,
 }
 
 impl QueueSlot {
@@ -53,6 +55,7 @@ impl QueueSlot {
             settled: Vec::new(),
             timer_ms: None,
             used_ms: 0,
+            timed: false,
         }
     }
 
