@@ -149,13 +149,16 @@ impl Vhost {
         incoming: Incoming,
         chunk: &mut BatchChunk,
     ) {
-        let Some(slot) = self.queues.get(&queue) else { return };
+        let Some(mut slot) = self.queues.get_mut(&queue) else { return };
         let ttl_ms = slot.queue.settings().ttl_ms(incoming.expiration_ms);
-        if ttl_ms == Some(0) && self.may_be_due(queue) {
+        if ttl_ms == Some(0) {
             // What came back too late must not go out with it.
-            self.expire_messages(queue);
+            if self.may_be_due(queue) {
+                self.expire_messages(queue);
+            }
+            let Some(again) = self.queues.get_mut(&queue) else { return };
+            slot = again;
         }
-        let Some(slot) = self.queues.get_mut(&queue) else { return };
         let index = self.chunks.hold(chunk, incoming.count);
         let settings = slot.queue.settings();
         let arrival = Arrival {
