@@ -643,6 +643,14 @@ fn messages_go_unread_when_they_are_due() {
     );
     check(
         "a queue q -> a: q has 0, 0 consumers
+         a publish - q late ttl=50
+         a get q -> a: got#1 late, 0 left
+         b consume q c -> b: Consuming
+         wait 60
+         a requeue 1 + publish - q at-once ttl=0 -> b: c#1 at-once",
+    );
+    check(
+        "a queue q -> a: q has 0, 0 consumers
          a consume q c no-ack -> a: Consuming
          a publish - q at-once ttl=0 -> a: c#1 at-once",
     );

@@ -149,10 +149,15 @@ impl Vhost {
         incoming: Incoming,
         chunk: &mut BatchChunk,
     ) {
+        let Some(slot) = self.queues.get(&queue) else { return };
+        let ttl_ms = slot.queue.settings().ttl_ms(incoming.expiration_ms);
+        if ttl_ms == Some(0) && self.may_be_due(queue) {
+            // What came back too late must not go out with it.
+            self.expire_messages(queue);
+        }
         let Some(slot) = self.queues.get_mut(&queue) else { return };
         let index = self.chunks.hold(chunk, incoming.count);
         let settings = slot.queue.settings();
-        let ttl_ms = settings.ttl_ms(incoming.expiration_ms);
         let arrival = Arrival {
             place: Place { chunk: index, index: incoming.first },
             count: incoming.count,
