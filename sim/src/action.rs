@@ -100,7 +100,11 @@ impl Client<'_> {
                 let next = if self.delivers_at_once(&requests) { Next::Enough } else { Next::More };
                 return (requests, next);
             }
-            330..560 => self.settle(channel, key),
+            330..560 => {
+                let requests = self.settle(channel, key);
+                let next = if self.delivers_at_once(&requests) { Next::Enough } else { Next::More };
+                return (requests, next);
+            }
             560..630 => return (vec![self.get(channel)], Next::Enough),
             630..710 => self.consume(channel, key),
             710..730 => self.cancel(channel, key),
@@ -210,7 +214,13 @@ impl Client<'_> {
     /// What may not wait goes to whoever can take it while the batch is being applied.
     fn delivers_at_once(&self, requests: &[Request]) -> bool {
         requests.iter().any(|request| {
-            let Request::Publish { message, .. } = request else { return false };
+            let Request::Publish { message, .. } = request else {
+                // Dead letters come when the batch is over.
+                let Request::Operation(Operation::Settle { outcome, .. }) = request else {
+                    return false;
+                };
+                return self.flavour.rules.is_some() && *outcome == Outcome::Rejected;
+            };
             let content = self.checker.messages.content(*message);
             content.is_some_and(|content| content.expiration_ms == Some(0))
         })

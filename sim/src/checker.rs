@@ -94,6 +94,8 @@ impl Checker {
                     there,
                     deadline_ms: message.deadline_ms,
                     since: 0,
+                    leaving: false,
+                    perhaps_died: false,
                 });
             }
             queue.enqueued = queue.enqueued.max(kept.enqueued);
@@ -130,7 +132,7 @@ impl Checker {
             let Some(state) = self.clear_queue(*queue) else { continue };
             for (place, entry) in state.ready() {
                 demand!(
-                    place > *last || entry.there != Known::Yes,
+                    place > *last || !entry.stays() || state.is_mixed(),
                     DeliveredInOrder,
                     "queue {} handed out place {last} while message {} at place {place} was ready",
                     state.name,

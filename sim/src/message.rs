@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 
 use broker::operation::FurtherKeys;
 use broker::{Message, Persistence};
+use domain::dead_letter::Author;
 use domain::name::Name;
-use domain::table::Table;
+use domain::properties::Properties;
+use domain::table::{Table, Value};
 
 use crate::random::Random;
 use crate::violation::{Violation, broken, demand};
+use crate::vocabulary::{self, DEAD};
 
 /// A message's number, given once in a run.
 pub(crate) type MessageId = u64;
@@ -50,7 +53,7 @@ impl Messages {
     }
 
     pub(crate) fn content(&self, id: MessageId) -> Option<&Content> {
-        self.published.get(&id)
+        self.published.get(&original(id))
     }
 
     /// Which message this is, if it is exactly what was published.
@@ -61,12 +64,53 @@ impl Messages {
         let Some(content) = self.published.get(&id) else {
             return broken!(Intact, "message {id} was never published");
         };
+        if message.author == Author::Broker {
+            return recognise_letter(id, content, message);
+        }
         demand!(message.exchange == content.exchange.as_str(), Intact, "exchange of {id}");
         demand!(*message.routing_key == *content.routing_key, Intact, "routing key of {id}");
         demand!(message.persistence == content.persistence, Intact, "persistence of {id}");
         demand!(message.properties == content.properties(id), Intact, "properties of {id}");
         demand!(message.body == content.body(id), Intact, "body of {id}");
         Ok(id)
+    }
+}
+
+/// The same for what a queue gave up: the history is in its headers, all else is as it was.
+fn recognise_letter(
+    id: MessageId,
+    content: &Content,
+    message: &Message<'_>,
+) -> Result<MessageId, Violation> {
+    let Ok(headers) = Properties(message.properties).headers() else {
+        return broken!(Intact, "headers of dead letter {id}");
+    };
+    let deaths = match headers.get("x-death") {
+        Some(Value::Array(deaths)) => &deaths[..],
+        _other => &[],
+    };
+    let [Value::Table(death)] = deaths else {
+        return broken!(Intact, "dead letter {id} died so: {headers:?}");
+    };
+    let text = |name: &str| death.get(name).and_then(Value::as_text).unwrap_or_default();
+    demand!(
+        death.get("count").and_then(Value::as_integer) == Some(1)
+            && text("exchange") == content.exchange.as_str(),
+        Intact,
+        "dead letter {id} died so: {death:?}"
+    );
+    let history = |name: &[u8]| name == b"x-death" || name.windows(7).any(|it| it == b"-death-");
+    let kept = headers.0.iter().filter(|(name, _)| !history(name));
+    demand!(kept.eq(content.headers.0.iter()), Intact, "headers of dead letter {id}");
+    let there = message.exchange.is_empty()
+        && *message.routing_key == *DEAD.as_bytes()
+        && message.persistence == content.persistence
+        && Properties(message.properties).expiration().is_none();
+    demand!(there, Intact, "dead letter {id}");
+    demand!(message.body == content.body(id), Intact, "body of dead letter {id}");
+    match letter(id, text("queue"), text("reason")) {
+        Some(letter) => Ok(letter),
+        None => broken!(Intact, "dead letter {id} died so: {death:?}"),
     }
 }
 
@@ -109,6 +153,29 @@ impl Content {
         body
     }
 }
+
+/// Letters have the number of the message that they were, and above it where and why it died.
+const LETTER_SHIFT: u32 = 40;
+
+/// The number of what a message becomes that a queue gives up.
+pub(crate) fn letter(id: MessageId, queue: &str, reason: &str) -> Option<MessageId> {
+    let reason = REASONS.iter().position(|known| *known == reason)? as u64;
+    let queue = vocabulary::queue_number(queue)? as u64;
+    Some(original(id) | ((queue + 1) * 8 + reason) << LETTER_SHIFT)
+}
+
+/// Which message died to become this letter, in which queue.
+pub(crate) fn deceased(id: MessageId) -> Option<(MessageId, &'static str)> {
+    let number = (id >> LETTER_SHIFT).checked_sub(8)? / 8;
+    Some((original(id), vocabulary::numbered_queue(number)?))
+}
+
+fn original(id: MessageId) -> MessageId {
+    id & ((1 << LETTER_SHIFT) - 1)
+}
+
+/// Why queues give messages up.
+const REASONS: [&str; 2] = ["rejected", "expired"];
 
 fn id_of(properties: &[u8]) -> Option<MessageId> {
     let start = properties.len().checked_sub(usize::from(ID_BYTES))?;

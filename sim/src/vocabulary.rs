@@ -14,8 +14,12 @@ pub(crate) const KEYS: [&str; 5] = ["a", "b", "a.b", "a.c", "c.b.a"];
 /// Keys that bindings have.
 pub(crate) const BINDING_KEYS: [&str; 8] = ["a", "b", "a.b", "a.c", "a.*", "*.b", "#", "a.#"];
 
+/// Where queues send what they give up; it keeps no rules itself.
+pub(crate) const DEAD: &str = "dead";
+
 /// Queues and what they are declared as: name, durable, auto-delete, exclusive.
-const QUEUES: [(&str, bool, bool, bool); 8] = [
+const QUEUES: [(&str, bool, bool, bool); 9] = [
+    (DEAD, true, false, false),
     ("orders", true, false, false),
     ("mails", true, false, false),
     ("audit", true, false, false),
@@ -58,6 +62,14 @@ pub(crate) fn names() -> Names {
     }
 }
 
+pub(crate) fn queue_number(name: &str) -> Option<usize> {
+    QUEUES.iter().position(|(known, ..)| *known == name)
+}
+
+pub(crate) fn numbered_queue(number: u64) -> Option<&'static str> {
+    QUEUES.get(usize::try_from(number).ok()?).map(|(name, ..)| *name)
+}
+
 pub(crate) fn queue_name(random: &mut Random) -> &'static str {
     random.pick(&QUEUES).map_or("", |(name, ..)| name)
 }
@@ -79,6 +91,14 @@ fn arguments(name: &str, rules: u64) -> Table {
     let at = QUEUES.iter().position(|(known, ..)| *known == name).unwrap_or(0);
     let mut random = Random::new(rules.wrapping_add(at as u64));
     let mut arguments = Table::default();
+    if name == DEAD {
+        return arguments;
+    }
+    // What the broker names can't be told by its letters.
+    if random.chance(40) && name != "mine" {
+        arguments.push("x-dead-letter-exchange", Value::text(""));
+        arguments.push("x-dead-letter-routing-key", Value::text(DEAD));
+    }
     if random.chance(40) {
         arguments.push("x-message-ttl", Value::I32(random.one_of([3, 20, 60, 200])));
     }

@@ -2,15 +2,17 @@
 
 use super::queue::{Known, Whereabouts};
 use super::{Checker, QueueKey};
+use crate::message::{Content, MessageId, deceased, letter as letter_of};
+use crate::vocabulary::DEAD;
 
 impl Checker {
     /// Time passes. What is due now goes when the broker next does anything.
     pub(crate) fn pass(&mut self, ms: u64) {
         self.now_ms += ms;
-        for queue in self.queues.values_mut() {
+        for queue in self.queues.values_mut().filter(|queue| !queue.deleted) {
             for entry in queue.entries.values_mut() {
                 if entry.whereabouts == Whereabouts::Ready && entry.is_due(self.now_ms) {
-                    entry.there = Known::Perhaps;
+                    entry.leaving = true;
                 }
             }
         }
@@ -22,19 +24,96 @@ impl Checker {
         for key in queues {
             let foggy = self.is_foggy(key);
             let now_ms = self.now_ms;
-            let Some(queue) = self.queues.get_mut(&key) else { continue };
+            let Some(queue) = self.queues.get(&key).filter(|queue| !queue.deleted) else {
+                continue;
+            };
             let due: Vec<u64> = queue
                 .ready()
                 .filter(|(_, entry)| entry.is_due(now_ms))
                 .map(|(place, _)| place)
                 .collect();
             for place in due {
-                if !foggy {
-                    queue.remove(place);
-                } else if let Some(entry) = queue.entries.get_mut(&place) {
-                    entry.there = Known::Perhaps;
-                }
+                self.give_up(
+                    key,
+                    place,
+                    "expired",
+                    if foggy { Known::Perhaps } else { Known::Yes },
+                );
             }
+        }
+    }
+
+    /// A queue gives a message up; where it may be with somebody instead, both are possible.
+    pub(super) fn give_up(&mut self, key: QueueKey, place: u64, reason: &str, surely: Known) {
+        let turn = self.turn;
+        let Some(queue) = self.queues.get_mut(&key) else { return };
+        let Some(entry) = queue.entries.get_mut(&place) else { return };
+        entry.leaving = true;
+        let perhaps_died = std::mem::replace(&mut entry.perhaps_died, surely != Known::Yes);
+        let there = if surely == Known::Yes { entry.there } else { Known::Perhaps };
+        let message = entry.message;
+        let letter = queue.settings.dead_lettering.as_ref();
+        let letter = letter.and_then(|_| letter_of(message, &queue.name, reason));
+        if surely == Known::Yes {
+            queue.remove(place);
+        }
+        if perhaps_died {
+            // What became of the letter was for others to say since.
+            return;
+        }
+        let (Some(letter), Some(content)) = (letter, self.messages.content(message)) else {
+            return;
+        };
+        let content = Content { expiration_ms: None, ..content.clone() };
+        let Some(dead) = self.names.get(DEAD).and_then(|key| self.queues.get_mut(key)) else {
+            return;
+        };
+        let place = if let Some(place) = dead.place(letter) {
+            place
+        } else {
+            dead.enqueue(letter, &content, (turn, 0));
+            dead.enqueued - 1
+        };
+        if let Some(entry) = dead.entries.get_mut(&place)
+            && entry.whereabouts == Whereabouts::Ready
+        {
+            entry.there = there;
+        }
+    }
+
+    /// A letter is there: who was to die in this turn is dead by now.
+    pub(super) fn die_by_now(&mut self, message: MessageId) {
+        let Some((message, queue)) = deceased(message) else { return };
+        let Some(key) = self.names.get(queue).copied() else { return };
+        let Some(state) = self.queues.get(&key) else { return };
+        let Some(place) = state.place(message) else { return };
+        let leaving = state
+            .entries
+            .get(&place)
+            .is_some_and(|entry| entry.leaving && entry.whereabouts == Whereabouts::Ready);
+        if leaving {
+            self.give_up(key, place, "expired", Known::Yes);
+        }
+    }
+
+    /// Somebody has a message: nothing else became of it.
+    pub(super) fn settle_doubt(&mut self, queue: QueueKey, message: MessageId) {
+        if let Some((message, queue)) = deceased(message) {
+            let source = self.names.get(queue).and_then(|key| self.queues.get_mut(key));
+            let Some(source) = source else { return };
+            if let Some(place) = source.place(message)
+                && source.entries.get(&place).is_some_and(|it| it.whereabouts == Whereabouts::Ready)
+            {
+                source.remove(place);
+            }
+            return;
+        }
+        let Some(name) = self.queues.get(&queue).map(|queue| queue.name.clone()) else { return };
+        let dead = self.names.get(DEAD).and_then(|key| self.queues.get_mut(key));
+        if let (Some(letter), Some(dead)) = (letter_of(message, &name, "expired"), dead)
+            && let Some(place) = dead.place(letter)
+        {
+            dead.remove(place);
         }
     }
 }

@@ -282,6 +282,7 @@ impl Checker {
         let is_open = state.open;
         let (held, now_ms, turn) = (self.session(session).held, self.now_ms, self.turn);
         let foggy = self.is_foggy(queue);
+        self.die_by_now(message);
         let Some(state) = self.queues.get_mut(&queue) else { return Ok(()) };
         if state.deleted {
             demand!(held.is_some(), OverIsOver, "a delivery from the deleted {}", state.name);
@@ -289,6 +290,7 @@ impl Checker {
             return Ok(());
         }
         let name = &state.name;
+        let mixed = state.is_mixed();
         let gone_since = held.is_some() && !is_open;
         let Some(place) = state.place(message) else {
             if gone_since {
@@ -324,7 +326,7 @@ impl Checker {
         if held.is_none() {
             let last = self.delivered.insert((queue, session), place);
             demand!(
-                last.is_none_or(|last| last < place),
+                mixed || last.is_none_or(|last| last < place),
                 DeliveredInOrder,
                 "session {session} gets place {place} of {name} after {last:?}"
             );
@@ -336,6 +338,7 @@ impl Checker {
     /// A message is in its receiver's hands; on a channel that is closed since, it has returned.
     fn hand_over(&mut self, delivery: &Delivery, place: u64) {
         let Delivery { channel, queue, consumer, tag, .. } = *delivery;
+        self.settle_doubt(queue, delivery.message);
         let is_open = self.channel(channel).open;
         if is_open && delivery.acknowledgement == Acknowledgement::Manual {
             let unsettled = Unsettled { queue, place, consumer };
@@ -346,8 +349,10 @@ impl Checker {
             state.remove(place);
         } else if let Some(entry) = state.entries.get_mut(&place) {
             entry.redelivered = Known::Yes;
+            entry.perhaps_died = false;
             if is_open {
                 entry.there = Known::Yes;
+                entry.leaving = false;
                 entry.whereabouts = Whereabouts::Delivered;
             }
         }

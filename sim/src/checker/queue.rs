@@ -9,6 +9,7 @@ use domain::queue::settings::QueueSettings;
 
 use crate::checker::{ConsumerKey, SessionKey, Turn};
 use crate::message::{Content, MessageId};
+use crate::vocabulary::DEAD;
 
 /// The number of a queue; a deleted one and its namesake are two.
 pub(crate) type QueueKey = u64;
@@ -45,9 +46,18 @@ pub(crate) struct Entry {
     pub(crate) deadline_ms: Option<u64>,
     /// When it came.
     pub(crate) since: Turn,
+    /// It is due, and goes if nobody has it.
+    pub(crate) leaving: bool,
+    /// Its dead letter may be there already, or may have gone.
+    pub(crate) perhaps_died: bool,
 }
 
 impl Entry {
+    /// Whether it is there for sure.
+    pub(crate) fn stays(&self) -> bool {
+        self.there == Known::Yes && !self.leaving
+    }
+
     pub(crate) fn is_due(&self, now_ms: u64) -> bool {
         self.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms)
     }
@@ -93,6 +103,11 @@ impl Queue {
         }
     }
 
+    /// Whether dead letters come into it, whose order is nobody's promise.
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.name == DEAD
+    }
+
     /// Whether the queue survives a restart.
     pub(crate) fn is_durable(&self) -> bool {
         self.declaration.durable && !self.declaration.exclusive
@@ -116,7 +131,9 @@ impl Queue {
             whereabouts: Whereabouts::Ready,
             redelivered: Known::No,
             // What may not wait at all goes to whoever can take it now.
-            there: if ttl_ms == Some(0) { Known::Perhaps } else { Known::Yes },
+            leaving: ttl_ms == Some(0),
+            perhaps_died: false,
+            there: Known::Yes,
             deadline_ms: ttl_ms.map(|ttl_ms| now_ms + ttl_ms),
             since,
         });
@@ -143,9 +160,7 @@ impl Queue {
     /// A delivered message returns to its place.
     pub(crate) fn requeue(&mut self, place: u64, now_ms: u64) {
         if let Some(entry) = self.entries.get_mut(&place) {
-            if entry.is_due(now_ms) {
-                entry.there = Known::Perhaps;
-            }
+            entry.leaving = entry.is_due(now_ms);
             entry.whereabouts = Whereabouts::Ready;
             entry.redelivered = Known::Yes;
         }
@@ -161,7 +176,7 @@ impl Queue {
 
     /// How many are ready, at least and at most.
     pub(crate) fn ready_bounds(&self) -> (u64, u64) {
-        let least = self.ready().filter(|(_, entry)| entry.there == Known::Yes).count();
+        let least = self.ready().filter(|(_, entry)| entry.stays()).count();
         (least as u64, self.ready().count() as u64)
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use broker::operation::{Answer, Consume, Outcome, Sharing, Tags};
 use domain::refusal::Refusal;
 
-use super::queue::QueueKey;
+use super::queue::{Known, QueueKey};
 use super::sessions::{Consumer, Told, Unsettled};
 use super::{ChannelKey, Checker, ConsumerKey, SessionKey, named};
 
@@ -135,6 +135,11 @@ impl Checker {
 
     pub(super) fn end_delivery(&mut self, delivery: Unsettled, outcome: Outcome) {
         let now_ms = self.now_ms;
+        if outcome == Outcome::Rejected
+            && self.queues.get(&delivery.queue).is_some_and(|queue| !queue.deleted)
+        {
+            return self.give_up(delivery.queue, delivery.place, "rejected", Known::Yes);
+        }
         let Some(queue) = self.queues.get_mut(&delivery.queue) else { return };
         match outcome {
             Outcome::Acknowledged | Outcome::Rejected => queue.remove(delivery.place),

@@ -1,16 +1,18 @@
 //! What must be there after a restart: the durable part of the picture at one moment, and whether
 //! that is what was found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::exchange::ExchangeSettings;
 use domain::queue::QueueDeclaration;
+use domain::queue::settings::QueueSettings;
 use domain::table::Table;
 
 use super::Checker;
 use super::queue::{Known, Queue, Whereabouts};
 use super::topology::Topology;
-use crate::message::MessageId;
+use crate::message::{MessageId, letter};
+use crate::vocabulary::DEAD;
 
 /// The most messages a queue may ever have taken for its watermark to be exact: when many are
 /// delivered at once it runs ahead, and marks some that never went out.
@@ -32,6 +34,8 @@ pub(crate) struct KeptQueue {
     /// In order.
     pub(crate) messages: Vec<KeptMessage>,
     pub(crate) enqueued: u64,
+    /// Of each session that may have got messages unseen, whether such a delivery settled itself.
+    pub(crate) fog: Vec<bool>,
 }
 
 /// A message in a durable queue.
@@ -82,7 +86,27 @@ impl Checker {
                 queues.insert(queue.name.clone(), keep(queue, &fog));
             }
         }
+        if let Some(dead) = queues.get_mut(DEAD) {
+            dead.messages.extend(self.letters_underway());
+        }
         Snapshot { topology, queues, clean: false }
+    }
+
+    /// Letters of queues that no restart finds, which may have come in this very turn.
+    fn letters_underway(&self) -> Vec<KeptMessage> {
+        let forgotten = self.queues.values().filter(|queue| {
+            !queue.deleted && !queue.is_durable() && queue.settings.dead_lettering.is_some()
+        });
+        let mut letters = Vec::new();
+        for queue in forgotten {
+            let leaving = queue.ready().filter(|(_, entry)| entry.leaving && !entry.perhaps_died);
+            letters.extend(leaving.filter_map(|(_, entry)| {
+                let id = letter(entry.message, &queue.name, "expired")?;
+                let (redelivered, there) = (Known::Perhaps, Known::Perhaps);
+                Some(KeptMessage { id, redelivered, there, deadline_ms: None })
+            }));
+        }
+        letters
     }
 }
 
@@ -91,7 +115,7 @@ impl Checker {
 fn keep(queue: &Queue, fog: &[bool]) -> KeptQueue {
     let messages = queue.entries.values().map(|entry| {
         let ready = entry.whereabouts == Whereabouts::Ready;
-        let in_doubt = !entry.journaled || (ready && fog.contains(&true));
+        let in_doubt = !entry.journaled || entry.perhaps_died || (ready && fog.contains(&true));
         let marked_in_doubt = ready && !fog.is_empty() && entry.redelivered == Known::No;
         KeptMessage {
             id: entry.message,
@@ -104,6 +128,7 @@ fn keep(queue: &Queue, fog: &[bool]) -> KeptQueue {
         declaration: queue.declaration.clone(),
         messages: messages.collect(),
         enqueued: queue.enqueued,
+        fog: fog.to_vec(),
     }
 }
 
@@ -124,7 +149,8 @@ impl Snapshot {
             if queue.declaration != other.declaration {
                 return Err(format!("queue {name} is another"));
             }
-            self.explains_messages(queue, other, now_ms)
+            let letters = if name == DEAD { self.letters(now_ms) } else { Vec::new() };
+            self.explains_messages(name, queue, other, now_ms, &letters)
                 .map_err(|error| format!("queue {name}: {error}"))?;
         }
         for route in &found.routes {
@@ -140,13 +166,25 @@ impl Snapshot {
 
     fn explains_messages(
         &self,
+        name: &str,
         queue: &KeptQueue,
         found: &FoundQueue,
         now_ms: u64,
+        letters: &[KeptMessage],
     ) -> Result<(), String> {
         let is_due = |message: &KeptMessage| message.deadline_ms.is_some_and(|ms| ms <= now_ms);
-        let mut kept = queue.messages.iter().filter(|message| !is_due(message));
-        for (id, redelivered) in &found.messages {
+        let mut kept: Vec<&KeptMessage> =
+            queue.messages.iter().filter(|message| !is_due(message)).collect();
+        let known: BTreeSet<MessageId> = kept.iter().map(|message| message.id).collect();
+        kept.extend(letters.iter().filter(|letter| !known.contains(&letter.id)));
+        let mut found: Vec<(MessageId, bool)> = found.messages.clone();
+        if name == DEAD {
+            // In whatever order.
+            kept.sort_by_key(|message| message.id);
+            found.sort_unstable();
+        }
+        let mut kept = kept.into_iter();
+        for (id, redelivered) in &found {
             let message = loop {
                 match kept.next() {
                     Some(message) if message.id == *id => break message,
@@ -173,6 +211,25 @@ impl Snapshot {
         }
     }
 
+    /// What became of the messages that were due by then.
+    fn letters(&self, now_ms: u64) -> Vec<KeptMessage> {
+        let mut letters = Vec::new();
+        let fog = self.queues.get(DEAD).map(|dead| &dead.fog[..]).unwrap_or_default();
+        for (name, queue) in &self.queues {
+            if QueueSettings::of(&queue.declaration.arguments).dead_lettering.is_none() {
+                continue;
+            }
+            let due = |message: &&KeptMessage| message.deadline_ms.is_some_and(|ms| ms <= now_ms);
+            letters.extend(queue.messages.iter().filter(due).filter_map(|message| {
+                let id = letter(message.id, name, "expired")?;
+                let redelivered = if fog.is_empty() { Known::No } else { Known::Perhaps };
+                let there = if fog.contains(&true) { Known::Perhaps } else { message.there };
+                Some(KeptMessage { id, redelivered, there, deadline_ms: None })
+            }));
+        }
+        letters
+    }
+
     /// The same with exactly the messages found: what the next life starts from.
     pub(crate) fn with(&self, found: &Found) -> Snapshot {
         let mut snapshot = self.clone();
@@ -187,6 +244,7 @@ impl Snapshot {
                 deadline_ms: deadlines.get(id).copied().flatten(),
             });
             queue.messages = messages.collect();
+            queue.fog.clear();
         }
         snapshot
     }
