@@ -290,7 +290,7 @@ impl Checker {
             return Ok(());
         }
         let name = &state.name;
-        let mixed = state.is_mixed();
+        let mixed = state.is_mixed() || state.stirred == turn;
         let gone_since = held.is_some() && !is_open;
         let Some(place) = state.place(message) else {
             if gone_since {

@@ -77,6 +77,9 @@ pub(crate) struct Queue {
     pub(crate) enqueued: u64,
     pub(crate) consumers: Vec<ConsumerKey>,
     pub(crate) has_exclusive: bool,
+    /// When it last took a message that may not wait: then it delivers before the turn is over, and
+    /// what returns in that turn comes behind.
+    pub(crate) stirred: Turn,
     /// Whether it ever had a consumer.
     pub(crate) used: bool,
     pub(crate) deleted: bool,
@@ -98,6 +101,7 @@ impl Queue {
             enqueued: 0,
             consumers: Vec::new(),
             has_exclusive: false,
+            stirred: 0,
             used: false,
             deleted: false,
         }
@@ -125,6 +129,9 @@ impl Queue {
             (Some(queue), Some(message)) => Some(queue.min(message)),
             (one, other) => one.or(other),
         };
+        if ttl_ms == Some(0) {
+            self.stirred = since;
+        }
         self.restore(Entry {
             message,
             journaled,
