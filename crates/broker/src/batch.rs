@@ -40,6 +40,7 @@ pub struct LargeMessage {
     builder: ChunkBuilder,
     missing_bytes: u32,
     also: FurtherKeys,
+    persistence: Persistence,
     priority: Option<u8>,
     expiration_ms: Option<u64>,
 }
@@ -54,6 +55,7 @@ impl LargeMessage {
             builder,
             missing_bytes: body_bytes,
             also: FurtherKeys::default(),
+            persistence: head.persistence,
             priority: head.priority,
             expiration_ms: head.expiration_ms,
         }
@@ -134,6 +136,7 @@ impl Batch {
             first: index,
             count: 1,
             unroutable,
+            persistence: head.persistence,
             priority: head.priority,
             expiration_ms: head.expiration_ms,
         };
@@ -161,6 +164,7 @@ impl Batch {
             first,
             count: 1,
             unroutable,
+            persistence: head.persistence,
             priority: head.priority,
             expiration_ms: head.expiration_ms,
         };
@@ -185,6 +189,7 @@ impl Batch {
             first: 0,
             count: 1,
             unroutable,
+            persistence: message.persistence,
             priority: message.priority,
             expiration_ms: message.expiration_ms,
         };

@@ -6,6 +6,8 @@ use domain::exchange::ExchangeSettings;
 use domain::name::Name;
 use domain::queue::QueueDeclaration;
 
+use crate::chunk::Persistence;
+
 /// A channel of a session. Deliveries, confirms and settlements are counted per channel.
 pub type ChannelId = u16;
 
@@ -100,6 +102,8 @@ pub struct PublishRun {
     pub count: u32,
     /// For messages that no queue takes.
     pub unroutable: Unroutable,
+    /// Whether they ask to survive a restart.
+    pub persistence: Persistence,
     /// The priority they were given.
     pub priority: Option<u8>,
     /// How long they may wait, as they were given it, in milliseconds.

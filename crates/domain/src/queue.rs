@@ -78,15 +78,16 @@ enum Backlog {
 /// A queue's messages and who consumes them.
 #[derive(Debug)]
 pub struct Queue {
-    settings: QueueSettings,
     backlog: Backlog,
     /// Bytes of ready bodies, where they are limited.
-    ready_bytes: u64,
+    ready_bytes: Option<u64>,
     /// Delivered and not settled.
     leases: Runs,
     /// Who takes turns.
     pub consumers: Consumers,
     next: Sequence,
+    /// Apart, because what every message meets is to lie close together.
+    settings: Box<QueueSettings>,
 }
 
 impl Queue {
@@ -102,12 +103,12 @@ impl Queue {
             SingleActiveConsumer::Yes => Activity::Single,
         };
         Queue {
-            settings,
             backlog,
-            ready_bytes: 0,
+            ready_bytes: settings.bytes_max.map(|_| 0),
             leases: Runs::default(),
             consumers: Consumers::new(activity),
             next: Sequence(0),
+            settings: Box::new(settings),
         }
     }
 
@@ -248,8 +249,7 @@ impl Queue {
     /// Whether so many more messages with so many bytes of bodies are too many.
     pub fn would_overflow(&self, count: u32, bytes: u64) -> bool {
         let messages = self.ready_messages() + u64::from(count);
-        self.settings.messages_max.is_some_and(|max| messages > max)
-            || self.settings.bytes_max.is_some_and(|max| self.ready_bytes + bytes > max)
+        self.settings.messages_max.is_some_and(|max| messages > max) || self.over_bytes(bytes)
     }
 
     /// How many messages to take off the front next, because there are too many.
@@ -257,26 +257,31 @@ impl Queue {
         let over = self.settings.messages_max.map_or(0, |max| {
             u32::try_from(self.ready_messages().saturating_sub(max)).unwrap_or(u32::MAX)
         });
-        let heavy = self.settings.bytes_max.is_some_and(|max| self.ready_bytes > max);
+        let heavy = self.over_bytes(0);
         // What a message weighs is known when it is out.
         over.max(u32::from(heavy && self.ready_messages() > 0))
     }
 
+    fn over_bytes(&self, more: u64) -> bool {
+        let limit = self.ready_bytes.zip(self.settings.bytes_max);
+        limit.is_some_and(|(ready, max)| ready + more > max)
+    }
+
     fn weigh_in(&mut self, run: &Run, bodies: &impl Bodies) {
-        if self.settings.bytes_max.is_some() {
-            self.ready_bytes += bodies.bytes(run);
+        if let Some(ready_bytes) = &mut self.ready_bytes {
+            *ready_bytes += bodies.bytes(run);
         }
     }
 
     fn weigh_out(&mut self, run: &Run, bodies: &impl Bodies) {
-        if self.settings.bytes_max.is_some() {
-            self.ready_bytes = self.ready_bytes.saturating_sub(bodies.bytes(run));
+        if let Some(ready_bytes) = &mut self.ready_bytes {
+            *ready_bytes = ready_bytes.saturating_sub(bodies.bytes(run));
         }
     }
 
     /// Drops what is ready; the runs are appended to `gone`.
     pub fn purge(&mut self, gone: &mut Vec<Run>) {
-        self.ready_bytes = 0;
+        self.ready_bytes = self.ready_bytes.map(|_| 0);
         match &mut self.backlog {
             Backlog::Plain(ready) => ready.drain(gone),
             Backlog::Levels(levels) => levels.drain(gone),

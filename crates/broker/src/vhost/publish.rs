@@ -96,13 +96,10 @@ impl Vhost {
         queues: &[QueueId],
         chunk: &mut BatchChunk,
     ) {
-        let Some(persistence) = chunk.chunk.message(run.first).map(|it| it.persistence) else {
-            return;
-        };
         let incoming = Incoming {
             first: run.first,
             count: run.count,
-            persistence,
+            persistence: run.persistence,
             priority: run.priority,
             expiration_ms: run.expiration_ms,
         };
@@ -110,8 +107,9 @@ impl Vhost {
         let mut found = false;
         for queue in queues {
             // In a transaction a queue may have gone since the message was routed.
-            found |= self.queues.contains_key(queue);
-            if self.enqueue(*queue, incoming, chunk) == Durability::Journaled {
+            let taken = self.enqueue(*queue, incoming, chunk);
+            found |= taken.is_some();
+            if taken == Some(Durability::Journaled) {
                 durability = Durability::Journaled;
             }
         }
@@ -125,21 +123,37 @@ impl Vhost {
     }
 
     /// Offers messages to a queue; what it refuses is noted in `refused`. Returns what those that
-    /// it takes may count on.
+    /// it takes may count on; `None`: there is no such queue.
     pub(crate) fn enqueue(
         &mut self,
         queue: QueueId,
         incoming: Incoming,
         chunk: &mut BatchChunk,
-    ) -> Durability {
-        let Some(slot) = self.queues.get(&queue) else { return Durability::InMemory };
+    ) -> Option<Durability> {
+        let slot = self.queues.get_mut(&queue)?;
+        if slot.plain && incoming.expiration_ms.is_none() {
+            // Nearly all messages of the world.
+            let place =
+                Place { chunk: self.chunks.hold(chunk, incoming.count), index: incoming.first };
+            let durability = slot.durability(incoming.persistence);
+            let (count, deadline, level) = (incoming.count, Deadline::NEVER, 0);
+            let arrival = Arrival { place, count, durability, deadline, level };
+            let entry = slot.queue.enqueue(&arrival, &self.chunks);
+            if !std::mem::replace(&mut slot.dirty, true) {
+                self.turn.dirty.push(queue);
+            }
+            if durability == Durability::Journaled {
+                self.journal_enqueued(queue, &entry);
+            }
+            return Some(durability);
+        }
         let durability = slot.durability(incoming.persistence);
         if slot.queue.settings().is_limited() {
             self.enqueue_limited(queue, incoming, chunk);
         } else {
             self.enqueue_all(queue, incoming, chunk);
         }
-        durability
+        Some(durability)
     }
 
     /// Puts messages into a queue.
@@ -169,8 +183,7 @@ impl Vhost {
             level: settings.level(incoming.priority),
         };
         let entry = slot.queue.enqueue(&arrival, &self.chunks);
-        if !slot.dirty {
-            slot.dirty = true;
+        if !std::mem::replace(&mut slot.dirty, true) {
             self.turn.dirty.push(queue);
         }
         if arrival.durability == Durability::Journaled {

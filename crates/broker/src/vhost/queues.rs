@@ -26,6 +26,8 @@ pub(crate) struct QueueSlot {
     pub(crate) delivered: Sequence,
     /// It may be able to deliver, and stands in the turn's list.
     pub(crate) dirty: bool,
+    /// A message without an expiration of its own just comes in and waits its turn.
+    pub(crate) plain: bool,
     /// Journaled messages that left it in this turn.
     pub(crate) settled: Vec<Span>,
     /// When its messages' timer goes off, in milliseconds; never later than the next of them is
@@ -48,6 +50,7 @@ impl QueueSlot {
             name,
             declaration,
             owner,
+            plain: queue.settings().is_plain(),
             queue,
             watermark: Sequence(0),
             delivered: Sequence(0),
@@ -66,13 +69,10 @@ impl QueueSlot {
 
     /// What a message in this queue may count on.
     pub(crate) fn durability(&self, persistence: Persistence) -> Durability {
-        let quorum = self.queue.settings().queue_type == QueueType::Quorum;
-        match persistence {
-            Persistence::Persistent if self.is_journaled() => Durability::Journaled,
-            // A quorum queue keeps whatever it takes, as in RabbitMQ.
-            Persistence::Transient if quorum => Durability::Journaled,
-            Persistence::Persistent | Persistence::Transient => Durability::InMemory,
-        }
+        // A quorum queue keeps whatever it takes, as in RabbitMQ.
+        let keeps = persistence == Persistence::Persistent
+            || (!self.plain && self.queue.settings().queue_type == QueueType::Quorum);
+        if keeps && self.is_journaled() { Durability::Journaled } else { Durability::InMemory }
     }
 }
 

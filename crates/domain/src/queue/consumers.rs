@@ -23,8 +23,11 @@ pub enum Activity {
 /// The consumers of one queue.
 #[derive(Debug, Default)]
 pub struct Consumers {
-    /// Those that could take something, the highest priority first; no round is empty.
-    rounds: Vec<Round>,
+    /// Those of the highest priority that could take something; whose turn it is stands in front.
+    top: Round,
+    /// Those of lower ones, the highest first. No round is empty, and there are none below an empty
+    /// top.
+    lower: Vec<Round>,
     /// Those without credit or room.
     waiting: HashMap<ConsumerId, i32, foldhash::fast::FixedState>,
     exclusive: Option<ConsumerId>,
@@ -36,7 +39,7 @@ pub struct Consumers {
 }
 
 /// Consumers of one priority.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Round {
     priority: i32,
     /// Whose turn it is stands in front.
@@ -51,8 +54,8 @@ impl Consumers {
 
     /// How many.
     pub fn count(&self) -> u32 {
-        let in_rounds: usize = self.rounds.iter().map(|round| round.members.len()).sum();
-        let all = in_rounds + self.waiting.len() + self.standby.len();
+        let lower: usize = self.lower.iter().map(|round| round.members.len()).sum();
+        let all = self.top.members.len() + lower + self.waiting.len() + self.standby.len();
         u32::try_from(all).unwrap_or(u32::MAX)
     }
 
@@ -69,7 +72,7 @@ impl Consumers {
     /// Adds one at the end of its priority's round, or to those that stand by.
     pub fn add(&mut self, consumer: ConsumerId, priority: i32) {
         self.used = true;
-        let taken = !self.rounds.is_empty() || !self.waiting.is_empty();
+        let taken = !self.top.members.is_empty() || !self.waiting.is_empty();
         if self.activity != Activity::All && taken {
             self.standby.push_back((consumer, priority));
         } else {
@@ -84,12 +87,30 @@ impl Consumers {
     }
 
     fn join(&mut self, consumer: ConsumerId, priority: i32) {
-        match self.rounds.binary_search_by(|round| priority.cmp(&round.priority)) {
-            Ok(at) => self.rounds[at].members.push_back(consumer),
-            Err(at) => {
-                let members = VecDeque::from([consumer]);
-                self.rounds.insert(at, Round { priority, members });
+        if self.top.members.is_empty() {
+            self.top.priority = priority;
+        }
+        if priority > self.top.priority {
+            let members = VecDeque::from([consumer]);
+            let top = std::mem::replace(&mut self.top, Round { priority, members });
+            self.lower.insert(0, top);
+        } else if priority == self.top.priority {
+            self.top.members.push_back(consumer);
+        } else {
+            match self.lower.binary_search_by(|round| priority.cmp(&round.priority)) {
+                Ok(at) => self.lower[at].members.push_back(consumer),
+                Err(at) => {
+                    let members = VecDeque::from([consumer]);
+                    self.lower.insert(at, Round { priority, members });
+                }
             }
+        }
+    }
+
+    /// If the top has become empty, the next round is the top.
+    fn rise(&mut self) {
+        if self.top.members.is_empty() && !self.lower.is_empty() {
+            self.top = self.lower.remove(0);
         }
     }
 
@@ -97,13 +118,15 @@ impl Consumers {
     pub fn remove(&mut self, consumer: ConsumerId) {
         self.exclusive = self.exclusive.filter(|known| *known != consumer);
         if self.waiting.remove(&consumer).is_none() {
-            for round in &mut self.rounds {
+            self.top.members.retain(|known| *known != consumer);
+            for round in &mut self.lower {
                 round.members.retain(|known| *known != consumer);
             }
-            self.rounds.retain(|round| !round.members.is_empty());
+            self.lower.retain(|round| !round.members.is_empty());
+            self.rise();
             self.standby.retain(|(known, _)| *known != consumer);
         }
-        if self.rounds.is_empty() && self.waiting.is_empty() {
+        if self.top.members.is_empty() && self.waiting.is_empty() {
             self.promote();
         }
     }
@@ -118,31 +141,26 @@ impl Consumers {
 
     /// Whose turn it is.
     pub fn front(&self) -> Option<ConsumerId> {
-        self.rounds.first()?.members.front().copied()
+        self.top.members.front().copied()
     }
 
     /// Whether nobody else takes part in the round.
     pub fn front_is_alone(&self) -> bool {
-        self.rounds.first().is_some_and(|round| round.members.len() == 1)
+        self.top.members.len() == 1
     }
 
     /// The one in front had its turn.
     pub fn turn(&mut self) {
-        if let Some(round) = self.rounds.first_mut()
-            && round.members.len() > 1
-        {
-            round.members.rotate_left(1);
+        if self.top.members.len() > 1 {
+            self.top.members.rotate_left(1);
         }
     }
 
     /// The one in front can take nothing more for now.
     pub fn wait(&mut self) {
-        let Some(round) = self.rounds.first_mut() else { return };
-        if let Some(consumer) = round.members.pop_front() {
-            self.waiting.insert(consumer, round.priority);
-        }
-        if round.members.is_empty() {
-            self.rounds.remove(0);
+        if let Some(consumer) = self.top.members.pop_front() {
+            self.waiting.insert(consumer, self.top.priority);
+            self.rise();
         }
     }
 
@@ -159,8 +177,8 @@ impl Consumers {
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = ConsumerId> {
-        let in_rounds = self.rounds.iter().flat_map(|round| round.members.iter().copied());
-        in_rounds
+        let lower = self.lower.iter().flat_map(|round| &round.members);
+        (self.top.members.iter().chain(lower).copied())
             .chain(self.waiting.keys().copied())
             .chain(self.standby.iter().map(|(consumer, _)| *consumer))
     }

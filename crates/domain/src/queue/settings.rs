@@ -162,6 +162,14 @@ impl QueueSettings {
         self.messages_max.is_some() || self.bytes_max.is_some()
     }
 
+    /// Whether a message without an expiration of its own just comes in and waits its turn.
+    pub fn is_plain(&self) -> bool {
+        !self.is_limited()
+            && self.message_ttl_ms.is_none()
+            && self.priority_max.is_none()
+            && self.queue_type == QueueType::Classic
+    }
+
     /// The level of a message with this priority.
     pub fn level(&self, priority: Option<u8>) -> u8 {
         match (self.queue_type, self.priority_max) {

@@ -190,7 +190,7 @@ fn agree(settings: &QueueSettings, seed: u64) {
         let ready: Vec<&Plain> = model.messages.values().filter(|plain| !plain.leased).collect();
         assert_eq!(queue.leased_messages(), (model.messages.len() - ready.len()) as u64);
         assert_eq!(queue.ready_messages(), ready.len() as u64);
-        assert_eq!(queue.ready_bytes, 10 * ready.len() as u64);
+        assert_eq!(queue.ready_bytes, Some(10 * ready.len() as u64));
         let deadline = ready.iter().map(|plain| plain.deadline).min();
         assert_eq!(queue.next_deadline(), deadline.unwrap_or(Deadline::NEVER));
     }
