@@ -95,6 +95,7 @@ impl Checker {
                     deadline_ms: message.deadline_ms,
                     since: 0,
                     leaving: false,
+                    perhaps_died: false,
                 });
             }
             queue.enqueued = queue.enqueued.max(kept.enqueued);
@@ -129,9 +130,12 @@ impl Checker {
     pub(crate) fn end_turn(&mut self) -> Result<(), Violation> {
         for ((queue, _), last) in &self.delivered {
             let Some(state) = self.clear_queue(*queue) else { continue };
+            if state.is_mixed() || state.stirred == self.turn {
+                continue;
+            }
             for (place, entry) in state.ready() {
                 demand!(
-                    place > *last || !entry.stays() || state.is_mixed(),
+                    place > *last || !entry.stays(),
                     DeliveredInOrder,
                     "queue {} handed out place {last} while message {} at place {place} was ready",
                     state.name,

@@ -65,7 +65,7 @@ impl Messages {
             return broken!(Intact, "message {id} was never published");
         };
         if message.author == Author::Broker {
-            return self.recognise_letter(id, content, message);
+            return recognise_letter(id, content, message);
         }
         demand!(message.exchange == content.exchange.as_str(), Intact, "exchange of {id}");
         demand!(*message.routing_key == *content.routing_key, Intact, "routing key of {id}");
@@ -74,45 +74,43 @@ impl Messages {
         demand!(message.body == content.body(id), Intact, "body of {id}");
         Ok(id)
     }
+}
 
-    /// The same for what a queue gave up: the history is in its headers, all else is as it was.
-    fn recognise_letter(
-        &self,
-        id: MessageId,
-        content: &Content,
-        message: &Message<'_>,
-    ) -> Result<MessageId, Violation> {
-        let Ok(headers) = Properties(message.properties).headers() else {
-            return broken!(Intact, "headers of dead letter {id}");
-        };
-        let deaths = match headers.get("x-death") {
-            Some(Value::Array(deaths)) => &deaths[..],
-            _other => &[],
-        };
-        let [Value::Table(death)] = deaths else {
-            return broken!(Intact, "dead letter {id} died so: {headers:?}");
-        };
-        let text = |name: &str| death.get(name).and_then(Value::as_text).unwrap_or_default();
-        demand!(
-            death.get("count").and_then(Value::as_integer) == Some(1)
-                && text("exchange") == content.exchange.as_str(),
-            Intact,
-            "dead letter {id} died so: {death:?}"
-        );
-        let history =
-            |name: &[u8]| name == b"x-death" || name.windows(7).any(|it| it == b"-death-");
-        let kept = headers.0.iter().filter(|(name, _)| !history(name));
-        demand!(kept.eq(content.headers.0.iter()), Intact, "headers of dead letter {id}");
-        let there = message.exchange.is_empty()
-            && *message.routing_key == *DEAD.as_bytes()
-            && message.persistence == content.persistence
-            && Properties(message.properties).expiration().is_none();
-        demand!(there, Intact, "dead letter {id}");
-        demand!(message.body == content.body(id), Intact, "body of dead letter {id}");
-        match letter(id, text("queue"), text("reason")) {
-            Some(letter) => Ok(letter),
-            None => broken!(Intact, "dead letter {id} died so: {death:?}"),
-        }
+/// The same for what a queue gave up: the history is in its headers, all else is as it was.
+fn recognise_letter(
+    id: MessageId,
+    content: &Content,
+    message: &Message<'_>,
+) -> Result<MessageId, Violation> {
+    let Ok(headers) = Properties(message.properties).headers() else {
+        return broken!(Intact, "headers of dead letter {id}");
+    };
+    let deaths = match headers.get("x-death") {
+        Some(Value::Array(deaths)) => &deaths[..],
+        _other => &[],
+    };
+    let [Value::Table(death)] = deaths else {
+        return broken!(Intact, "dead letter {id} died so: {headers:?}");
+    };
+    let text = |name: &str| death.get(name).and_then(Value::as_text).unwrap_or_default();
+    demand!(
+        death.get("count").and_then(Value::as_integer) == Some(1)
+            && text("exchange") == content.exchange.as_str(),
+        Intact,
+        "dead letter {id} died so: {death:?}"
+    );
+    let history = |name: &[u8]| name == b"x-death" || name.windows(7).any(|it| it == b"-death-");
+    let kept = headers.0.iter().filter(|(name, _)| !history(name));
+    demand!(kept.eq(content.headers.0.iter()), Intact, "headers of dead letter {id}");
+    let there = message.exchange.is_empty()
+        && *message.routing_key == *DEAD.as_bytes()
+        && message.persistence == content.persistence
+        && Properties(message.properties).expiration().is_none();
+    demand!(there, Intact, "dead letter {id}");
+    demand!(message.body == content.body(id), Intact, "body of dead letter {id}");
+    match letter(id, text("queue"), text("reason")) {
+        Some(letter) => Ok(letter),
+        None => broken!(Intact, "dead letter {id} died so: {death:?}"),
     }
 }
 

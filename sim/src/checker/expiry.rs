@@ -49,12 +49,17 @@ impl Checker {
         let Some(queue) = self.queues.get_mut(&key) else { return };
         let Some(entry) = queue.entries.get_mut(&place) else { return };
         entry.leaving = true;
+        let perhaps_died = std::mem::replace(&mut entry.perhaps_died, surely != Known::Yes);
         let there = if surely == Known::Yes { entry.there } else { Known::Perhaps };
         let message = entry.message;
         let letter = queue.settings.dead_lettering.as_ref();
         let letter = letter.and_then(|_| letter_of(message, &queue.name, reason));
         if surely == Known::Yes {
             queue.remove(place);
+        }
+        if perhaps_died {
+            // What became of the letter was for others to say since.
+            return;
         }
         let (Some(letter), Some(content)) = (letter, self.messages.content(message)) else {
             return;
@@ -63,12 +68,11 @@ impl Checker {
         let Some(dead) = self.names.get(DEAD).and_then(|key| self.queues.get_mut(key)) else {
             return;
         };
-        let place = match dead.place(letter) {
-            Some(place) => place,
-            None => {
-                dead.enqueue(letter, &content, (turn, 0));
-                dead.enqueued - 1
-            }
+        let place = if let Some(place) = dead.place(letter) {
+            place
+        } else {
+            dead.enqueue(letter, &content, (turn, 0));
+            dead.enqueued - 1
         };
         if let Some(entry) = dead.entries.get_mut(&place)
             && entry.whereabouts == Whereabouts::Ready

@@ -290,7 +290,7 @@ impl Checker {
             return Ok(());
         }
         let name = &state.name;
-        let mixed = state.is_mixed();
+        let mixed = state.is_mixed() || state.stirred == turn;
         let gone_since = held.is_some() && !is_open;
         let Some(place) = state.place(message) else {
             if gone_since {
@@ -349,6 +349,7 @@ impl Checker {
             state.remove(place);
         } else if let Some(entry) = state.entries.get_mut(&place) {
             entry.redelivered = Known::Yes;
+            entry.perhaps_died = false;
             if is_open {
                 entry.there = Known::Yes;
                 entry.leaving = false;

@@ -48,6 +48,8 @@ pub(crate) struct Entry {
     pub(crate) since: Turn,
     /// It is due, and goes if nobody has it.
     pub(crate) leaving: bool,
+    /// Its dead letter may be there already, or may have gone.
+    pub(crate) perhaps_died: bool,
 }
 
 impl Entry {
@@ -75,6 +77,9 @@ pub(crate) struct Queue {
     pub(crate) enqueued: u64,
     pub(crate) consumers: Vec<ConsumerKey>,
     pub(crate) has_exclusive: bool,
+    /// When it last took a message that may not wait: then it delivers before the turn is over, and
+    /// what returns in that turn comes behind.
+    pub(crate) stirred: Turn,
     /// Whether it ever had a consumer.
     pub(crate) used: bool,
     pub(crate) deleted: bool,
@@ -96,6 +101,7 @@ impl Queue {
             enqueued: 0,
             consumers: Vec::new(),
             has_exclusive: false,
+            stirred: 0,
             used: false,
             deleted: false,
         }
@@ -123,6 +129,9 @@ impl Queue {
             (Some(queue), Some(message)) => Some(queue.min(message)),
             (one, other) => one.or(other),
         };
+        if ttl_ms == Some(0) {
+            self.stirred = since;
+        }
         self.restore(Entry {
             message,
             journaled,
@@ -130,6 +139,7 @@ impl Queue {
             redelivered: Known::No,
             // What may not wait at all goes to whoever can take it now.
             leaving: ttl_ms == Some(0),
+            perhaps_died: false,
             there: Known::Yes,
             deadline_ms: ttl_ms.map(|ttl_ms| now_ms + ttl_ms),
             since,

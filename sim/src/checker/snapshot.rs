@@ -34,6 +34,8 @@ pub(crate) struct KeptQueue {
     /// In order.
     pub(crate) messages: Vec<KeptMessage>,
     pub(crate) enqueued: u64,
+    /// Of each session that may have got messages unseen, whether such a delivery settled itself.
+    pub(crate) fog: Vec<bool>,
 }
 
 /// A message in a durable queue.
@@ -84,7 +86,27 @@ impl Checker {
                 queues.insert(queue.name.clone(), keep(queue, &fog));
             }
         }
+        if let Some(dead) = queues.get_mut(DEAD) {
+            dead.messages.extend(self.letters_underway());
+        }
         Snapshot { topology, queues, clean: false }
+    }
+
+    /// Letters of queues that no restart finds, which may have come in this very turn.
+    fn letters_underway(&self) -> Vec<KeptMessage> {
+        let forgotten = self.queues.values().filter(|queue| {
+            !queue.deleted && !queue.is_durable() && queue.settings.dead_lettering.is_some()
+        });
+        let mut letters = Vec::new();
+        for queue in forgotten {
+            let leaving = queue.ready().filter(|(_, entry)| entry.leaving && !entry.perhaps_died);
+            letters.extend(leaving.filter_map(|(_, entry)| {
+                let id = letter(entry.message, &queue.name, "expired")?;
+                let (redelivered, there) = (Known::Perhaps, Known::Perhaps);
+                Some(KeptMessage { id, redelivered, there, deadline_ms: None })
+            }));
+        }
+        letters
     }
 }
 
@@ -93,7 +115,7 @@ impl Checker {
 fn keep(queue: &Queue, fog: &[bool]) -> KeptQueue {
     let messages = queue.entries.values().map(|entry| {
         let ready = entry.whereabouts == Whereabouts::Ready;
-        let in_doubt = !entry.journaled || (ready && fog.contains(&true));
+        let in_doubt = !entry.journaled || entry.perhaps_died || (ready && fog.contains(&true));
         let marked_in_doubt = ready && !fog.is_empty() && entry.redelivered == Known::No;
         KeptMessage {
             id: entry.message,
@@ -106,6 +128,7 @@ fn keep(queue: &Queue, fog: &[bool]) -> KeptQueue {
         declaration: queue.declaration.clone(),
         messages: messages.collect(),
         enqueued: queue.enqueued,
+        fog: fog.to_vec(),
     }
 }
 
@@ -191,6 +214,7 @@ impl Snapshot {
     /// What became of the messages that were due by then.
     fn letters(&self, now_ms: u64) -> Vec<KeptMessage> {
         let mut letters = Vec::new();
+        let fog = self.queues.get(DEAD).map(|dead| &dead.fog[..]).unwrap_or_default();
         for (name, queue) in &self.queues {
             if QueueSettings::of(&queue.declaration.arguments).dead_lettering.is_none() {
                 continue;
@@ -198,8 +222,9 @@ impl Snapshot {
             let due = |message: &&KeptMessage| message.deadline_ms.is_some_and(|ms| ms <= now_ms);
             letters.extend(queue.messages.iter().filter(due).filter_map(|message| {
                 let id = letter(message.id, name, "expired")?;
-                let (redelivered, deadline_ms) = (Known::No, None);
-                Some(KeptMessage { id, redelivered, deadline_ms, ..*message })
+                let redelivered = if fog.is_empty() { Known::No } else { Known::Perhaps };
+                let there = if fog.contains(&true) { Known::Perhaps } else { message.there };
+                Some(KeptMessage { id, redelivered, there, deadline_ms: None })
             }));
         }
         letters
@@ -219,6 +244,7 @@ impl Snapshot {
                 deadline_ms: deadlines.get(id).copied().flatten(),
             });
             queue.messages = messages.collect();
+            queue.fog.clear();
         }
         snapshot
     }
