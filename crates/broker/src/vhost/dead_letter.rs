@@ -57,6 +57,14 @@ impl Vhost {
         }
     }
 
+    /// Dead-letters all that was given up, however much it is.
+    pub(crate) fn bury_all_dead(&mut self) {
+        while !self.turn.dead.is_empty() {
+            self.turn.dead_bytes = 0;
+            self.bury_dead();
+        }
+    }
+
     fn dead_letter(&mut self, dead: Dead) {
         if let Some(slot) = self.queues.get(&dead.queue)
             && let Some(to) = slot.queue.settings().dead_lettering.clone()

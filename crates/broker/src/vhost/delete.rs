@@ -92,6 +92,8 @@ impl Vhost {
 
     /// A queue goes: its consumers are told, its messages dropped, its bindings removed.
     pub(crate) fn remove_queue(&mut self, id: QueueId) {
+        // What it has given up is no message of its any more, and goes its way.
+        self.bury_all_dead();
         let Some(mut slot) = self.queues.remove(&id) else { return };
         for consumer in slot.queue.consumers.iter() {
             let Some(consumer) = self.consumers.remove(&consumer) else { continue };

@@ -82,10 +82,7 @@ impl Vhost {
             self.settle_delivery(session, channel, &delivery, outcome);
         }
         // Dead letters of a transaction belong to it, however many they are.
-        while !self.turn.dead.is_empty() {
-            self.turn.dead_bytes = 0;
-            self.bury_dead();
-        }
+        self.bury_all_dead();
         let any = chunks.iter().any(|chunk| self.chunks.is_journaled(chunk));
         for chunk in &mut chunks {
             self.chunks.leave(chunk);

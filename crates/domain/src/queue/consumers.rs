@@ -2,8 +2,8 @@
 //! more is left out of the round until it can, so that a turn never searches. In a queue with a
 //! single active consumer one has all turns and the others stand by.
 
-use std::collections::HashMap;
-use std::collections::VecDeque;
+use std::cmp::Ordering;
+use std::collections::{HashMap, VecDeque};
 
 /// The number of a consumer while the process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,18 +90,17 @@ impl Consumers {
         if self.top.members.is_empty() {
             self.top.priority = priority;
         }
-        if priority > self.top.priority {
-            let members = VecDeque::from([consumer]);
-            let top = std::mem::replace(&mut self.top, Round { priority, members });
-            self.lower.insert(0, top);
-        } else if priority == self.top.priority {
-            self.top.members.push_back(consumer);
-        } else {
-            match self.lower.binary_search_by(|round| priority.cmp(&round.priority)) {
-                Ok(at) => self.lower[at].members.push_back(consumer),
-                Err(at) => {
-                    let members = VecDeque::from([consumer]);
-                    self.lower.insert(at, Round { priority, members });
+        let alone = || Round { priority, members: VecDeque::from([consumer]) };
+        match priority.cmp(&self.top.priority) {
+            Ordering::Greater => {
+                let top = std::mem::replace(&mut self.top, alone());
+                self.lower.insert(0, top);
+            }
+            Ordering::Equal => self.top.members.push_back(consumer),
+            Ordering::Less => {
+                match self.lower.binary_search_by(|round| priority.cmp(&round.priority)) {
+                    Ok(at) => self.lower[at].members.push_back(consumer),
+                    Err(at) => self.lower.insert(at, alone()),
                 }
             }
         }
