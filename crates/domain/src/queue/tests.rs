@@ -136,6 +136,7 @@ fn agree(settings: &QueueSettings, seed: u64) {
                     model.messages.insert(model.next, plain);
                     model.next += 1;
                 }
+                drop_excess(&mut queue, &mut model);
             }
             2 | 3 => {
                 let run = queue.lease(count, &Tens);
@@ -196,14 +197,38 @@ fn agree(settings: &QueueSettings, seed: u64) {
     }
 }
 
+/// The front goes until no more are ready than may be.
+fn drop_excess(queue: &mut Queue, model: &mut Model) {
+    let settings = queue.settings().clone();
+    let is_over = |model: &Model| {
+        let ready = model.messages.values().filter(|plain| !plain.leased).count() as u64;
+        settings.messages_max.is_some_and(|max| ready > max)
+            || settings.bytes_max.is_some_and(|max| 10 * ready > max)
+    };
+    while queue.excess() > 0 {
+        let run = queue.take(queue.excess(), &Tens).unwrap();
+        for at in run.first.0..run.end().0 {
+            assert!(is_over(model), "{at} went without need");
+            assert_eq!(model.next_ready(), Some(at));
+            model.messages.remove(&at);
+        }
+    }
+    assert!(!is_over(model));
+    assert!(!queue.would_overflow(0, 0));
+}
+
 #[test]
 fn agrees_with_a_naive_model() {
     let bytes_max = Some(u64::MAX);
     let classic = QueueSettings { bytes_max, ..QueueSettings::default() };
     let quorum =
         QueueSettings { queue_type: QueueType::Quorum, delivery_limit: Some(1), ..classic.clone() };
+    let short = QueueSettings { messages_max: Some(7), ..classic.clone() };
+    let light = QueueSettings { bytes_max: Some(65), ..quorum.clone() };
     for seed in 0..300 {
         agree(&classic, seed);
+        agree(&short, seed);
+        agree(&light, seed);
         agree(&quorum, seed);
     }
 }
