@@ -45,6 +45,21 @@ pub(crate) struct Admitted {
 /// Checks what a header says.
 #[inline]
 pub(crate) fn check(header: &ContentHeader<'_>, rules: Rules<'_>) -> Result<Admitted, Fault> {
+    // Nearly every message in the world says nothing but its delivery mode, if that.
+    let persistence = match header.properties {
+        [0x10, 0x00, 2] => Persistence::Persistent,
+        [0x10, 0x00, 1] | [0x00, 0x00] => Persistence::Transient,
+        _more => return look(header, rules),
+    };
+    if header.body_bytes > u64::from(rules.message_bytes_max) {
+        return look(header, rules);
+    }
+    Ok(Admitted { persistence, priority: None, expiration_ms: None, copies: None })
+}
+
+/// Looks at everything that a header says.
+#[inline(never)]
+fn look(header: &ContentHeader<'_>, rules: Rules<'_>) -> Result<Admitted, Fault> {
     if header.body_bytes > u64::from(rules.message_bytes_max) {
         return Err(refused(format_args!(
             "message size {} is larger than configured max size {}",
