@@ -1,0 +1,419 @@
+//! Scripts against a whole broker on a simulated disk, without sockets or threads: what sessions
+//! ask for, and what they are told.
+//!
+//! A line is `SESSION VERB ARGUMENTS`, or `sync` (the journal's writer does its work), `crash` (the
+//! power fails and the broker starts again), `stop` (a clean stop and a start). Every line says
+//! what the sessions were told by it; lines that say nothing are left out. `+` joins requests into
+//! one batch.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's own code")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use broker::operation::*;
+use broker::{
+    Background, Batch, Broker, BrokerSettings, Disks, Event, FirstUser, LargeMessage, MessageHead,
+    Persistence, Reply, Session, Wake, WriterDrive,
+};
+use domain::binding::BindingArguments;
+use domain::exchange::{ExchangeSettings, ExchangeType};
+use domain::name::Name;
+use domain::queue::QueueDeclaration;
+use domain::table::{Table, Value};
+use stdx::clock::{Clock as _, ManualClock, Monotonic};
+use storage::SyncMode;
+use storage::disk::{Disk, SimulatedDisk};
+
+#[derive(Debug)]
+struct Silent;
+
+impl Wake for Silent {
+    fn wake(&self) {}
+}
+
+type Task = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
+struct Later {
+    soon: Mutex<Vec<Task>>,
+    timed: Mutex<Vec<(Monotonic, Task)>>,
+}
+
+impl Later {
+    /// What is to be run now.
+    fn take(&self, now: Monotonic) -> Vec<Task> {
+        let mut tasks = std::mem::take(&mut *self.soon.lock().unwrap());
+        let mut timed = self.timed.lock().unwrap();
+        let (due, rest) = std::mem::take(&mut *timed).into_iter().partition(|(at, _)| *at <= now);
+        *timed = rest;
+        let due: Vec<(Monotonic, Task)> = due;
+        tasks.extend(due.into_iter().map(|(_, task)| task));
+        tasks
+    }
+}
+
+impl std::fmt::Debug for Later {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Later")
+    }
+}
+
+impl Background for Later {
+    fn run(&self, task: Task) {
+        self.soon.lock().unwrap().push(task);
+    }
+
+    fn run_at(&self, at: Monotonic, task: Task) {
+        self.timed.lock().unwrap().push((at, task));
+    }
+}
+
+struct World {
+    disk: Arc<SimulatedDisk>,
+    broker: Arc<Broker>,
+    clock: Arc<ManualClock>,
+    later: Arc<Later>,
+    sessions: BTreeMap<String, Session>,
+}
+
+fn name(text: &str) -> Name {
+    Name::new(if text == "-" { "" } else { text }).unwrap()
+}
+
+/// The disk of the one virtual host; the catalogue begins anew with each start.
+#[derive(Debug)]
+struct OneVhost(Arc<SimulatedDisk>);
+
+impl Disks for OneVhost {
+    fn catalogue(&self) -> std::io::Result<Arc<dyn Disk>> {
+        Ok(Arc::new(SimulatedDisk::new()))
+    }
+
+    fn vhost(&self, _name: &Name) -> std::io::Result<Arc<dyn Disk>> {
+        Ok(Arc::clone(&self.0) as _)
+    }
+}
+
+fn open(disk: &Arc<SimulatedDisk>, clock: &Arc<ManualClock>, later: &Arc<Later>) -> Arc<Broker> {
+    let draws = std::sync::atomic::AtomicU64::new(1);
+    let settings = BrokerSettings {
+        disks: Arc::new(OneVhost(Arc::clone(disk))),
+        first_user: FirstUser::guest(None),
+        sync: SyncMode::Always,
+        journal_file_bytes: Some(64 << 10),
+        checkpoint_bytes: None,
+        consumer_timeout_ms: None,
+        clock: Arc::clone(clock) as _,
+        entropy: Arc::new(move || draws.fetch_add(1, std::sync::atomic::Ordering::Relaxed)),
+        background: Arc::clone(later) as _,
+        drive: WriterDrive::ByHand,
+    };
+    Broker::open(settings).unwrap().0
+}
+
+impl World {
+    fn new() -> World {
+        let disk = Arc::new(SimulatedDisk::new());
+        let clock = Arc::new(ManualClock::default());
+        let later = Arc::new(Later::default());
+        let broker = open(&disk, &clock, &later);
+        World { disk, broker, clock, later, sessions: BTreeMap::new() }
+    }
+
+    fn run(&mut self, line: &str) -> Vec<String> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            ["sync"] => {
+                self.clock.advance_ms(100);
+                while self.broker.step().unwrap() {}
+            }
+            ["wait", ms] => self.clock.advance_ms(ms.parse().unwrap()),
+            ["crash"] => {
+                // The old broker's sessions must not be heard of again: they go with its disk.
+                self.sessions.clear();
+                self.disk = Arc::new(self.disk.crash(7));
+                self.broker = open(&self.disk, &self.clock, &self.later);
+            }
+            ["stop"] => {
+                self.broker.close();
+                self.sessions.clear();
+                self.broker.finish().unwrap();
+                self.broker = open(&self.disk, &self.clock, &self.later);
+            }
+            [session, verb, ref arguments @ ..] => self.ask(session, verb, arguments),
+            _ => panic!("{line}"),
+        }
+        loop {
+            let tasks = self.later.take(self.clock.monotonic());
+            if tasks.is_empty() {
+                break;
+            }
+            for task in tasks {
+                task();
+            }
+        }
+        self.told()
+    }
+
+    fn ask(&mut self, session: &str, verb: &str, arguments: &[&str]) {
+        if verb == "leave" {
+            self.sessions.remove(session);
+            return;
+        }
+        let broker = &self.broker;
+        let session = self.sessions.entry(session.to_owned()).or_insert_with(|| {
+            let user = broker.authenticate_external("guest", [127, 0, 0, 1].into()).unwrap();
+            let mut session = broker.connect(&user, "/", Arc::new(Silent)).unwrap();
+            let mut batch = Batch::default();
+            batch.push(Operation::OpenChannel { channel: 1 });
+            session.submit(&mut batch);
+            session.take(&mut Vec::new());
+            session
+        });
+        let mut batch = Batch::default();
+        let mut words = vec![verb];
+        words.extend(arguments);
+        for words in words.split(|word| *word == "+") {
+            request(&mut batch, words[0], &words[1..]);
+        }
+        session.submit(&mut batch);
+    }
+
+    fn told(&mut self) -> Vec<String> {
+        let mut said = Vec::new();
+        for (name, session) in &mut self.sessions {
+            let mut events = Vec::new();
+            session.take(&mut events);
+            said.extend(events.iter().map(|event| format!("{name}: {}", text(event))));
+            session.written(events.iter().map(Event::cost_bytes).sum());
+        }
+        said
+    }
+}
+
+const CHANNEL: ChannelId = 1;
+/// From here on a body is published as a large one.
+const LARGE_BYTES_MIN: usize = 10;
+
+fn settle(verb: &str, tag: u64) -> Operation {
+    let (tags, outcome) = match verb {
+        "ack" => (Tags::One(tag), Outcome::Acknowledged),
+        "ack-up-to" => (Tags::UpTo(tag), Outcome::Acknowledged),
+        "requeue" => (Tags::One(tag), Outcome::Requeued),
+        "reject" => (Tags::One(tag), Outcome::Rejected),
+        "fail" => (Tags::One(tag), Outcome::Failed),
+        _ => panic!("{verb}"),
+    };
+    Operation::Settle { channel: CHANNEL, tags, outcome, verb: Verb::Ack }
+}
+
+fn request(batch: &mut Batch, verb: &str, arguments: &[&str]) {
+    let (channel, answer) = (CHANNEL, Answer::Wanted);
+    let number = |at: usize| arguments[at].parse::<u64>().unwrap();
+    let has = |flag: &str| arguments.contains(&flag);
+    let operation = match verb {
+        "publish" => return publish(batch, arguments),
+        "tx" => Operation::SelectTransactions { channel },
+        "commit" => Operation::Commit { channel },
+        "rollback" => Operation::Rollback { channel },
+        "confirms" => Operation::SelectConfirms { channel, answer },
+        "queue" => declare_queue(arguments),
+        "exchange" => {
+            let settings = ExchangeSettings {
+                exchange_type: ExchangeType::parse(arguments[1]).unwrap(),
+                durable: has("durable"),
+                auto_delete: has("auto"),
+                internal: false,
+                arguments: Table::default(),
+            };
+            Operation::DeclareExchange {
+                channel,
+                exchange: name(arguments[0]),
+                declare: Declare::Active,
+                settings: Box::new(settings),
+                answer,
+            }
+        }
+        "bind" | "unbind" => Operation::Bind {
+            channel,
+            change: if verb == "bind" { BindingChange::Add } else { BindingChange::Remove },
+            source: name(arguments[0]),
+            destination: Destination::Queue(name(arguments[1])),
+            routing_key: arguments[2].as_bytes().into(),
+            arguments: BindingArguments::default(),
+            answer,
+        },
+        "delete" => Operation::DeleteQueue {
+            channel,
+            queue: name(arguments[0]),
+            only_if_unused: has("if-unused"),
+            only_if_empty: has("if-empty"),
+            answer,
+        },
+        "purge" => Operation::PurgeQueue { channel, queue: name(arguments[0]), answer },
+        "consume" => {
+            let consume = Consume {
+                queue: name(arguments[0]),
+                consumer_tag: name(arguments[1]),
+                acknowledgement: if has("no-ack") {
+                    Acknowledgement::Automatic
+                } else {
+                    Acknowledgement::Manual
+                },
+                sharing: if has("exclusive") { Sharing::Exclusive } else { Sharing::Shared },
+                arguments: table(arguments),
+            };
+            Operation::Consume { channel, consume: Box::new(consume), answer }
+        }
+        "replies" => replies(arguments),
+        "cancel" => Operation::Cancel { channel, consumer_tag: name(arguments[0]), answer },
+        "get" => Operation::Get {
+            channel,
+            queue: name(arguments[0]),
+            acknowledgement: Acknowledgement::Manual,
+        },
+        "prefetch" => {
+            let scope =
+                if has("global") { PrefetchScope::Channel } else { PrefetchScope::Consumer };
+            Operation::SetPrefetch { channel, count: number(0).try_into().unwrap(), scope }
+        }
+        "ack" | "ack-up-to" | "requeue" | "reject" | "fail" => settle(verb, number(0)),
+        "introduce" => Operation::Introduce(SessionTraits { cancel_notify: CancelNotify::Heard }),
+        "recover" => Operation::Recover { channel, answer },
+        "open" => Operation::OpenChannel { channel },
+        "close" => Operation::CloseChannel { channel, answer },
+        _ => panic!("{verb}"),
+    };
+    batch.push(operation);
+}
+
+/// The words NAME=VALUE as a table; numbers are numbers, `true` is a flag, `-` the empty text.
+fn table(arguments: &[&str]) -> Table {
+    let mut table = Table::default();
+    for (name, value) in arguments.iter().filter_map(|word| word.split_once('=')) {
+        let value = match (value.parse::<i64>(), value) {
+            (Ok(number), _) => Value::I64(number),
+            (_, "true") => Value::Bool(true),
+            (_, "-") => Value::text(""),
+            (_, text) => Value::text(text),
+        };
+        table.push(name, value);
+    }
+    table
+}
+
+/// QUEUE [durable] [exclusive] [auto] [passive] [NAME=VALUE…]
+fn declare_queue(arguments: &[&str]) -> Operation {
+    let has = |flag: &str| arguments.contains(&flag);
+    let declaration = QueueDeclaration {
+        durable: has("durable"),
+        exclusive: has("exclusive"),
+        auto_delete: has("auto"),
+        arguments: table(arguments),
+    };
+    let declare = if has("passive") { Declare::Passive } else { Declare::Active };
+    let (queue, declaration) = (name(arguments[0]), Box::new(declaration));
+    let (channel, answer) = (CHANNEL, Answer::Wanted);
+    Operation::DeclareQueue { channel, queue, declare, declaration, answer }
+}
+
+/// TAG ADDRESS [ack]
+fn replies(arguments: &[&str]) -> Operation {
+    let acknowledgement = if arguments.contains(&"ack") {
+        Acknowledgement::Manual
+    } else {
+        Acknowledgement::Automatic
+    };
+    let (consumer_tag, address) = (name(arguments[0]), name(arguments[1]));
+    let (channel, answer) = (CHANNEL, Answer::Wanted);
+    Operation::ConsumeReplies { channel, consumer_tag, address, acknowledgement, answer }
+}
+
+/// EXCHANGE KEY[,ALSO…] BODY… [transient] [mandatory] [ttl=MS] [priority=N]
+fn publish(batch: &mut Batch, arguments: &[&str]) {
+    let flags = ["transient", "mandatory"];
+    let exchange = name(arguments[0]);
+    let persistence = if arguments.contains(&"transient") {
+        Persistence::Transient
+    } else {
+        Persistence::Persistent
+    };
+    let unroutable =
+        if arguments.contains(&"mandatory") { Unroutable::Returned } else { Unroutable::Dropped };
+    let (key, also) = arguments[1].split_once(',').unwrap_or((arguments[1], ""));
+    let also: FurtherKeys =
+        also.split(',').filter(|key| !key.is_empty()).map(|key| key.as_bytes().into()).collect();
+    let options = table(arguments);
+    let option = |name: &str| options.get(name).and_then(Value::as_integer);
+    let bodies = arguments[2..].iter().filter(|word| !flags.contains(word) && !word.contains('='));
+    for body in bodies {
+        let head = MessageHead {
+            persistence,
+            exchange: exchange.as_str(),
+            routing_key: key.as_bytes(),
+            priority: option("priority").map(|priority| priority.try_into().unwrap()),
+            expiration_ms: option("ttl").map(|ms| ms.try_into().unwrap()),
+            ..MessageHead::default()
+        };
+        if body.len() < LARGE_BYTES_MIN {
+            batch.publish_also(CHANNEL, unroutable, &head, body.as_bytes(), also.clone());
+        } else {
+            let bytes = body.len().try_into().unwrap();
+            let mut large = LargeMessage::begin(&head, bytes).also(also.clone());
+            large.body(body.as_bytes());
+            batch.publish_large(CHANNEL, unroutable, large);
+        }
+    }
+}
+
+fn text(event: &Event) -> String {
+    let body = |chunk: &broker::Chunk, index| {
+        String::from_utf8_lossy(chunk.message(index).unwrap().body).into_owned()
+    };
+    match event {
+        Event::Delivered(run) => {
+            let mark = if run.redelivered { "'" } else { "" };
+            let bodies: Vec<String> = (run.first..run.first + run.count)
+                .map(|index| format!("{}{mark}", body(&run.chunk, index)))
+                .collect();
+            let counts = run.counts.map_or(String::new(), |counts| {
+                format!(" ({} failures of {})", counts.failures, counts.acquisitions)
+            });
+            format!("{}#{} {}{counts}", run.consumer_tag, run.first_tag, bodies.join(" "))
+        }
+        Event::Got { tag, redelivered, remaining, chunk, index, .. } => {
+            let mark = if *redelivered { "'" } else { "" };
+            format!("got#{tag} {}{mark}, {remaining} left", body(chunk, *index))
+        }
+        Event::GotNothing { .. } => "nothing".to_owned(),
+        Event::Confirmed { first, last, .. } => format!("confirmed {first}-{last}"),
+        Event::Nacked { first, .. } => format!("nacked {first}"),
+        Event::Returned { chunk, index, .. } => format!("returned {}", body(chunk, *index)),
+        Event::Reply { reply: Reply::QueueDeclared { queue, messages, consumers }, .. } => {
+            let shown =
+                if queue.as_str().starts_with("amq.gen-") { "generated" } else { queue.as_str() };
+            format!("{shown} has {messages}, {consumers} consumers")
+        }
+        Event::Reply { reply, .. } => {
+            format!("{reply:?}").split([' ', '{']).next().unwrap().to_owned()
+        }
+        Event::Refused { refusal, .. } => {
+            format!("refused {}", format!("{refusal:?}").split([' ', '(', '{']).next().unwrap())
+        }
+        Event::ConsumerCancelled { consumer_tag, .. } => format!("cancelled {consumer_tag}"),
+        Event::Closing(_) => "closing".to_owned(),
+        Event::Ended => "ended".to_owned(),
+    }
+}
+
+/// Runs a script; `expected` has a line `LINE -> WHAT` for every line that says something.
+pub(crate) fn check(script: &str) {
+    let mut world = World::new();
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (command, expected) = line.split_once("->").unwrap_or((line, ""));
+        let expected: Vec<&str> =
+            expected.split(';').map(str::trim).filter(|word| !word.is_empty()).collect();
+        assert_eq!(world.run(command.trim()), expected, "at `{line}` of\n{script}");
+    }
+}
