@@ -112,10 +112,10 @@ impl Chunks {
         Chunks { next_id, segments: Segments::new(next_segment), ..Chunks::default() }
     }
 
-    /// Takes in a chunk that was found in the journal. Nothing lives in it yet.
+    /// Takes in a chunk that was found in the journal; it counts one until it is filled.
     pub(crate) fn restore(&mut self, id: ChunkId, position: Position, chunk: Chunk) -> u32 {
         self.positions.insert(id, position);
-        self.insert(Arc::new(chunk), 0, Some(id))
+        self.insert(Arc::new(chunk), 1, Some(id))
     }
 
     /// Takes in a run of a segment. `live` is what its maker holds; see [`Chunks::release_slot`].

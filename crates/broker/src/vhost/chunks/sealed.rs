@@ -99,6 +99,15 @@ impl SealedRun {
         (end, bytes)
     }
 
+    /// Whether the bodies' sizes are known.
+    pub(crate) fn is_weighed(&self) -> bool {
+        self.weights.is_some()
+    }
+
+    pub(crate) fn set_weights(&mut self, weights: Box<[u32]>) {
+        self.weights = Some(weights);
+    }
+
     /// Bytes of bodies; 0 if nobody wanted to know.
     pub(crate) fn weight(&self, indices: Range<u32>) -> u64 {
         let Some(weights) = &self.weights else { return 0 };

@@ -27,6 +27,8 @@ pub(crate) struct Segments {
     doomed: Vec<u64>,
     next_number: u64,
     next_key: u64,
+    /// Something has happened to them since the last look.
+    changed: bool,
 }
 
 /// What all segments take together.
@@ -44,6 +46,15 @@ impl Segments {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.by_number.is_empty()
+    }
+
+    pub(crate) fn contains(&self, number: u64) -> bool {
+        self.by_number.contains_key(&number)
+    }
+
+    /// The number was given once.
+    pub(crate) fn give_no_more(&mut self, number: u64) {
+        self.next_number = self.next_number.max(number.saturating_add(1));
     }
 
     /// The number of a new segment.
@@ -70,6 +81,17 @@ impl Segments {
             live_bytes: 0,
         });
         slot.runs += 1;
+        self.changed = true;
+    }
+
+    /// Whether it is worth looking at them.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// They were looked at.
+    pub(crate) fn seen(&mut self) {
+        self.changed = false;
     }
 
     /// Something lies in it that comes from elsewhere.
@@ -82,6 +104,7 @@ impl Segments {
     pub(crate) fn released(&mut self, run: &SealedRun, count: u64) {
         if let Some(slot) = self.by_number.get_mut(&run.segment.number()) {
             slot.live_bytes = slot.live_bytes.saturating_sub(bytes_of(run, count));
+            self.changed = true;
         }
     }
 
@@ -107,14 +130,14 @@ impl Segments {
 
     /// Those to be written anew together: mostly dead ones, or many small ones; empty if there is
     /// no need.
-    pub(crate) fn worth_rewriting(&self) -> Vec<u64> {
+    pub(crate) fn worth_rewriting(&self, dead_bytes_min: u64, small_bytes: u64) -> Vec<u64> {
         let live = |(number, slot): (&u64, &SegmentSlot)| (*number, slot.live_bytes);
         let mut chosen: Vec<(u64, u64)> = (self.by_number.iter())
             .filter(|(_, slot)| slot.live_bytes < slot.segment.file_bytes() / 2)
             .map(live)
             .collect();
         let small: Vec<(u64, u64)> = (self.by_number.iter())
-            .filter(|(_, slot)| slot.live_bytes < limits::SMALL_SEGMENT_BYTES)
+            .filter(|(_, slot)| slot.live_bytes < small_bytes)
             .map(live)
             .collect();
         let dead_bytes: u64 = (chosen.iter())
@@ -124,7 +147,7 @@ impl Segments {
             })
             .sum();
         // A few kilobytes of waste are no reason to write.
-        if dead_bytes < limits::DEAD_SEGMENT_BYTES_MIN {
+        if dead_bytes < dead_bytes_min {
             chosen.clear();
         }
         if small.len() >= limits::SMALL_SEGMENTS_MAX {
