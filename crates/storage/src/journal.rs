@@ -25,7 +25,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use stdx::clock::Monotonic;
 
-pub use poison::{Operation, Poison};
+pub use poison::Poison;
 pub use replay::{Damage, OpenError, Opened, Record, ReplaySummary, TornTail, open};
 pub use settings::{JournalSettings, SyncMode};
 pub use writer::{Work, Writer};

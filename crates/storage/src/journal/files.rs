@@ -26,9 +26,10 @@ use stdx::fault::{Fault, planted};
 use super::file_header::{FIRST_FRAME_OFFSET, FileHeader};
 use super::file_name::FileName;
 use super::frame::{FrameHeader, HEADER_BYTES, PAGE_BYTES, frame_bytes};
-use super::poison::{Operation, Poison};
+use super::poison::Poison;
 use super::settings::JournalSettings;
 use crate::disk::{Disk, DiskFile, write_all};
+use crate::operation::Operation;
 use crate::pieces::Pieces;
 use crate::position::Position;
 
