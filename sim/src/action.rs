@@ -8,6 +8,7 @@ use broker::operation::{
 use domain::binding::BindingArguments;
 use domain::table::Table;
 
+use crate::checker::topology::headers_fit;
 use crate::checker::{ChannelKey, Checker, SessionKey, named};
 use crate::life::{Request, Size};
 use crate::message::Content;
@@ -412,17 +413,22 @@ impl Client<'_> {
         } else {
             Destination::Queue(named(&self.queue_there()))
         };
+        let mut arguments = if self.random.chance(50) {
+            vocabulary::binding_arguments(self.random)
+        } else {
+            Table::default()
+        };
+        // Nor does a binding of theirs that no message meets.
+        if source.starts_with("amq.") && !headers_fit(&arguments, &arguments) {
+            arguments = Table::default();
+        }
         operation(Operation::Bind {
             channel,
             change: if self.random.chance(95) { BindingChange::Add } else { BindingChange::Remove },
             source: named(&source),
             destination,
             routing_key: self.random.one_of(BINDING_KEYS).as_bytes().into(),
-            arguments: BindingArguments(if self.random.chance(50) {
-                vocabulary::binding_arguments(self.random)
-            } else {
-                Table::default()
-            }),
+            arguments: BindingArguments(arguments),
             answer: Answer::Wanted,
         })
     }

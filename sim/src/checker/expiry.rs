@@ -96,18 +96,20 @@ impl Checker {
         }
     }
 
-    /// Somebody has a message: nothing else became of it.
-    pub(super) fn settle_doubt(&mut self, queue: QueueKey, message: MessageId) {
-        if let Some((message, queue)) = deceased(message) {
-            let source = self.names.get(queue).and_then(|key| self.queues.get_mut(key));
-            let Some(source) = source else { return };
-            if let Some(place) = source.place(message)
-                && source.entries.get(&place).is_some_and(|it| it.whereabouts == Whereabouts::Ready)
-            {
-                source.remove(place);
-            }
-            return;
+    /// Somebody has a message: if it is a letter, what it was is gone.
+    pub(super) fn dies_once(&mut self, message: MessageId) {
+        let Some((message, queue)) = deceased(message) else { return };
+        let source = self.names.get(queue).and_then(|key| self.queues.get_mut(key));
+        let Some(source) = source else { return };
+        if let Some(place) = source.place(message)
+            && source.entries.get(&place).is_some_and(|it| it.whereabouts == Whereabouts::Ready)
+        {
+            source.remove(place);
         }
+    }
+
+    /// Somebody has a message: it did not become a letter.
+    pub(super) fn lives_yet(&mut self, queue: QueueKey, message: MessageId) {
         let Some(name) = self.queues.get(&queue).map(|queue| queue.name.clone()) else { return };
         let dead = self.names.get(DEAD).and_then(|key| self.queues.get_mut(key));
         if let (Some(letter), Some(dead)) = (letter_of(message, &name, "expired"), dead)
