@@ -317,9 +317,12 @@ impl Life {
     pub(crate) fn settle(&mut self) -> Result<(), Violation> {
         self.trace.line("everything settles".to_owned());
         loop {
-            self.background()?;
+            let mut any = false;
+            while self.background(0)? {
+                any = true;
+            }
             self.pass(50);
-            let mut any = self.step()?;
+            any |= self.step()?;
             any |= self.write(Pace::Slow)?;
             if self.checker.poisoned {
                 return Ok(());
@@ -335,11 +338,17 @@ impl Life {
         self.checker.idle()
     }
 
-    /// Runs background tasks.
-    pub(crate) fn background(&mut self) -> Result<(), Violation> {
+    /// Whether anything could be done in the background.
+    pub(crate) fn has_background(&self) -> bool {
+        self.process.has_background()
+    }
+
+    /// Something in the background moves, by `choice`; says whether there was anything.
+    pub(crate) fn background(&mut self, choice: u64) -> Result<bool, Violation> {
         self.checker.begin_turn();
-        self.process.run_background();
-        self.see_and_write()
+        let any = self.process.run_background(choice);
+        self.see_and_write()?;
+        Ok(any)
     }
 
     /// Time passes.

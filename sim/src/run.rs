@@ -189,8 +189,14 @@ impl Run {
     fn live(&mut self, life: &mut Life, ending: Ending) -> Result<(), Violation> {
         let actions = self.random.between(30, 250);
         let mut last_words = self.random.between(0, 10);
+        let background_percent = self.random.one_of([5, 30, 80]);
         for _ in 0..actions {
             self.act(life)?;
+            if life.has_background() && self.random.chance(background_percent) {
+                for _ in 0..self.random.one_of([1, 1, 3, 20]) {
+                    life.background(self.random.next())?;
+                }
+            }
             if life.is_poisoned() {
                 if last_words == 0 {
                     break;
@@ -224,7 +230,7 @@ impl Run {
                 life.advance(self.random.between(1, 15));
                 Ok(())
             }
-            85..87 => life.background(),
+            85..87 => life.background(self.random.next()).map(drop),
             87..91 if sessions.len() < SESSIONS_MAX => {
                 let slow = self.random.chance(40);
                 life.connect(if slow { Pace::Slow } else { Pace::Fast }).map(drop)
