@@ -118,10 +118,15 @@ impl Checker {
         key
     }
 
-    /// A batch is about to be submitted, or something else that may make the broker deliver.
+    /// A batch is about to be submitted, or something else that makes the broker look at the clock.
     pub(crate) fn begin_turn(&mut self) {
-        self.turn += 1;
+        self.begin_quiet_turn();
         self.expire();
+    }
+
+    /// Something is about to happen that may make the broker deliver, and may not.
+    pub(crate) fn begin_quiet_turn(&mut self) {
+        self.turn += 1;
         self.delivered.clear();
         self.left.clear();
     }
@@ -145,7 +150,10 @@ impl Checker {
         }
         for (queue, left) in &self.left {
             let Some(state) = self.clear_queue(*queue) else { continue };
-            let (least, most) = state.ready_bounds();
+            let (least, mut most) = state.ready_bounds();
+            if state.is_mixed() {
+                most += self.letters_to_come();
+            }
             demand!(
                 (least..=most).contains(left),
                 Answered,

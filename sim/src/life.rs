@@ -113,6 +113,8 @@ impl Life {
         let key = self.checker.connect();
         self.trace.line(format!("session {key} comes, {pace:?}"));
         self.clients.insert(key, Client { session, woken, pace, unwritten_bytes: 0 });
+        // What was due may have gone to somebody.
+        self.see_and_write()?;
         Ok(Some(key))
     }
 
@@ -243,7 +245,7 @@ impl Life {
             .map(|(key, _)| *key)
             .collect();
         for key in &waiting {
-            self.checker.begin_turn();
+            self.checker.begin_quiet_turn();
             if let Some(client) = self.clients.get_mut(key) {
                 let bytes = std::mem::take(&mut client.unwritten_bytes);
                 client.session.written(bytes);
@@ -345,7 +347,7 @@ impl Life {
 
     /// Something in the background moves, by `choice`; says whether there was anything.
     pub(crate) fn background(&mut self, choice: u64) -> Result<bool, Violation> {
-        self.checker.begin_turn();
+        self.checker.begin_quiet_turn();
         let any = self.process.run_background(choice);
         self.see_and_write()?;
         Ok(any)

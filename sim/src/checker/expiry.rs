@@ -96,6 +96,15 @@ impl Checker {
         }
     }
 
+    /// What is due and may have become letters in this very turn.
+    pub(super) fn letters_to_come(&self) -> u64 {
+        let lettered = self.queues.values().filter(|queue| {
+            !queue.deleted && queue.settings.dead_lettering.is_some() && !queue.is_mixed()
+        });
+        let leaving = lettered.flat_map(|queue| queue.ready().filter(|(_, entry)| entry.leaving));
+        leaving.count() as u64
+    }
+
     /// Somebody has a message: if it is a letter, what it was is gone.
     pub(super) fn dies_once(&mut self, message: MessageId) {
         let Some((message, queue)) = deceased(message) else { return };
