@@ -68,8 +68,9 @@ pub(crate) struct Checker {
     pub(crate) channels: BTreeMap<ChannelKey, Channel>,
     pub(crate) consumers: BTreeMap<ConsumerKey, Consumer>,
     next_key: u64,
-    /// Where each session's last delivery of this turn from each queue stood.
-    delivered: BTreeMap<(QueueKey, SessionKey), u64>,
+    /// Where each session's last delivery of this turn from each level of each queue stood. How
+    /// levels take turns is for the rules' own tests.
+    delivered: BTreeMap<(QueueKey, SessionKey, u8), u64>,
     /// What this turn's gets said about how many messages are left.
     left: Vec<(QueueKey, u64)>,
     pub(crate) poisoned: bool,
@@ -88,6 +89,7 @@ impl Checker {
                 let (whereabouts, there) = (Whereabouts::Ready, Known::Yes);
                 queue.restore(Entry {
                     message: message.id,
+                    level: message.level,
                     journaled: true,
                     whereabouts,
                     redelivered,
@@ -133,14 +135,14 @@ impl Checker {
 
     /// Everything the turn had to say has been seen.
     pub(crate) fn end_turn(&mut self) -> Result<(), Violation> {
-        for ((queue, _), last) in &self.delivered {
+        for ((queue, _, level), last) in &self.delivered {
             let Some(state) = self.clear_queue(*queue) else { continue };
             if state.is_mixed() || state.stirred == self.turn {
                 continue;
             }
             for (place, entry) in state.ready() {
                 demand!(
-                    place > *last || !entry.stays(),
+                    place > *last || entry.level != *level || !entry.stays(),
                     DeliveredInOrder,
                     "queue {} handed out place {last} while message {} at place {place} was ready",
                     state.name,

@@ -256,6 +256,7 @@ fn probe(exchange: &str, key: &[u8], headers: domain::table::Table) -> Content {
         routing_key: key.into(),
         also: Box::default(),
         persistence: Persistence::Transient,
+        priority: None,
         headers,
         body_bytes: 0,
         expiration_ms: None,

@@ -145,6 +145,7 @@ impl Life {
                     exchange: content.exchange.as_str(),
                     routing_key: &content.routing_key,
                     properties: &properties,
+                    priority: content.priority,
                     expiration_ms: content.expiration_ms,
                     ..MessageHead::default()
                 };

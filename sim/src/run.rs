@@ -6,7 +6,7 @@ use broker::operation::Operation;
 use storage::SyncMode;
 use storage::disk::{Faults, SimulatedDisk};
 
-use crate::action::{Client, Flavour, Next};
+use crate::action::{Client, Depth, Flavour, Next};
 use crate::checker::Checker;
 use crate::checker::snapshot::Snapshot;
 use crate::life::{Life, Loss, Pace, Request};
@@ -70,6 +70,7 @@ pub fn run(seed: u64, lines: Lines) -> Outcome {
     let flavour = Flavour {
         settings: random.next(),
         large_percent: if random.chance(8) { 25 } else { 2 },
+        depth: if random.chance(40) { Depth::Deep } else { Depth::Shallow },
         rules: if random.chance(50) { Some(random.next()) } else { None },
     };
     let mut run = Run {
@@ -167,9 +168,10 @@ impl Run {
         let (random, done) = (&mut self.random, self.disk.counts());
         let mut faults = Faults::default();
         let during = random.chance(75);
+        let operations_max = random.one_of([150, 150, 500]);
         match ending {
             Ending::PowerLoss | Ending::Kill if during => {
-                faults.power_out = Some(done.operations + random.between(1, 150));
+                faults.power_out = Some(done.operations + random.between(1, operations_max));
             }
             Ending::PowerLoss | Ending::Kill | Ending::Stop => {}
             Ending::WriteFails => faults.fail_write = Some(done.writes + random.between(1, 60)),

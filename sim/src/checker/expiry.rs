@@ -68,12 +68,10 @@ impl Checker {
         let Some(dead) = self.names.get(DEAD).and_then(|key| self.queues.get_mut(key)) else {
             return;
         };
-        let place = if let Some(place) = dead.place(letter) {
-            place
-        } else {
+        if dead.place(letter).is_none() {
             dead.enqueue(letter, &content, (turn, 0));
-            dead.enqueued - 1
-        };
+        }
+        let Some(place) = dead.place(letter) else { return };
         if let Some(entry) = dead.entries.get_mut(&place)
             && entry.whereabouts == Whereabouts::Ready
         {

@@ -311,6 +311,7 @@ impl Checker {
             "message {message} of {name} is delivered, and was due at {:?}",
             entry.deadline_ms
         );
+        let level = entry.level;
         let right = match entry.redelivered {
             Known::Perhaps => true,
             Known::Yes => delivery.redelivered,
@@ -324,7 +325,7 @@ impl Checker {
             entry.redelivered
         );
         if held.is_none() {
-            let last = self.delivered.insert((queue, session), place);
+            let last = self.delivered.insert((queue, session, level), place);
             demand!(
                 mixed || last.is_none_or(|last| last < place),
                 DeliveredInOrder,
