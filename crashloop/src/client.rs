@@ -1,6 +1,6 @@
 //! What every client of the run needs: a connection, the shared ledger, and how a delivery reads.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lapin::message::Delivery;
@@ -18,6 +18,7 @@ pub(crate) struct Desk {
     ledger: Arc<Mutex<Ledger>>,
     ending: Arc<AtomicBool>,
     consumers: Arc<AtomicU64>,
+    publishers: Arc<AtomicU16>,
 }
 
 impl Desk {
@@ -41,6 +42,11 @@ impl Desk {
     /// A number for a consumer, never used before.
     pub(crate) fn next_consumer(&self) -> u64 {
         self.consumers.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// A number for a publisher, never used before.
+    pub(crate) fn next_publisher(&self) -> u16 {
+        self.publishers.fetch_add(1, Ordering::SeqCst)
     }
 
     /// An error that no crash explains.

@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 use powerloss::{Loss, LossError, LossReport, Random, Snapshot, audit, lose_power, start_log};
 use tokio::time::{sleep, timeout};
 
-use crate::arguments::{Arguments, Expectation, Mode};
+use crate::arguments::{Arguments, Expectation, Mode, Shape};
 use crate::binaries::{self, Binaries, BinaryError};
 use crate::client::Desk;
 use crate::ledger::{Totals, Unmarked};
 use crate::load::Load;
-use crate::observer::observe;
+use crate::observer::{Closeness, observe};
 use crate::process::{Broker, Places, ProcessError, Recipe, kill};
 use crate::violation::Violation;
 
-const OBSERVE_LONGEST: Duration = Duration::from_mins(1);
+const OBSERVE_LONGEST: Duration = Duration::from_mins(3);
 const FIRST_CONFIRM_LATEST: Duration = Duration::from_secs(20);
 
 /// How often a restart is ended again before it is done.
@@ -89,6 +89,8 @@ struct Run {
     random: Random,
     ack_grace: Duration,
     load_longest: Duration,
+    /// The rounds have them in turn.
+    shapes: Vec<Shape>,
     /// The directory as the running broker found it, if un-synced writes are written down.
     snapshot: Option<Snapshot>,
     recoveries: Vec<Duration>,
@@ -119,6 +121,7 @@ impl Run {
             random: Random::new(arguments.seed).branch(mode as u64),
             ack_grace: if mode == Mode::Clean { Duration::ZERO } else { arguments.ack_grace },
             load_longest: arguments.load_longest,
+            shapes: arguments.shapes.clone(),
             snapshot: None,
             recoveries: Vec::new(),
             losses: LossReport::default(),
@@ -132,14 +135,18 @@ impl Run {
         let mut broker = self.recipe.start().await?;
         for round in 0..rounds {
             let before = self.desk.ledger().totals;
-            let ended = self.load_and_end(broker, u16::try_from(round).unwrap_or(u16::MAX)).await?;
+            let shape = self.shapes[round as usize % self.shapes.len()];
+            let number = u16::try_from(round).unwrap_or(u16::MAX);
+            let ended = self.load_and_end(broker, (number, shape)).await?;
             let next = if ended { self.restart().await? } else { None };
+            let last = round + 1 == rounds;
+            let closeness = if last { Closeness::Everything } else { Closeness::Random };
             let queues = match &next {
-                Some(broker) => self.compare(broker).await,
+                Some(broker) => self.compare(broker, closeness).await,
                 None => 0,
             };
             let sound = self.desk.ledger().violations.is_empty();
-            self.print_round(round + 1, &before, queues, sound);
+            self.print_round((round + 1, shape), &before, queues, sound);
             match next {
                 Some(next) if sound => broker = next,
                 Some(next) => {
@@ -156,10 +163,14 @@ impl Run {
     }
 
     /// Puts the broker under load for a while, then ends it. False if it would not.
-    async fn load_and_end(&mut self, broker: Broker, round: u16) -> Result<bool, RunError> {
+    async fn load_and_end(
+        &mut self,
+        broker: Broker,
+        (round, shape): (u16, Shape),
+    ) -> Result<bool, RunError> {
         let confirmed_before = self.desk.ledger().totals.confirmed;
         let random = self.random.branch(u64::from(round));
-        let load = match Load::start(broker.port, &self.desk, round, &random).await {
+        let load = match Load::start(broker.port, &self.desk, (round, shape), &random).await {
             Ok(load) => load,
             Err(error) => {
                 self.desk.refused("the load", &error);
@@ -181,7 +192,11 @@ impl Run {
             let what = "nothing was confirmed during the whole load".to_owned();
             self.desk.ledger().violations.push(Violation::Refused { what });
         }
-        self.desk.ledger().restarts(ended_at, self.ack_grace);
+        let unmarked = match self.mode {
+            Mode::Kill | Mode::Clean => Unmarked::IsViolation,
+            Mode::PowerAll | Mode::PowerSome => Unmarked::IsCounted,
+        };
+        self.desk.ledger().restarts(ended_at, self.ack_grace, unmarked);
         let ended = self.ended(&ended);
         self.lose_power()?;
         Ok(ended)
@@ -284,13 +299,9 @@ impl Run {
     }
 
     /// Compares the broker with the ledger; gives how many queues were looked at.
-    async fn compare(&mut self, broker: &Broker) -> usize {
-        let unmarked = match self.mode {
-            Mode::Kill | Mode::Clean => Unmarked::IsViolation,
-            Mode::PowerAll | Mode::PowerSome => Unmarked::IsCounted,
-        };
+    async fn compare(&mut self, broker: &Broker, closeness: Closeness) -> usize {
         let mut random = self.random.branch(1);
-        let observed = observe(broker.port, &self.desk, unmarked, &mut random);
+        let observed = observe(broker.port, &self.desk, closeness, &mut random);
         let what = match timeout(OBSERVE_LONGEST, observed).await {
             Ok(Ok(queues)) => return queues,
             Ok(Err(error)) => format!("looking at the restarted broker failed: {error}"),
@@ -309,13 +320,20 @@ impl Run {
         result.is_ok()
     }
 
-    fn print_round(&self, round: u32, before: &Totals, queues: usize, sound: bool) {
+    fn print_round(
+        &self,
+        (round, shape): (u32, Shape),
+        before: &Totals,
+        queues: usize,
+        sound: bool,
+    ) {
         let now = self.desk.ledger().totals;
         let recovery = self.recoveries.last().map_or(0, Duration::as_millis);
         println!(
-            "{:<10} round {round:>2}: confirmed {:>6}, verified {:>6} in {queues:>2} queues, \
+            "{:<10} round {round:>2} {:<5}: confirmed {:>6}, verified {:>6} in {queues:>3} queues, \
              duplicates {} marked {} unmarked, recovery {recovery} ms: {}",
             self.mode.name(),
+            shape.name(),
             now.confirmed - before.confirmed,
             now.verified - before.verified,
             now.duplicates_marked - before.duplicates_marked,
@@ -364,9 +382,13 @@ impl Run {
         let fault = arguments.planted_fault.as_ref();
         println!(
             "  kept: {} (data.before-restart is what the last restart began with)\n  \
-             again: crashloop --mode {} --rounds {} --seed {} --load-ms {} --sync {}{}",
+             again: crashloop --mode {} --load {} --rounds {} --seed {} --load-ms {} --sync {}{}",
             self.recipe.places.work.display(),
             self.mode.name(),
+            match self.shapes[..] {
+                [shape] => shape.name(),
+                _ => "every",
+            },
             arguments.rounds,
             arguments.seed,
             arguments.load_longest.as_millis(),
