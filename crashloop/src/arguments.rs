@@ -18,7 +18,7 @@ Ends the broker again and again under load and accounts for every message.
                       many        hundreds of queues, their messages interleaved
                       large       bodies of all sizes up to 16 MiB
                       every       the rounds have them in turn (default)
-  --rounds N          rounds per mode (default 4)
+  --rounds N          rounds per mode (default 3)
   --seed S            seed of all random choices (default: the clock's)
   --load-ms MS        longest time under load per round (default 1500)
   --sync MODE         passed on to the broker (default always)
@@ -125,7 +125,7 @@ impl Arguments {
         let mut arguments = Self {
             modes: Mode::EVERY.to_vec(),
             shapes: Shape::EVERY.to_vec(),
-            rounds: 4,
+            rounds: 3,
             seed: clock_seed(),
             load_longest: Duration::from_millis(1500),
             sync: "always".to_owned(),

@@ -88,6 +88,22 @@ pub(crate) struct Totals {
     pub(crate) settled_back: u64,
 }
 
+impl Totals {
+    #[must_use]
+    pub(crate) fn plus(self, more: Self) -> Self {
+        Self {
+            published: self.published + more.published,
+            confirmed: self.confirmed + more.confirmed,
+            delivered: self.delivered + more.delivered,
+            settled: self.settled + more.settled,
+            verified: self.verified + more.verified,
+            duplicates_marked: self.duplicates_marked + more.duplicates_marked,
+            duplicates_unmarked: self.duplicates_unmarked + more.duplicates_unmarked,
+            settled_back: self.settled_back + more.settled_back,
+        }
+    }
+}
+
 /// Whether a duplicate without the redelivered flag breaks a promise, or is only counted: after a
 /// power loss the broker may not know of its last deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

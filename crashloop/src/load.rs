@@ -57,7 +57,7 @@ impl Load {
         desk.begin();
         let mut load = Self { tasks: JoinSet::new(), connections: Vec::new() };
         let (ground, profile) = (Arc::new(shape::ground_of(shape)), shape::profile_of(shape));
-        let setup = load.connect(port, "setup").await?;
+        let setup = load.connect(port, desk, "setup").await?;
         ground.declare(&load.connections[setup], desk).await?;
         fixed::declare_exclusive(&load.connections[setup], desk, round).await?;
         load.start_holders(port, desk, &ground, &profile, random).await?;
@@ -66,14 +66,14 @@ impl Load {
         };
         load.start_consumers(port, desk, &ground, &profile, random, fewest).await?;
         for churner in 0..profile.churners {
-            let connection = load.connect(port, "churner").await?;
+            let connection = load.connect(port, desk, "churner").await?;
             let channel = load.connections[connection].create_channel().await?;
             let random = random.branch(100 + u64::from(churner));
             let churner = churner::Churner::new(desk, churner, &profile, random);
             load.tasks.spawn(churner.run(channel));
         }
         for publisher in 0..profile.publishers {
-            let connection = load.connect(port, "publisher").await?;
+            let connection = load.connect(port, desk, "publisher").await?;
             let channel = load.connections[connection].create_channel().await?;
             let random = random.branch(200 + u64::from(publisher));
             let publisher = publisher::Publisher::new(desk, Arc::clone(&ground), profile, random);
@@ -90,7 +90,7 @@ impl Load {
         profile: &Profile,
         random: &Random,
     ) -> lapin::Result<()> {
-        let connection = self.connect(port, "holders").await?;
+        let connection = self.connect(port, desk, "holders").await?;
         let queues: Vec<&str> = ground.durable_queues().collect();
         for holder in 0..profile.holders {
             let mut random = random.branch(300 + u64::from(holder));
@@ -111,7 +111,7 @@ impl Load {
         random: &Random,
         fewest: impl Fn(&str) -> usize,
     ) -> lapin::Result<()> {
-        let connection = self.connect(port, "consumers").await?;
+        let connection = self.connect(port, desk, "consumers").await?;
         let mut choice = random.branch(0);
         for (number, queue) in ground.durable_queues().enumerate() {
             let has_any = choice.chance(profile.consumed_per_cent);
@@ -127,14 +127,13 @@ impl Load {
         Ok(())
     }
 
-    async fn connect(&mut self, port: u16, name: &str) -> lapin::Result<usize> {
-        self.connections.push(Arc::new(connect(port, name).await?));
+    async fn connect(&mut self, port: u16, desk: &Desk, name: &str) -> lapin::Result<usize> {
+        self.connections.push(Arc::new(connect(port, desk, name).await?));
         Ok(self.connections.len() - 1)
     }
 
     /// Waits until everybody has noticed the end and written down what they still heard.
-    pub(crate) async fn finish(mut self, desk: &Desk) -> Result<(), Stuck> {
-        desk.end();
+    pub(crate) async fn finish(mut self) -> Result<(), Stuck> {
         timeout(STOP_LONGEST, async { while self.tasks.join_next().await.is_some() {} })
             .await
             .ok()

@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 use futures_lite::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions,
-    ConfirmSelectOptions, ExchangeDeclareOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+    ExchangeDeclareOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
+use lapin::{Channel, Connection, Consumer, ErrorKind, ExchangeKind};
 use powerloss::Random;
 use tokio::time::timeout;
 
-use crate::client::{Desk, connect, properties_of, read};
+use crate::client::{Desk, connect, consume, properties_of, read};
 use crate::message::{Arrival, BODY_BYTES_MIN, Content, MessageId, body_of};
 
 /// Probes come from a publisher that the load never uses.
@@ -92,7 +92,7 @@ pub(crate) async fn observe(
     closeness: Closeness,
     random: &mut Random,
 ) -> lapin::Result<usize> {
-    let connection = connect(port, "observer").await?;
+    let connection = connect(port, desk, "observer").await?;
     observe_exchanges(&connection, desk).await?;
     let queues = observe_queues(&connection, desk).await?;
     let looks: Vec<(&String, Look)> = queues
@@ -233,9 +233,6 @@ async fn observe_content(
         Look::Count => return Ok(Vec::new()),
         Look::Front(count) => {
             let count = count.min(usize::try_from(said).unwrap_or(usize::MAX));
-            // No more than are wanted, so that the others remain as they are.
-            let qos = u16::try_from(count).unwrap_or(u16::MAX);
-            channel.basic_qos(qos, BasicQosOptions::default()).await?;
             view.take(&channel, queue, (count, Then::Ack, Beyond::IsNotWanted)).await?;
             desk.ledger().observe_front(queue, &view.arrivals);
         }
@@ -282,6 +279,8 @@ struct View {
     probes: Vec<u32>,
     /// Arrivals that are acked, from the first on.
     acked: usize,
+    /// Dropped too early, it would send a cancel behind the close of its channel.
+    consumer: Option<Consumer>,
 }
 
 impl View {
@@ -291,9 +290,14 @@ impl View {
         queue: &str,
         (count, then, beyond): (usize, Then, Beyond),
     ) -> lapin::Result<()> {
-        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-        let mut deliveries =
-            channel.basic_consume(queue.into(), "observer".into(), options, arguments).await?;
+        // No more than are wanted, so that the others remain as they are.
+        let prefetch = match beyond {
+            Beyond::IsLookedFor => 0,
+            Beyond::IsNotWanted => u16::try_from(count).unwrap_or(u16::MAX),
+        };
+        let consumer = consume(channel, queue, "observer", prefetch).await?;
+        let mut deliveries = consumer.clone();
+        self.consumer = Some(consumer);
         let mut asked_for_more = false;
         loop {
             if self.arrivals.len() + self.probes.len() >= count && !asked_for_more {

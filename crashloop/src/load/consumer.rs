@@ -7,15 +7,12 @@ use std::time::{Duration, Instant};
 
 use futures_lite::StreamExt;
 use lapin::message::Delivery;
-use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions,
-};
-use lapin::types::FieldTable;
-use lapin::{Channel, Connection};
+use lapin::options::{BasicAckOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions};
+use lapin::{Channel, Connection, Consumer as Deliveries};
 use powerloss::Random;
 use tokio::time::{sleep, timeout};
 
-use crate::client::{Desk, read};
+use crate::client::{Desk, consume, read};
 use crate::message::MessageId;
 
 const PREFETCHES: [u16; 4] = [1, 8, 64, 300];
@@ -77,7 +74,9 @@ impl Consumer {
     /// One channel's life. When it ends, for whatever reason, the broker requeues what is held.
     async fn consume(&mut self, connection: &Connection) -> lapin::Result<()> {
         let channel = connection.create_channel().await?;
-        let consumed = self.consume_on(&channel).await;
+        let tag = format!("consumer-{}", self.number);
+        let mut deliveries = consume(&channel, &self.queue, &tag, self.prefetch).await?;
+        let consumed = self.consume_on(&channel, &mut deliveries).await;
         let held = std::mem::take(&mut self.held);
         self.desk.ledger().closes(&self.queue, held.into_iter().map(|(_, id)| id), self.number);
         self.number = self.desk.next_consumer();
@@ -89,14 +88,11 @@ impl Consumer {
     }
 
     /// Consumes until the end, or until it is time for another channel.
-    async fn consume_on(&mut self, channel: &Channel) -> lapin::Result<()> {
-        let qos = BasicQosOptions::default();
-        channel.basic_qos(self.prefetch, qos).await?;
-        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-        let tag = format!("consumer-{}", self.number);
-        let mut deliveries = channel
-            .basic_consume(self.queue.as_str().into(), tag.as_str().into(), options, arguments)
-            .await?;
+    async fn consume_on(
+        &mut self,
+        channel: &Channel,
+        deliveries: &mut Deliveries,
+    ) -> lapin::Result<()> {
         while !self.desk.ending() {
             match timeout(Duration::from_millis(40), deliveries.next()).await {
                 Ok(Some(delivery)) => self.take(channel, &delivery?).await?,

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_lite::StreamExt;
-use lapin::options::{BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
-use lapin::{Channel, Connection};
+use lapin::{Connection, Consumer};
 use powerloss::Random;
 use tokio::time::timeout;
 
-use crate::client::{Desk, read};
+use crate::client::{Desk, consume, read};
 use crate::message::MessageId;
 
 const HELD: [u16; 3] = [1, 30, 1_000];
@@ -40,19 +38,15 @@ impl Holder {
 
     async fn hold(&mut self, connection: &Connection) -> lapin::Result<()> {
         let channel = connection.create_channel().await?;
-        let held = self.hold_on(&channel).await;
+        let tag = format!("holder-{}", self.number);
+        let mut deliveries = consume(&channel, &self.queue, &tag, self.held_max).await?;
+        let held = self.hold_on(&mut deliveries).await;
         self.desk.ledger().closes(&self.queue, std::mem::take(&mut self.held), self.number);
         held?;
         channel.close(200, "held long enough".into()).await
     }
 
-    async fn hold_on(&mut self, channel: &Channel) -> lapin::Result<()> {
-        channel.basic_qos(self.held_max, BasicQosOptions::default()).await?;
-        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-        let tag = format!("holder-{}", self.number);
-        let mut deliveries = channel
-            .basic_consume(self.queue.as_str().into(), tag.as_str().into(), options, arguments)
-            .await?;
+    async fn hold_on(&mut self, deliveries: &mut Consumer) -> lapin::Result<()> {
         while !self.desk.ending() {
             let Ok(next) = timeout(Duration::from_millis(40), deliveries.next()).await else {
                 continue;
