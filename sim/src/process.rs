@@ -69,6 +69,10 @@ impl Background for Later {
         self.soon.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
 
+    fn run_waiting(&self, task: Task) {
+        self.soon.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+    }
+
     fn run_at(&self, at: Monotonic, task: Task) {
         self.timed.lock().unwrap_or_else(PoisonError::into_inner).push((at, task));
     }
@@ -119,6 +123,7 @@ impl Process {
             first_user: FirstUser::guest(None),
             sync: setup.sync,
             journal_file_bytes: Some(setup.file_bytes),
+            memory_bytes_max: 1 << 20,
             checkpoint_bytes: Some(setup.checkpoint_bytes),
             consumer_timeout_ms: None,
             clock: Arc::clone(&clock) as _,
