@@ -55,10 +55,10 @@ impl std::fmt::Display for Operation {
 pub struct Poison(Arc<Cause>);
 
 #[derive(Debug)]
-struct Cause {
-    file: String,
-    operation: Operation,
-    error: io::Error,
+pub(super) struct Cause {
+    pub(super) file: String,
+    pub(super) operation: Operation,
+    pub(super) error: io::Error,
 }
 
 impl Poison {
