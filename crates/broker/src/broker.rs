@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use domain::name::Name;
 use stdx::clock::Clock;
-use storage::disk::Disk;
 use storage::{JournalSettings, Opened, Poison, ReplaySummary, SyncMode};
 
 use crate::alarms::{AlarmBoard, Alarms, Resource};
-use crate::catalogue::{Catalogue, Store, StoreError};
+use crate::catalogue::{Catalogue, Store, StoreError, Unwritten};
 use crate::connection_limits::{ConnectionLimits, Full, Places};
+use crate::disks::Disks;
 use crate::event::Closing;
 pub use crate::hub::Background;
 use crate::hub::Hub;
@@ -28,16 +28,7 @@ use crate::users::{Account, GUEST, LoginRefusal, Reach, User};
 use crate::vhost::Vhost;
 use crate::vhost::stats::Stats;
 use crate::vhost::timers::Moment;
-use crate::writers::{Alarm, Driven, Step};
-
-/// Where the broker keeps what it keeps.
-pub trait Disks: Send + Sync + std::fmt::Debug {
-    /// The directory of the catalogue.
-    fn catalogue(&self) -> io::Result<Arc<dyn Disk>>;
-
-    /// The directory that belongs to that virtual host alone; made if it is not there.
-    fn vhost(&self, name: &Name) -> io::Result<Arc<dyn Disk>>;
-}
+use crate::writers::{Alarm, Driven, Pen, Step};
 
 /// The virtual host that every client knows, made at the first start.
 pub const FIRST_VHOST: &str = "/";
@@ -151,7 +142,7 @@ pub enum OpenError {
     CatalogueReplay(ReplayError),
     /// The catalogue can't be written.
     #[error("the catalogue of users and vhosts can't be written: {0}")]
-    CataloguePoisoned(Poison),
+    CatalogueUnwritten(Unwritten),
     /// The first user's password can't be hashed.
     #[error(transparent)]
     Hash(#[from] HashFailed),
@@ -189,7 +180,7 @@ impl From<StoreError> for OpenError {
         match error {
             StoreError::Journal(error) => OpenError::Catalogue(error),
             StoreError::Replay(error) => OpenError::CatalogueReplay(error),
-            StoreError::Poisoned(poison) => OpenError::CataloguePoisoned(poison),
+            StoreError::Unwritten(error) => OpenError::CatalogueUnwritten(error),
             StoreError::Hash(failed) => OpenError::Hash(failed),
         }
     }
@@ -206,7 +197,7 @@ pub enum CreateVhostError {
     Open(#[from] OpenError),
     /// The catalogue can't be written.
     #[error("the catalogue of users and vhosts can't be written: {0}")]
-    Poisoned(#[from] Poison),
+    Unwritten(#[from] Unwritten),
 }
 
 /// Why a client is not let in.
@@ -270,10 +261,11 @@ impl Broker {
         let random = (settings.entropy)();
         let desk = Desk::new(Arc::clone(&catalogue), Arc::clone(&settings.clock), random);
         let names: Vec<Name> = catalogue.read().vhosts.iter().cloned().collect();
+        let alarms = Arc::new(AlarmBoard::default());
         let mut hosts = BTreeMap::new();
         let mut recovered = Vec::with_capacity(names.len());
         for name in names {
-            let (host, found) = open_vhost(&name, &settings)?;
+            let (host, found) = open_vhost(&name, &settings, &alarms)?;
             hosts.insert(name, Arc::new(host));
             recovered.push(found);
         }
@@ -284,7 +276,7 @@ impl Broker {
             desk: Arc::new(desk),
             settings,
             share: Arc::default(),
-            alarms: Arc::default(),
+            alarms,
             places: Arc::default(),
         };
         Ok((Arc::new(broker), recovered))
@@ -322,16 +314,12 @@ impl Broker {
 
     /// Raises an alarm: whoever publishes is blocked until all alarms are cleared.
     pub fn block(&self, resource: Resource) {
-        if self.alarms.raise(resource) {
-            self.rouse();
-        }
+        self.alarms.raise(resource);
     }
 
     /// Clears an alarm.
     pub fn unblock(&self, resource: Resource) {
-        if self.alarms.clear(resource) {
-            self.rouse();
-        }
+        self.alarms.clear(resource);
     }
 
     /// The alarms that are raised.
@@ -339,11 +327,14 @@ impl Broker {
         self.alarms.raised()
     }
 
-    /// Lets every session look at the alarms.
-    fn rouse(&self) {
-        for host in self.all() {
-            host.hub.rouse();
-        }
+    /// Whether this alarm was raised by [`Broker::block`] and not cleared.
+    pub fn is_blocked(&self, resource: Resource) -> bool {
+        self.alarms.is_raised(resource)
+    }
+
+    /// Whether some journal found no room on the disk and has not gone on since.
+    pub fn is_disk_full(&self) -> bool {
+        self.alarms.is_disk_full()
     }
 
     /// Lets a user into a virtual host. `wake` is called when the session should look at its
@@ -385,7 +376,7 @@ impl Broker {
         if self.hosts().contains_key(name) {
             return Ok(());
         }
-        let (host, _) = open_vhost(name, &self.settings)?;
+        let (host, _) = open_vhost(name, &self.settings, &self.alarms)?;
         self.catalogue.change(&[Change::Vhost(name.clone())])?;
         let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
         hosts.insert(name.clone(), Arc::new(host));
@@ -465,7 +456,11 @@ fn open_catalogue(settings: &BrokerSettings) -> Result<Catalogue, OpenError> {
     Ok(Catalogue::new(opened, Arc::clone(&settings.clock)))
 }
 
-fn open_vhost(name: &Name, settings: &BrokerSettings) -> Result<(Host, Recovered), OpenError> {
+fn open_vhost(
+    name: &Name,
+    settings: &BrokerSettings,
+    alarms: &Arc<AlarmBoard>,
+) -> Result<(Host, Recovered), OpenError> {
     let name = name.clone();
     let disk = settings
         .disks
@@ -505,6 +500,8 @@ fn open_vhost(name: &Name, settings: &BrokerSettings) -> Result<(Host, Recovered
         Arc::clone(&alarm) as Arc<dyn crate::hub::Bell>,
         Arc::clone(&settings.background),
     ));
+    alarms.watched_by(&hub);
+    let writer = Pen::new(writer, Arc::clone(alarms), Arc::clone(&settings.disks));
     let driven = match settings.drive {
         WriterDrive::ByHand => Driven::by_hand(writer),
         WriterDrive::Threads => {
