@@ -187,6 +187,10 @@ impl Background for Tasks {
         self.state().waiting.push(task);
     }
 
+    fn run_waiting(&self, task: Task) {
+        self.run(task);
+    }
+
     fn run_at(&self, at: Monotonic, task: Task) {
         self.state().timed.push((at, task));
     }

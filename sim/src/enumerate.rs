@@ -154,6 +154,7 @@ fn crash_at(shape: &Shape, operation: Option<u64>, damage: u64) -> Result<u64, V
             sync: SyncMode::Always,
             file_bytes: shape.file_bytes,
             checkpoint_bytes: 24 << 10,
+            memory_bytes: 1 << 20,
             seed: 1_000 * (number as u64 + 1),
             began_ms: now_ms,
         };

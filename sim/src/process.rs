@@ -23,6 +23,7 @@ pub(crate) struct Setup {
     pub(crate) sync: SyncMode,
     pub(crate) file_bytes: u64,
     pub(crate) checkpoint_bytes: u64,
+    pub(crate) memory_bytes: usize,
     pub(crate) seed: u64,
     /// What the wall shows when it starts, in milliseconds since the run began.
     pub(crate) began_ms: u64,
@@ -81,6 +82,7 @@ impl Process {
             first_user: FirstUser::guest(None),
             sync: setup.sync,
             journal_file_bytes: Some(setup.file_bytes),
+            memory_bytes_max: setup.memory_bytes,
             checkpoint_bytes: Some(setup.checkpoint_bytes),
             consumer_timeout_ms: None,
             clock: Arc::clone(&clock) as _,

@@ -159,6 +159,7 @@ impl Run {
             sync,
             file_bytes: random.one_of([8 << 10, 16 << 10, 32 << 10, 64 << 10]),
             checkpoint_bytes: random.one_of([8 << 10, 24 << 10, 64 << 10, 256 << 10]),
+            memory_bytes: random.one_of([32 << 10, 128 << 10, 512 << 10, 2 << 20, 16 << 20]),
             seed: random.next(),
             began_ms: self.now_ms,
         }
