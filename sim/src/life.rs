@@ -82,6 +82,9 @@ pub(crate) enum Loss {
     Nothing,
 }
 
+/// What is done in the background until everything is settled, and never more.
+const STEPS_MAX: u32 = 20_000;
+
 impl Life {
     pub(crate) fn begin(
         process: Process,
@@ -319,10 +322,13 @@ impl Life {
     /// Everything that can be done is done; then nobody may wait for anything.
     pub(crate) fn settle(&mut self) -> Result<(), Violation> {
         self.trace.line("everything settles".to_owned());
+        let mut steps = 0;
         loop {
             let mut any = false;
             while self.background(0)? {
                 any = true;
+                steps += 1;
+                demand!(steps < STEPS_MAX, NothingHangs, "the background never comes to rest");
             }
             self.pass(50);
             any |= self.step()?;

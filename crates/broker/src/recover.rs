@@ -20,7 +20,7 @@ use crate::journaled::message_records::{
     Enqueued, take_chunk_head, take_returned, take_settled, take_watermark,
 };
 use crate::journaled::{ChunkId, Malformed, exchange_records, queue_records, tag};
-use crate::journaled::segment_records::{Alive, Moved, SegmentState, take_next_segment};
+use crate::journaled::segment_records::{Alive, KeptRecord, take_next_segment};
 use crate::limits;
 use crate::operation::Destination;
 use crate::vhost::Restored;
@@ -181,8 +181,7 @@ impl Recovery {
                 let state = QueueState::take(payload)?;
                 self.states.insert(state.queue, (state.next, state.watermark));
             }
-            tag::MOVED => self.moved(Moved::take(payload)?),
-            tag::SEGMENT_STATE => self.segment_state(SegmentState::take(payload)?)?,
+            tag::KEPT => self.kept(KeptRecord::take(payload)?),
             tag::NEXT_SEGMENT => {
                 self.next_segment = self.next_segment.max(take_next_segment(payload)?);
             }
@@ -272,27 +271,6 @@ impl Recovery {
         })
     }
 
-    /// Messages lie in a segment from now on; what has gone meanwhile has gone.
-    fn moved(&mut self, moved: Moved) {
-        let slot = self.run(moved.segment, moved.run);
-        let mut live = 0;
-        if let Some(messages) = self.messages.get_mut(&moved.queue) {
-            let mut taken = Vec::new();
-            for kept in moved.kept {
-                messages.remove(kept.first, kept.count, &mut taken);
-                for run in taken.drain(..) {
-                    let offset = u32::try_from(run.first.0 - kept.first.0).unwrap_or(u32::MAX);
-                    let place = Place { chunk: slot, index: kept.index.saturating_add(offset) };
-                    live += u64::from(run.count);
-                    messages.insert(Run { place, ..run });
-                    self.gone.push(run);
-                }
-            }
-        }
-        self.live_in(slot, live);
-        self.release_gone();
-    }
-
     /// So many messages more live in a slot.
     fn live_in(&mut self, slot: u32, count: u64) {
         if let Some(home) = self.homes.get_mut(slot as usize) {
@@ -303,18 +281,14 @@ impl Recovery {
         }
     }
 
-    /// A checkpoint says what is alive in a run.
-    fn segment_state(&mut self, state: SegmentState) -> Result<(), Malformed> {
-        let slot = self.run(state.segment, state.run);
+    /// Messages lie in a segment from now on, wherever they lay before.
+    fn kept(&mut self, record: KeptRecord) {
+        let slot = self.run(record.segment, record.run);
         let mut live = 0;
-        for Alive { kept, mark, counts } in state.alive {
-            let mut taken = Vec::new();
+        for Alive { kept, mark, counts } in record.alive {
             let deadline = self.deadline(mark.deadline_wall_ms);
-            let messages = self.messages.entry(state.queue).or_default();
-            messages.remove(kept.first, kept.count, &mut taken);
-            if !taken.is_empty() {
-                return Err(Malformed);
-            }
+            let messages = self.messages.entry(record.queue).or_default();
+            messages.remove(kept.first, kept.count, &mut self.gone);
             let plain = Label::plain(Durability::Journaled);
             let label = Label { level: mark.level, deadline, counts, ..plain };
             let place = Place { chunk: slot, index: kept.index };
@@ -322,7 +296,7 @@ impl Recovery {
             live += u64::from(kept.count);
         }
         self.live_in(slot, live);
-        Ok(())
+        self.release_gone();
     }
 
     /// What lies in segments is said anew by the checkpoint that follows.

@@ -1,4 +1,4 @@
-//! Records of what lies in segments: moved, segment state, next segment.
+//! Records of what lies in segments: kept, next segment.
 
 use domain::binding::QueueId;
 use domain::run::{Counts, Sequence};
@@ -14,16 +14,6 @@ pub(crate) struct Kept {
     pub(crate) first: Sequence,
     pub(crate) count: u32,
     pub(crate) index: u32,
-}
-
-/// Messages of a queue were copied into a run of a segment and are read from there from now on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Moved {
-    pub(crate) segment: u64,
-    pub(crate) run: u32,
-    pub(crate) queue: QueueId,
-    /// Ascending sequences.
-    pub(crate) kept: Vec<Kept>,
 }
 
 fn put_head(out: &mut Vec<u8>, segment: u64, run: u32, queue: QueueId) {
@@ -54,27 +44,6 @@ fn take_kept(reader: &mut Reader<'_>, before: &mut Sequence) -> Result<Kept, Mal
     Ok(kept)
 }
 
-impl Moved {
-    pub(crate) fn put(&self, out: &mut Vec<u8>) {
-        put_head(out, self.segment, self.run, self.queue);
-        let mut before = Sequence(0);
-        for kept in &self.kept {
-            put_kept(out, kept, &mut before);
-        }
-    }
-
-    pub(crate) fn take(payload: &[u8]) -> Result<Moved, Malformed> {
-        let mut reader = Reader::new(payload);
-        let (segment, run, queue) = take_head(&mut reader)?;
-        let mut kept = Vec::new();
-        let mut before = Sequence(0);
-        while !reader.is_empty() {
-            kept.push(take_kept(&mut reader, &mut before)?);
-        }
-        Ok(Moved { segment, run, queue, kept })
-    }
-}
-
 /// What is true of messages that wait in a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Alive {
@@ -83,9 +52,21 @@ pub(crate) struct Alive {
     pub(crate) counts: Counts,
 }
 
-/// In a checkpoint: the messages of a queue that are alive in a run of a segment, all of them.
+impl Alive {
+    /// Whether `next` is alike and lies right behind these, in the queue as in the run.
+    pub(crate) fn continues_with(&self, next: &Alive) -> bool {
+        let Kept { first, count, index } = self.kept;
+        next.kept.first == first.plus(count)
+            && index.checked_add(count) == Some(next.kept.index)
+            && (next.mark, next.counts) == (self.mark, self.counts)
+    }
+}
+
+/// Messages of a queue that are alive are read from a run of a segment from now on. In a checkpoint
+/// these are all there are in the run; elsewhere they were just copied there. The record says all
+/// that is to be known of them, because the files they came in with may be gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SegmentState {
+pub(crate) struct KeptRecord {
     pub(crate) segment: u64,
     pub(crate) run: u32,
     pub(crate) queue: QueueId,
@@ -98,7 +79,7 @@ const MARKED: u8 = 1;
 /// Counts follow.
 const COUNTED: u8 = 2;
 
-impl SegmentState {
+impl KeptRecord {
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         put_head(out, self.segment, self.run, self.queue);
         let mut before = Sequence(0);
@@ -118,7 +99,7 @@ impl SegmentState {
         }
     }
 
-    pub(crate) fn take(payload: &[u8]) -> Result<SegmentState, Malformed> {
+    pub(crate) fn take(payload: &[u8]) -> Result<KeptRecord, Malformed> {
         let mut reader = Reader::new(payload);
         let (segment, run, queue) = take_head(&mut reader)?;
         let mut alive = Vec::new();
@@ -141,7 +122,7 @@ impl SegmentState {
             }
             alive.push(Alive { kept, mark, counts });
         }
-        Ok(SegmentState { segment, run, queue, alive })
+        Ok(KeptRecord { segment, run, queue, alive })
     }
 }
 
@@ -167,21 +148,10 @@ mod tests {
 
     #[test]
     fn round_trips_and_truncation() {
-        let moved = Moved {
-            segment: 300,
-            run: 7,
-            queue: QueueId(9),
-            kept: vec![kept(5, 2, 0), kept(7, 1, 2), kept(1 << 40, 1000, 3)],
-        };
-        let mut bytes = Vec::new();
-        moved.put(&mut bytes);
-        assert_eq!(Moved::take(&bytes), Ok(moved));
-        assert_eq!(Moved::take(&bytes[..bytes.len() - 1]), Err(Malformed));
-
         let counts = Counts { failures: 1, acquisitions: 300 };
         let mark = Mark { level: 9, deadline_wall_ms: Some(1_700_000_000_000) };
         let alive = |kept, mark, counts| Alive { kept, mark, counts };
-        let state = SegmentState {
+        let state = KeptRecord {
             segment: 1 << 40,
             run: 0,
             queue: QueueId(0),
@@ -193,8 +163,8 @@ mod tests {
         };
         let mut bytes = Vec::new();
         state.put(&mut bytes);
-        assert_eq!(SegmentState::take(&bytes), Ok(state));
-        assert_eq!(SegmentState::take(&bytes[..bytes.len() - 1]), Err(Malformed));
+        assert_eq!(KeptRecord::take(&bytes), Ok(state));
+        assert_eq!(KeptRecord::take(&bytes[..bytes.len() - 1]), Err(Malformed));
 
         let mut bytes = Vec::new();
         put_next_segment(&mut bytes, 1 << 33);
@@ -205,12 +175,17 @@ mod tests {
 
     #[test]
     fn impossible_numbers_are_malformed() {
-        for numbers in [[1, 0, 1, u64::MAX, 2, 0], [1, 0, 1, 4, 0, 0], [1, u64::MAX, 1, 4, 1, 0]] {
+        for numbers in [
+            [1, 0, 1, 0, u64::MAX, 2, 0],
+            [1, 0, 1, 0, 4, 0, 0],
+            [1, u64::MAX, 1, 0, 4, 1, 0],
+            [1, 0, 1, 4, 4, 1, 0],
+        ] {
             let mut bytes = Vec::new();
             for number in numbers {
                 put(&mut bytes, number);
             }
-            assert_eq!(Moved::take(&bytes), Err(Malformed), "{numbers:?}");
+            assert_eq!(KeptRecord::take(&bytes), Err(Malformed), "{numbers:?}");
         }
     }
 }

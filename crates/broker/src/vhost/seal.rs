@@ -18,7 +18,7 @@ use super::chunks::sealed::SealedRun;
 use super::job::Job;
 use super::seal_job::{Part, Piece, Placed, SealError, SealJob, Sealed, Source, Weigh};
 use super::timers::Timer;
-use crate::journaled::segment_records::{Kept, Moved};
+use crate::journaled::segment_records::{Alive, KeptRecord};
 use crate::journaled::tag;
 use crate::limits;
 use crate::memory::Room;
@@ -264,7 +264,7 @@ impl Vhost {
         let mut old = std::mem::take(&mut self.gone);
         slot.queue.relocate(&moves, &mut old);
         old.sort_unstable_by_key(|run| run.first);
-        let mut kept: Vec<Kept> = Vec::new();
+        let mut alive: Vec<Alive> = Vec::new();
         let mut at = 0;
         for before in old.drain(..) {
             self.chunks.hold_slot(slot_index, before.count);
@@ -278,19 +278,16 @@ impl Vhost {
             }
             let offset = u32::try_from(before.first.0 - it.first.0).unwrap_or(u32::MAX);
             let index = it.place.index + offset;
-            match kept.last_mut() {
-                Some(Kept { first, count, index: from })
-                    if first.plus(*count) == before.first && *from + *count == index =>
-                {
-                    *count += before.count;
-                }
-                _apart => kept.push(Kept { first: before.first, count: before.count, index }),
+            let next = self.alive(&before, index);
+            match alive.last_mut() {
+                Some(last) if last.continues_with(&next) => last.kept.count += before.count,
+                _apart => alive.push(next),
             }
         }
         self.gone = old;
-        if !kept.is_empty() {
-            let moved = Moved { segment, run, queue: piece.queue, kept };
-            self.turn.staged.record(tag::MOVED, |out| moved.put(out));
+        if !alive.is_empty() {
+            let record = KeptRecord { segment, run, queue: piece.queue, alive };
+            self.turn.staged.record(tag::KEPT, |out| record.put(out));
         }
     }
 

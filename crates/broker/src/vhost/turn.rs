@@ -19,7 +19,7 @@ use crate::event::Closing;
 use crate::journaled::binding_records::BindingRecord;
 use crate::journaled::checkpoint_records::{Checkpoint, QueueState};
 use crate::journaled::message_records::{Mark, put_settled};
-use crate::journaled::segment_records::{Alive, Kept, SegmentState, put_next_segment};
+use crate::journaled::segment_records::{Alive, Kept, KeptRecord, put_next_segment};
 use crate::journaled::{exchange_records, queue_records, tag};
 use crate::operation::{ChannelId, Destination};
 use crate::outbox::{Outbox, WakeList};
@@ -390,22 +390,27 @@ impl Vhost {
             runs.extend(dead.map(|dead| dead.run).filter(|run| self.is_stated(run) == Look::Take));
             runs.sort_unstable_by_key(|run| (run.place.chunk, run.first));
             for lie_together in runs.chunk_by(|one, next| one.place.chunk == next.place.chunk) {
-                let alive = lie_together.iter().map(|run| Alive {
-                    kept: Kept { first: run.first, count: run.count, index: run.place.index },
-                    mark: Mark {
-                        level: run.label.level,
-                        deadline_wall_ms: self.on_the_wall(run.label.deadline),
-                    },
-                    counts: run.label.counts,
-                });
+                let alive = lie_together.iter().map(|run| self.alive(run, run.place.index));
                 let alive: Vec<Alive> = alive.collect();
                 let Some(first) = lie_together.first() else { continue };
                 let Some(sealed) = self.chunks.sealed(first.place.chunk) else { continue };
                 let (segment, run) = (sealed.segment.number(), sealed.run);
-                let state = SegmentState { segment, run, queue, alive };
-                self.turn.staged.record(tag::SEGMENT_STATE, |out| state.put(out));
+                let state = KeptRecord { segment, run, queue, alive };
+                self.turn.staged.record(tag::KEPT, |out| state.put(out));
             }
             runs.clear();
+        }
+    }
+
+    /// What is to be known of a run that lies in a segment from an index on.
+    pub(crate) fn alive(&self, run: &Run, index: u32) -> Alive {
+        Alive {
+            kept: Kept { first: run.first, count: run.count, index },
+            mark: Mark {
+                level: run.label.level,
+                deadline_wall_ms: self.on_the_wall(run.label.deadline),
+            },
+            counts: run.label.counts,
         }
     }
 

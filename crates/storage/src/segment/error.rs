@@ -108,13 +108,15 @@ impl SegmentError {
 
 /// What whoever reads the complaint can do, where more can be said than the disk did.
 fn remedy(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            ". Make room on the disk; it is tried again"
-        }
-        io::ErrorKind::NotFound => ". Restore the directory from a backup",
-        io::ErrorKind::PermissionDenied => ". Give the file to the user Postroom runs as",
-        _ => "",
+    let kind = error.kind();
+    if matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        ". Make room on the disk; it is tried again"
+    } else if kind == io::ErrorKind::NotFound {
+        ". Restore the directory from a backup"
+    } else if kind == io::ErrorKind::PermissionDenied {
+        ". Give the file to the user Postroom runs as"
+    } else {
+        ""
     }
 }
 

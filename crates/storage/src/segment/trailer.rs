@@ -133,8 +133,8 @@ impl Trailer {
 
 /// The upper and the lower half.
 fn halves(number: u64) -> (u32, u32) {
-    let [a, b, c, d, e, f, g, h] = number.to_le_bytes();
-    (u32::from_le_bytes([e, f, g, h]), u32::from_le_bytes([a, b, c, d]))
+    let half = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+    (half(number >> 32), half(number))
 }
 
 #[cfg(test)]
