@@ -137,6 +137,8 @@ impl Vhost {
     pub(crate) fn loaded(&mut self, loaded: Loaded) {
         self.loads.in_flight = self.loads.in_flight.saturating_sub(1);
         let Loaded { slot, key, blocks } = loaded;
+        // What has just come stays until whoever waits for it has looked, however large it is.
+        self.drop_old_blocks();
         let run = self.chunks.sealed_and_blocks(slot).filter(|(run, _)| run.key == key);
         let mut waiting = Waiting::default();
         if let Some((run, known)) = run {
@@ -151,7 +153,6 @@ impl Vhost {
                 Err(error) => self.storage_failed(&error),
             }
         }
-        self.drop_old_blocks();
         self.hand_out_reads();
         for queue in waiting.queues {
             self.mark_dirty(queue);
