@@ -146,7 +146,8 @@ pub fn crash_at_every_operation(damages: u64) -> Enumerated {
 fn crash_at(shape: &Shape, operation: Option<u64>, damage: u64) -> Result<u64, Violation> {
     let mut disk = SimulatedDisk::new();
     let write_bytes_max = shape.write_bytes_max;
-    disk.set_faults(Faults { power_out: operation, write_bytes_max, ..Faults::default() });
+    let faults = Faults { power_out: operation, write_bytes_max, ..Faults::default() };
+    disk.set_faults(faults.clone());
     let (mut start, mut messages) = (Snapshot::default(), Messages::default());
     let mut now_ms = 0;
     for (number, script) in LIVES.iter().enumerate() {
@@ -169,7 +170,7 @@ fn crash_at(shape: &Shape, operation: Option<u64>, damage: u64) -> Result<u64, V
         };
         let checker = Checker::restored(messages, &start, now_ms);
         let trace = Trace::new(Lines::Hashed);
-        let mut life = Life::begin(process, checker, trace, setup.sync, start);
+        let mut life = Life::begin(process, checker, trace, setup.sync, (&disk, &faults), start);
         Player::default().play(&mut life, script)?;
         if !life.is_poisoned() {
             life.stop()?;

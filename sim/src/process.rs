@@ -2,8 +2,8 @@
 //! tasks are moved by hand.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use broker::{
     Broker, BrokerSettings, ConnectRefusal, Disks, FirstUser, OpenError, Recovered, Session, Wake,
@@ -103,6 +103,11 @@ impl Process {
         };
         let session = self.broker.connect(&user, "/", Arc::clone(&woken) as _)?;
         Ok((session, woken))
+    }
+
+    /// Whether the broker has given up.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        matches!(self.connect(), Err(ConnectRefusal::Poisoned(_)))
     }
 
     /// Whether anything could be done in the background.

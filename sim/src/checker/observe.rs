@@ -1,6 +1,6 @@
 //! Events: what a session was told, held against what it must be told.
 
-use broker::operation::{Acknowledgement, ChannelId};
+use broker::operation::{Acknowledgement, ChannelId, Verb};
 use broker::{DeliveryRun, Event, Reply};
 use domain::refusal::Refusal;
 
@@ -90,16 +90,27 @@ impl Checker {
                 Ok(())
             }
             (
+                Event::Refused { channel: heard, verb: Verb::Get, refusal: Refusal::NotFound(..) },
+                Told::Got { queue, .. },
+            ) if *heard == number && self.namesake(*queue).is_none() => {
+                // It went while what it had was read from the disk.
+                self.clear_channel(channel);
+                self.channel(channel).open = false;
+                self.channel(channel).seen_consumers.clear();
+                Ok(())
+            }
+            (
                 Event::Got { channel: heard, tag, redelivered, remaining, chunk, index, .. },
                 Told::Got { queue, acknowledgement },
             ) if *heard == number => {
                 let Some(message) = chunk.message(*index) else { return wrong() };
                 let message = self.messages.recognise(&message)?;
-                self.left(session, *queue, *remaining);
+                let queue = self.namesake(*queue).unwrap_or(*queue);
+                self.left(session, queue, *remaining);
                 self.take_delivery(&Delivery {
                     session,
                     channel,
-                    queue: *queue,
+                    queue,
                     consumer: None,
                     acknowledgement: *acknowledgement,
                     tag: *tag,
@@ -108,7 +119,8 @@ impl Checker {
                 })
             }
             (Event::GotNothing { channel: heard }, Told::Got { queue, .. }) if *heard == number => {
-                self.left(session, *queue, 0);
+                let queue = self.namesake(*queue).unwrap_or(*queue);
+                self.left(session, queue, 0);
                 Ok(())
             }
             (
@@ -132,6 +144,12 @@ impl Checker {
             }
             _other => wrong(),
         }
+    }
+
+    /// The queue, or what has its name by now.
+    fn namesake(&self, queue: QueueKey) -> Option<QueueKey> {
+        let known = self.queues.get(&queue)?;
+        if known.deleted { self.names.get(&known.name).copied() } else { Some(queue) }
     }
 
     /// A get said how many messages are left; that is judged if it was said just now.

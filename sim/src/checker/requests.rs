@@ -235,7 +235,7 @@ impl Checker {
     }
 
     /// A channel's consumers go, and what it had not settled returns.
-    fn clear_channel(&mut self, key: ChannelKey) {
+    pub(super) fn clear_channel(&mut self, key: ChannelKey) {
         let consumers = std::mem::take(&mut self.channel(key).consumers);
         let mut queues: Vec<_> =
             consumers.into_values().filter_map(|consumer| self.leave(consumer)).collect();
