@@ -116,7 +116,8 @@ impl Begun {
         let turnstile = Arc::new(Turnstile::default());
         let own = Arc::clone(&turnstile);
         let thread = std::thread::spawn(move || {
-            if own.stop().is_err() {
+            // It may have been told to go before it got here.
+            if own.await_turn(own.moves()).is_err() {
                 return;
             }
             TURNSTILE.set(Some(Arc::clone(&own)));

@@ -6,7 +6,7 @@ use domain::refusal::Refusal;
 
 use super::queue::{Known, QueueKey, Whereabouts};
 use super::sessions::{Expected, Told, Unsettled};
-use super::{ChannelKey, Checker, ConsumerKey, SessionKey};
+use super::{ChannelKey, Checker, ConsumerKey, SessionKey, Turn};
 use crate::message::MessageId;
 use crate::violation::{Violation, broken, demand};
 
@@ -69,7 +69,7 @@ impl Checker {
             expected.safe,
             self.durable
         );
-        let Expected { number, channel, ref told, .. } = expected;
+        let Expected { number, channel, asked, ref told, .. } = expected;
         let wrong =
             || broken!(Answered, "session {session} should hear {expected:?} and hears {event:?}");
         match (event, told) {
@@ -106,7 +106,7 @@ impl Checker {
                 let Some(message) = chunk.message(*index) else { return wrong() };
                 let message = self.messages.recognise(&message)?;
                 let queue = self.namesake(*queue).unwrap_or(*queue);
-                self.left(session, queue, *remaining);
+                self.left(session, queue, asked, *remaining);
                 self.take_delivery(&Delivery {
                     session,
                     channel,
@@ -120,7 +120,7 @@ impl Checker {
             }
             (Event::GotNothing { channel: heard }, Told::Got { queue, .. }) if *heard == number => {
                 let queue = self.namesake(*queue).unwrap_or(*queue);
-                self.left(session, queue, 0);
+                self.left(session, queue, asked, 0);
                 Ok(())
             }
             (
@@ -152,9 +152,10 @@ impl Checker {
         if known.deleted { self.names.get(&known.name).copied() } else { Some(queue) }
     }
 
-    /// A get said how many messages are left; that is judged if it was said just now.
-    fn left(&mut self, session: SessionKey, queue: QueueKey, count: u64) {
-        if self.session(session).held.is_none() {
+    /// A get said how many messages are left; that is judged if it was said just now, and nothing came
+    /// between that was waiting for the disk, too.
+    fn left(&mut self, session: SessionKey, queue: QueueKey, asked: Turn, count: u64) {
+        if self.session(session).held.is_none() && asked == self.turn {
             self.left.push((queue, count));
         }
     }

@@ -154,6 +154,18 @@ impl Vhost {
             }
         }
         self.hand_out_reads();
+        self.look_again(waiting);
+    }
+
+    /// Whoever waited for what is gone by now looks at what is there instead.
+    pub(crate) fn wake_who_waits_in_vain(&mut self) {
+        while !self.chunks.waiting_in_vain.is_empty() {
+            let waiting = std::mem::take(&mut self.chunks.waiting_in_vain);
+            self.look_again(waiting);
+        }
+    }
+
+    fn look_again(&mut self, waiting: Waiting) {
         for queue in waiting.queues {
             self.mark_dirty(queue);
         }
