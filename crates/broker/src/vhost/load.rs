@@ -136,6 +136,8 @@ impl Vhost {
     /// A read is done: whoever waits looks again.
     pub(crate) fn loaded(&mut self, loaded: Loaded) {
         self.loads.in_flight = self.loads.in_flight.saturating_sub(1);
+        // Before what came now, however large it is: it is to be handed out first.
+        self.drop_old_blocks();
         let Loaded { slot, key, blocks } = loaded;
         let run = self.chunks.sealed_and_blocks(slot).filter(|(run, _)| run.key == key);
         let mut waiting = Waiting::default();
@@ -151,7 +153,6 @@ impl Vhost {
                 Err(error) => self.storage_failed(&error),
             }
         }
-        self.drop_old_blocks();
         self.hand_out_reads();
         for queue in waiting.queues {
             self.mark_dirty(queue);
