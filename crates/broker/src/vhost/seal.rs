@@ -5,6 +5,7 @@
 //! messages go on being delivered and settled. When the job is done, what is still alive is kept at
 //! its new place, and the journal says so; what lay there before goes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::binding::QueueId;
@@ -214,7 +215,7 @@ impl Vhost {
         let number = segment.number();
         let file_bytes = segment.file_bytes();
         self.stats.sealed_bytes += file_bytes;
-        let mut slots: HashMap<u32, u32> = HashMap::new();
+        let mut slots: BTreeMap<u32, u32> = BTreeMap::new();
         for placed in sealed.placed {
             let run = placed.run;
             let index = match slots.get(&run) {
