@@ -42,6 +42,9 @@ const GROWTH_BYTES: u64 = 1 << 20;
 /// A frame longer than this grows the file itself.
 const FRAME_BYTES_WORTH_GROWTH: u64 = GROWTH_BYTES / 4;
 
+/// So many files, the present one included, are not old.
+const YOUNG_FILES: usize = 4;
+
 /// A journal file that may still be needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LiveFile {
@@ -183,6 +186,13 @@ impl Files {
     pub(super) fn sync(&self) -> Result<(), Poison> {
         let Some(current) = &self.current else { return Ok(()) };
         sync(&*current.file).map_err(failed(&current.name, Operation::Sync))
+    }
+
+    /// The first position of the oldest file that is not old.
+    pub(super) fn old_before(&self) -> Position {
+        let young = self.live.len().checked_sub(YOUNG_FILES);
+        let oldest_young = young.and_then(|at| self.live.get(at));
+        oldest_young.map_or(Position(0), |file| file.first)
     }
 
     /// The smallest release past `released` that lets one more file go: the first position of the
