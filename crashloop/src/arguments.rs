@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) const HELP: &str = "\
-crashloop [--rounds N] [--mode MODE] [--seed S] [options]
+crashloop [--rounds N] [--mode MODE] [--load LOAD] [--seed S] [options]
 
 Ends the broker again and again under load and accounts for every message.
 
@@ -13,6 +13,11 @@ Ends the broker again and again under load and accounts for every message.
                       power-some  kill -9, and a random part of the un-synced is lost or torn
                       clean       SIGTERM: exit code 0 within 10 s, nothing lost, nothing back
                       every       all of these, one after the other (default)
+  --load LOAD         deep        a few queues that grow to hundreds of thousands of messages
+                      mixed       every exchange type, settlement, declaration and deletion
+                      many        hundreds of queues, their messages interleaved
+                      large       bodies of all sizes up to 16 MiB
+                      every       the rounds have them in turn (default)
   --rounds N          rounds per mode (default 3)
   --seed S            seed of all random choices (default: the clock's)
   --load-ms MS        longest time under load per round (default 1500)
@@ -52,6 +57,33 @@ impl Mode {
     }
 }
 
+/// What the load of a round is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Few queues that grow much faster than anybody takes from them.
+    Deep,
+    /// Every exchange type, every way to settle, everything declared and deleted.
+    Mixed,
+    /// Hundreds of queues, their messages interleaved.
+    Many,
+    /// Bodies of all sizes up to the largest.
+    Large,
+}
+
+impl Shape {
+    /// In the order in which the rounds have them.
+    const EVERY: [Self; 4] = [Self::Deep, Self::Mixed, Self::Many, Self::Large];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Deep => "deep",
+            Self::Mixed => "mixed",
+            Self::Many => "many",
+            Self::Large => "large",
+        }
+    }
+}
+
 /// What the caller wants to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expectation {
@@ -62,6 +94,7 @@ pub(crate) enum Expectation {
 #[derive(Clone, Debug)]
 pub(crate) struct Arguments {
     pub(crate) modes: Vec<Mode>,
+    pub(crate) shapes: Vec<Shape>,
     pub(crate) rounds: u32,
     pub(crate) seed: u64,
     pub(crate) load_longest: Duration,
@@ -91,6 +124,7 @@ impl Arguments {
     pub(crate) fn parse(words: &[String]) -> Result<Option<Self>, ArgumentError> {
         let mut arguments = Self {
             modes: Mode::EVERY.to_vec(),
+            shapes: Shape::EVERY.to_vec(),
             rounds: 3,
             seed: clock_seed(),
             load_longest: Duration::from_millis(1500),
@@ -127,6 +161,11 @@ impl Arguments {
                 let mode = Mode::EVERY.into_iter().find(|mode| mode.name() == value);
                 self.modes = vec![mode.ok_or_else(wrong)?];
             }
+            "--load" if value == "every" => self.shapes = Shape::EVERY.to_vec(),
+            "--load" => {
+                let shape = Shape::EVERY.into_iter().find(|shape| shape.name() == value);
+                self.shapes = vec![shape.ok_or_else(wrong)?];
+            }
             "--rounds" => self.rounds = value.parse().ok().ok_or_else(wrong)?,
             "--seed" => self.seed = number()?,
             "--load-ms" => self.load_longest = Duration::from_millis(number()?),
@@ -159,9 +198,10 @@ mod tests {
 
     #[test]
     fn options_are_understood_or_refused() {
-        let arguments = parse("--mode power-all --rounds 20 --seed 7 --expect-failure");
+        let arguments = parse("--mode power-all --load deep --rounds 20 --seed 7 --expect-failure");
         let arguments = arguments.unwrap().unwrap();
         assert_eq!(arguments.modes, [Mode::PowerAll]);
+        assert_eq!(arguments.shapes, [Shape::Deep]);
         assert_eq!((arguments.rounds, arguments.seed), (20, 7));
         assert_eq!(arguments.expectation, Expectation::Violation);
         assert!(parse("--help").unwrap().is_none());

@@ -1,10 +1,12 @@
 //! What every client of the run needs: a connection, the shared ledger, and how a delivery reads.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lapin::message::Delivery;
-use lapin::{BasicProperties, Connection, ConnectionProperties};
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
 
 use crate::ledger::Ledger;
 use crate::message::{Arrival, Content, MessageId, id_in};
@@ -12,15 +14,27 @@ use crate::violation::Violation;
 
 const PERSISTENT: u8 = 2;
 
-/// What the parts of a run share.
-#[derive(Clone, Debug, Default)]
+/// What the clients of one virtual host share.
+#[derive(Clone, Debug)]
 pub(crate) struct Desk {
+    vhost: &'static str,
     ledger: Arc<Mutex<Ledger>>,
     ending: Arc<AtomicBool>,
     consumers: Arc<AtomicU64>,
+    publishers: Arc<AtomicU16>,
 }
 
 impl Desk {
+    pub(crate) fn new(vhost: &'static str) -> Self {
+        Self {
+            vhost,
+            ledger: Arc::default(),
+            ending: Arc::default(),
+            consumers: Arc::default(),
+            publishers: Arc::default(),
+        }
+    }
+
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -43,6 +57,11 @@ impl Desk {
         self.consumers.fetch_add(1, Ordering::SeqCst)
     }
 
+    /// A number for a publisher, never used before.
+    pub(crate) fn next_publisher(&self) -> u16 {
+        self.publishers.fetch_add(1, Ordering::SeqCst)
+    }
+
     /// An error that no crash explains.
     pub(crate) fn refused(&self, who: &str, error: &lapin::Error) {
         if !self.ending() {
@@ -52,10 +71,24 @@ impl Desk {
     }
 }
 
-pub(crate) async fn connect(port: u16, name: &str) -> lapin::Result<Connection> {
-    let uri = format!("amqp://guest:guest@127.0.0.1:{port}/%2f");
+pub(crate) async fn connect(port: u16, desk: &Desk, name: &str) -> lapin::Result<Connection> {
+    let vhost = desk.vhost.replace('/', "%2f");
+    let uri = format!("amqp://guest:guest@127.0.0.1:{port}/{vhost}");
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     Connection::connect(&uri, properties).await
+}
+
+/// Subscribes to a queue. Who drops the consumer before the channel is closed sends a cancel behind the
+/// close.
+pub(crate) async fn consume(
+    channel: &Channel,
+    queue: &str,
+    tag: &str,
+    prefetch: u16,
+) -> lapin::Result<Consumer> {
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+    let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+    channel.basic_consume(queue.into(), tag.into(), options, arguments).await
 }
 
 pub(crate) fn properties_of(id: MessageId, content: &Content) -> BasicProperties {

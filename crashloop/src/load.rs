@@ -1,11 +1,16 @@
-//! The load of one round: publishers with confirms, consumers that settle in every way, and churners
-//! that declare, bind, purge and delete. All of it stops by itself when the broker goes.
+//! The load of one round: publishers with confirms, consumers that settle in every way, holders that
+//! don't, and churners that declare, bind, purge and delete. All of it stops by itself when the broker
+//! goes.
 
 mod churner;
 
 mod consumer;
 
+mod holder;
+
 mod publisher;
+
+mod shape;
 
 mod fixed;
 
@@ -17,13 +22,15 @@ use powerloss::Random;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::arguments::Shape;
 use crate::client::{Desk, connect};
+use consumer::Habit;
+use fixed::Ground;
+use shape::Profile;
 
-const PUBLISHERS: u16 = 4;
-const CHURNERS: u16 = 2;
 const STOP_LONGEST: Duration = Duration::from_secs(20);
 
-/// A queue longer than this gets consumers in any case.
+/// A queue of the mixed load that is longer than this gets consumers in any case.
 const BACKLOG_MAX: usize = 1500;
 
 /// Everything that is at work.
@@ -44,51 +51,89 @@ impl Load {
     pub(crate) async fn start(
         port: u16,
         desk: &Desk,
-        round: u16,
+        (round, shape): (u16, Shape),
         random: &Random,
     ) -> lapin::Result<Self> {
         desk.begin();
         let mut load = Self { tasks: JoinSet::new(), connections: Vec::new() };
-        let setup = load.connect(port, "setup").await?;
-        fixed::declare(&load.connections[setup], desk, round).await?;
-        let consumers = load.connect(port, "consumers").await?;
-        let mut choice = random.branch(0);
-        for (number, queue) in fixed::durable_queues().enumerate() {
-            let backlog = desk.ledger().backlog(queue);
-            let fewest = usize::from(backlog > BACKLOG_MAX);
-            for consumer in 0..choice.index(3).max(fewest) {
-                let random = random.branch(1000 + (number * 10 + consumer) as u64);
-                let consumer = consumer::Consumer::new(desk, queue, random);
-                load.tasks.spawn(consumer.run(Arc::clone(&load.connections[consumers])));
-            }
-        }
-        for churner in 0..CHURNERS {
-            let connection = load.connect(port, "churner").await?;
+        let (ground, profile) = (Arc::new(shape::ground_of(shape)), shape::profile_of(shape));
+        let setup = load.connect(port, desk, "setup").await?;
+        ground.declare(&load.connections[setup], desk).await?;
+        fixed::declare_exclusive(&load.connections[setup], desk, round).await?;
+        load.start_holders(port, desk, &ground, &profile, random).await?;
+        let fewest = |queue: &str| {
+            usize::from(shape == Shape::Mixed && desk.ledger().backlog(queue) > BACKLOG_MAX)
+        };
+        load.start_consumers(port, desk, &ground, &profile, random, fewest).await?;
+        for churner in 0..profile.churners {
+            let connection = load.connect(port, desk, "churner").await?;
             let channel = load.connections[connection].create_channel().await?;
             let random = random.branch(100 + u64::from(churner));
-            let publisher = round * (PUBLISHERS + CHURNERS) + PUBLISHERS + churner;
-            let churner = churner::Churner::new(desk, churner, publisher, random);
+            let churner = churner::Churner::new(desk, churner, &profile, random);
             load.tasks.spawn(churner.run(channel));
         }
-        for publisher in 0..PUBLISHERS {
-            let connection = load.connect(port, "publisher").await?;
+        for publisher in 0..profile.publishers {
+            let connection = load.connect(port, desk, "publisher").await?;
             let channel = load.connections[connection].create_channel().await?;
             let random = random.branch(200 + u64::from(publisher));
-            let number = round * (PUBLISHERS + CHURNERS) + publisher;
-            let publisher = publisher::Publisher::new(desk, number, random);
+            let publisher = publisher::Publisher::new(desk, Arc::clone(&ground), profile, random);
             load.tasks.spawn(publisher.run(channel));
         }
         Ok(load)
     }
 
-    async fn connect(&mut self, port: u16, name: &str) -> lapin::Result<usize> {
-        self.connections.push(Arc::new(connect(port, name).await?));
+    async fn start_holders(
+        &mut self,
+        port: u16,
+        desk: &Desk,
+        ground: &Ground,
+        profile: &Profile,
+        random: &Random,
+    ) -> lapin::Result<()> {
+        let connection = self.connect(port, desk, "holders").await?;
+        let queues: Vec<&str> = ground.durable_queues().collect();
+        for holder in 0..profile.holders {
+            let mut random = random.branch(300 + u64::from(holder));
+            let queue = queues[random.index(queues.len())];
+            let holder = holder::Holder::new(desk, queue, random);
+            self.tasks.spawn(holder.run(Arc::clone(&self.connections[connection])));
+        }
+        Ok(())
+    }
+
+    /// No consumers, one or two for each queue.
+    async fn start_consumers(
+        &mut self,
+        port: u16,
+        desk: &Desk,
+        ground: &Ground,
+        profile: &Profile,
+        random: &Random,
+        fewest: impl Fn(&str) -> usize,
+    ) -> lapin::Result<()> {
+        let connection = self.connect(port, desk, "consumers").await?;
+        let mut choice = random.branch(0);
+        for (number, queue) in ground.durable_queues().enumerate() {
+            let has_any = choice.chance(profile.consumed_per_cent);
+            let consumers = if has_any { 1 + choice.index(2) } else { 0 };
+            for consumer in 0..consumers.max(fewest(queue)) {
+                let steady = choice.chance(profile.steady_per_cent);
+                let habit = if steady { Habit::Steady } else { Habit::Fickle };
+                let random = random.branch(1000 + (number * 10 + consumer) as u64);
+                let consumer = consumer::Consumer::new(desk, queue, habit, random);
+                self.tasks.spawn(consumer.run(Arc::clone(&self.connections[connection])));
+            }
+        }
+        Ok(())
+    }
+
+    async fn connect(&mut self, port: u16, desk: &Desk, name: &str) -> lapin::Result<usize> {
+        self.connections.push(Arc::new(connect(port, desk, name).await?));
         Ok(self.connections.len() - 1)
     }
 
     /// Waits until everybody has noticed the end and written down what they still heard.
-    pub(crate) async fn finish(mut self, desk: &Desk) -> Result<(), Stuck> {
-        desk.end();
+    pub(crate) async fn finish(mut self) -> Result<(), Stuck> {
         timeout(STOP_LONGEST, async { while self.tasks.join_next().await.is_some() {} })
             .await
             .ok()

@@ -6,6 +6,8 @@
 
 mod run;
 
+mod vhosts;
+
 mod load;
 
 mod observer;

@@ -70,15 +70,37 @@ pub(crate) fn id_in(body: &[u8]) -> Option<MessageId> {
     })
 }
 
-/// A body's length: mostly small, sometimes as large as 300 KiB.
-pub(crate) fn random_length(random: &mut Random) -> usize {
-    let (from, to) = match random.below(100) {
-        0..60 => (16, 256),
-        60..88 => (256, 8 << 10),
-        88..98 => (8 << 10, 64 << 10),
-        _ => (64 << 10, 300 << 10),
-    };
-    from + random.index(to - from + 1)
+/// How long bodies are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lengths {
+    /// Mostly small, sometimes as large as 300 KiB.
+    Usual,
+    /// At most a kibibyte.
+    Small,
+    /// Every order of magnitude as often as any other, up to the largest that a broker takes.
+    Any,
+}
+
+/// The largest body that a broker takes unless told otherwise.
+const BODY_BYTES_MAX: usize = 16 << 20;
+
+impl Lengths {
+    /// A body's length.
+    pub(crate) fn any(self, random: &mut Random) -> usize {
+        let (from, to) = match (self, random.below(100)) {
+            (Self::Any, 99) => return BODY_BYTES_MAX,
+            (Self::Any, _) => {
+                let from = BODY_BYTES_MIN << random.below(20);
+                (from, 2 * from)
+            }
+            (Self::Small, 0..80) | (Self::Usual, 0..60) => (16, 256),
+            (Self::Small, _) => (256, 1 << 10),
+            (Self::Usual, 60..88) => (256, 8 << 10),
+            (Self::Usual, 88..98) => (8 << 10, 64 << 10),
+            (Self::Usual, _) => (64 << 10, 300 << 10),
+        };
+        from + random.index(to - from + 1)
+    }
 }
 
 #[cfg(test)]
@@ -89,11 +111,22 @@ mod tests {
     fn a_body_says_who_it_is_at_every_length() {
         let mut random = Random::new(1);
         let id = MessageId { publisher: 513, number: 70_000 };
-        for length in (0..200).chain([random_length(&mut random)]) {
+        for length in (0..200).chain([Lengths::Usual.any(&mut random)]) {
             let body = body_of(id, length, &mut random);
             assert_eq!(body.len(), length.max(BODY_BYTES_MIN));
             assert_eq!(id_in(&body), Some(id));
             assert_eq!(id_in(&body[..BODY_BYTES_MIN - 1]), None);
+        }
+    }
+    #[test]
+    fn bodies_are_as_long_as_they_are_meant_to_be() {
+        let mut random = Random::new(2);
+        for (lengths, longest) in
+            [(Lengths::Small, 1 << 10), (Lengths::Usual, 300 << 10), (Lengths::Any, BODY_BYTES_MAX)]
+        {
+            let drawn: Vec<usize> = (0..2_000).map(|_| lengths.any(&mut random)).collect();
+            assert!(drawn.iter().all(|length| (BODY_BYTES_MIN..=longest).contains(length)));
+            assert!(drawn.iter().any(|length| *length > longest / 2), "{lengths:?}");
         }
     }
 }

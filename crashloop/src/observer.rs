@@ -1,22 +1,23 @@
-//! Looks at everything a restarted broker holds, as a client can: which exchanges and queues are
-//! there, what is bound, and every message of every queue in order. It gives back what it took, but
-//! for a part of what has grown too long.
+//! Looks at what a restarted broker holds, as a client can: which exchanges and queues are there, what
+//! is bound, and the messages of its queues in order. It gives back what it took, but for a part of
+//! what has grown too long. Of some queues only the count is taken, so that their messages lie in the
+//! broker as they are across several restarts; the last round looks at everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use futures_lite::StreamExt;
+use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions,
-    ConfirmSelectOptions, ExchangeDeclareOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+    ExchangeDeclareOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
+use lapin::{Channel, Connection, Consumer, ErrorKind, ExchangeKind};
 use powerloss::Random;
 use tokio::time::timeout;
 
-use crate::client::{Desk, connect, properties_of, read};
-use crate::ledger::Unmarked;
+use crate::client::{Desk, connect, consume, properties_of, read};
 use crate::message::{Arrival, BODY_BYTES_MIN, Content, MessageId, body_of};
 
 /// Probes come from a publisher that the load never uses.
@@ -24,27 +25,100 @@ const PROBE: u16 = u16::MAX;
 
 const IDLE_LONGEST: Duration = Duration::from_secs(10);
 
-/// A queue longer than this is shortened by half.
+/// A queue longer than this that was looked at as a whole is shortened by half.
 const BACKLOG_MAX: usize = 2500;
+
+/// And one that has more bytes of bodies.
+const BACKLOG_BYTES_MAX: usize = 32 << 20;
+
+/// A queue longer than this is emptied.
+const LONGEST: usize = 400_000;
+
+/// Messages that are acked together, where a queue is emptied.
+const ACKED_TOGETHER: usize = 500;
 
 const NOT_FOUND: u16 = 404;
 
-/// Compares the broker on `port` with the ledger. Gives how many queues were looked at.
+/// How closely to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closeness {
+    /// As the dice fall.
+    Random,
+    /// At every message.
+    Everything,
+}
+
+/// How a queue is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// How many messages there are.
+    Count,
+    /// So many in front, which are acked.
+    Front(usize),
+    /// All, which are given back.
+    Whole,
+    /// All, which are acked.
+    Emptied,
+}
+
+impl Look {
+    fn choose(contents_max: usize, closeness: Closeness, random: &mut Random) -> Self {
+        let dice = random.below(100);
+        if contents_max <= BACKLOG_MAX {
+            let counted = closeness == Closeness::Random && dice < 25;
+            return if counted { Self::Count } else { Self::Whole };
+        }
+        if contents_max > LONGEST || closeness == Closeness::Everything {
+            return Self::Emptied;
+        }
+        match dice {
+            ..25 => Self::Whole,
+            25..65 => Self::Count,
+            65..85 => Self::Front(1 + random.index(contents_max / 2)),
+            _ => Self::Emptied,
+        }
+    }
+
+    /// Whether a probe is found that was published just now.
+    fn reaches_the_end(self) -> bool {
+        matches!(self, Self::Whole | Self::Emptied)
+    }
+}
+
+/// Compares the broker on `port` with the ledger. Gives how many queues' messages were looked at.
 pub(crate) async fn observe(
     port: u16,
     desk: &Desk,
-    unmarked: Unmarked,
+    closeness: Closeness,
     random: &mut Random,
 ) -> lapin::Result<usize> {
-    let connection = connect(port, "observer").await?;
+    let connection = connect(port, desk, "observer").await?;
     observe_exchanges(&connection, desk).await?;
     let queues = observe_queues(&connection, desk).await?;
-    let probes = publish_probes(&connection, desk, random).await?;
+    let looks: Vec<(&String, Look)> = queues
+        .iter()
+        .map(|queue| {
+            let contents_max = desk.ledger().contents_max(queue);
+            (queue, Look::choose(contents_max, closeness, random))
+        })
+        .collect();
+    let seen: BTreeSet<&str> = looks
+        .iter()
+        .filter(|(_, look)| look.reaches_the_end())
+        .map(|(queue, _)| queue.as_str())
+        .collect();
+    // A binding may lead to a queue that is not there any more; nobody misses the probe.
+    let is_seen = |queue: &str| seen.contains(queue) || !queues.iter().any(|there| there == queue);
+    let probes = publish_probes(&connection, desk, is_seen, random).await?;
     let mut found: BTreeMap<u32, Vec<String>> = BTreeMap::new();
-    for queue in &queues {
+    for (queue, look) in &looks {
         let Some(said) = message_count(&connection, queue).await? else { continue };
-        for probe in observe_content(&connection, desk, queue, said, unmarked).await? {
-            found.entry(probe).or_default().push(queue.clone());
+        if *look == Look::Count {
+            desk.ledger().observe_count(queue, said);
+            continue;
+        }
+        for probe in observe_content(&connection, desk, queue, said, *look).await? {
+            found.entry(probe).or_default().push((*queue).clone());
         }
     }
     for (number, (exchange, key)) in probes {
@@ -52,7 +126,7 @@ pub(crate) async fn observe(
         desk.ledger().observe_probe(&exchange, &key, &queues);
     }
     connection.close(200, "observed".into()).await?;
-    Ok(queues.len())
+    Ok(looks.iter().filter(|(_, look)| *look != Look::Count).count())
 }
 
 async fn observe_exchanges(connection: &Connection, desk: &Desk) -> lapin::Result<()> {
@@ -119,11 +193,12 @@ async fn close(channel: &Channel) -> lapin::Result<()> {
 async fn publish_probes(
     connection: &Connection,
     desk: &Desk,
+    is_seen: impl Fn(&str) -> bool,
     random: &mut Random,
 ) -> lapin::Result<Vec<(u32, (String, String))>> {
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    let probes: Vec<_> = (0..).zip(desk.ledger().probes()).collect();
+    let probes: Vec<_> = (0..).zip(desk.ledger().probes(is_seen)).collect();
     for (number, (exchange, key)) in &probes {
         let id = MessageId { publisher: PROBE, number: *number };
         let body = body_of(id, BODY_BYTES_MIN, random);
@@ -144,71 +219,147 @@ async fn publish_probes(
     Ok(probes)
 }
 
-/// Takes all messages of a queue, compares them, gives them back. The result is the probes found.
+/// Takes messages of a queue, compares them, gives them back or not. The result is the probes found.
 async fn observe_content(
     connection: &Connection,
     desk: &Desk,
     queue: &str,
     said: u64,
-    unmarked: Unmarked,
+    look: Look,
 ) -> lapin::Result<Vec<u32>> {
     let channel = connection.create_channel().await?;
-    let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-    let mut deliveries =
-        channel.basic_consume(queue.into(), "observer".into(), options, arguments).await?;
-    let (mut arrivals, mut tags, mut probes) = (Vec::new(), Vec::new(), Vec::new());
-    let mut asked_for_more = false;
-    loop {
-        let taken = (arrivals.len() + probes.len()) as u64;
-        if taken >= said && !asked_for_more {
-            // Whatever is there beyond the count would have been sent before this answer.
-            let more = channel.basic_get(queue.into(), BasicGetOptions { no_ack: false }).await?;
-            arrivals.extend(more.map(|more| read(&more.delivery)));
-            asked_for_more = true;
+    let mut view = View::default();
+    match look {
+        Look::Count => return Ok(Vec::new()),
+        Look::Front(count) => {
+            let count = count.min(usize::try_from(said).unwrap_or(usize::MAX));
+            view.take(&channel, queue, (count, Then::Ack, Beyond::IsNotWanted)).await?;
+            desk.ledger().observe_front(queue, &view.arrivals);
         }
-        let patience = if asked_for_more { Duration::from_millis(5) } else { IDLE_LONGEST };
-        let Ok(Some(delivery)) = timeout(patience, deliveries.next()).await else { break };
-        let delivery = delivery?;
-        let arrival: Arrival = read(&delivery);
-        match arrival.id {
-            Some(id) if id.publisher == PROBE => {
-                probes.push(id.number);
-                channel.basic_ack(delivery.delivery_tag, BasicAckOptions::default()).await?;
-            }
-            _ => {
-                tags.push(delivery.delivery_tag);
-                arrivals.push(arrival);
-            }
+        Look::Whole | Look::Emptied => {
+            let said_here = usize::try_from(said).unwrap_or(usize::MAX);
+            let then = if look == Look::Emptied { Then::Ack } else { Then::Keep };
+            view.take(&channel, queue, (said_here, then, Beyond::IsLookedFor)).await?;
+            let said = said.saturating_sub(view.probes.len() as u64);
+            desk.ledger().observe_queue(queue, said, &view.arrivals);
         }
     }
-    desk.ledger().observe_queue(
-        queue,
-        said.saturating_sub(probes.len() as u64),
-        &arrivals,
-        unmarked,
-    );
-    if tags.len() > BACKLOG_MAX {
-        shorten(&channel, desk, queue, &arrivals, &tags).await?;
-    }
+    let length = view.arrivals.len();
+    let bytes: usize = view.arrivals.iter().map(|arrival| arrival.content.length).sum();
+    let acked = match look {
+        Look::Front(_) | Look::Emptied => length,
+        _ if length > BACKLOG_MAX || bytes > BACKLOG_BYTES_MAX => length / 2,
+        Look::Count | Look::Whole => 0,
+    };
+    view.ack(&channel, desk, queue, acked).await?;
     close(&channel).await?;
-    Ok(probes)
+    Ok(view.probes)
 }
 
-/// Acks the older half, so that a run doesn't only grow.
-async fn shorten(
-    channel: &Channel,
-    desk: &Desk,
-    queue: &str,
-    arrivals: &[Arrival],
-    tags: &[u64],
-) -> lapin::Result<()> {
-    let half = tags.len() / 2;
-    let ids: Vec<MessageId> = arrivals[..half].iter().filter_map(|arrival| arrival.id).collect();
-    for id in &ids {
-        desk.ledger().settles(queue, *id);
+/// What becomes at once of a message that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    Ack,
+    Keep,
+}
+
+/// Whether more than the queue says to hold is of interest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beyond {
+    IsLookedFor,
+    IsNotWanted,
+}
+
+/// What was taken from one queue.
+#[derive(Debug, Default)]
+struct View {
+    arrivals: Vec<Arrival>,
+    /// The delivery tags of the arrivals.
+    tags: Vec<u64>,
+    probes: Vec<u32>,
+    /// Arrivals that are acked, from the first on.
+    acked: usize,
+    /// Dropped too early, it would send a cancel behind the close of its channel.
+    consumer: Option<Consumer>,
+}
+
+impl View {
+    async fn take(
+        &mut self,
+        channel: &Channel,
+        queue: &str,
+        (count, then, beyond): (usize, Then, Beyond),
+    ) -> lapin::Result<()> {
+        // No more than are wanted, so that the others remain as they are.
+        let prefetch = match beyond {
+            Beyond::IsLookedFor => 0,
+            Beyond::IsNotWanted => u16::try_from(count).unwrap_or(u16::MAX),
+        };
+        let consumer = consume(channel, queue, "observer", prefetch).await?;
+        let mut deliveries = consumer.clone();
+        self.consumer = Some(consumer);
+        let mut asked_for_more = false;
+        loop {
+            if self.arrivals.len() + self.probes.len() >= count && !asked_for_more {
+                if beyond == Beyond::IsNotWanted {
+                    break;
+                }
+                // Whatever is there beyond the count would have been sent before this answer.
+                let more = channel.basic_get(queue.into(), BasicGetOptions::default()).await?;
+                if let Some(more) = more {
+                    self.arrived(channel, &more.delivery).await?;
+                }
+                asked_for_more = true;
+            }
+            let patience = if asked_for_more { Duration::from_millis(5) } else { IDLE_LONGEST };
+            let Ok(Some(delivery)) = timeout(patience, deliveries.next()).await else { break };
+            self.arrived(channel, &delivery?).await?;
+            let unacked = &self.tags[self.acked..];
+            if then == Then::Ack && unacked.len() >= ACKED_TOGETHER {
+                let last = unacked[unacked.len() - 1];
+                channel.basic_ack(last, BasicAckOptions { multiple: true }).await?;
+                self.acked = self.tags.len();
+            }
+        }
+        Ok(())
     }
-    channel.basic_ack(tags[half - 1], BasicAckOptions { multiple: true }).await?;
-    channel.basic_qos(0, BasicQosOptions::default()).await?;
-    desk.ledger().settled(queue, &ids, Instant::now());
-    Ok(())
+
+    async fn arrived(&mut self, channel: &Channel, delivery: &Delivery) -> lapin::Result<()> {
+        let (arrival, tag) = (read(delivery), delivery.delivery_tag);
+        if let Some(id) = arrival.id
+            && id.publisher == PROBE
+        {
+            self.probes.push(id.number);
+            return channel.basic_ack(tag, BasicAckOptions::default()).await;
+        }
+        self.tags.push(tag);
+        self.arrivals.push(arrival);
+        Ok(())
+    }
+
+    /// Acks the first `count` arrivals, as far as that is not done, and waits until the broker has
+    /// applied it.
+    async fn ack(
+        &mut self,
+        channel: &Channel,
+        desk: &Desk,
+        queue: &str,
+        count: usize,
+    ) -> lapin::Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        let ids: Vec<MessageId> =
+            self.arrivals[..count].iter().filter_map(|arrival| arrival.id).collect();
+        for id in &ids {
+            desk.ledger().settles(queue, *id);
+        }
+        if count > self.acked {
+            let last = self.tags[count - 1];
+            channel.basic_ack(last, BasicAckOptions { multiple: true }).await?;
+        }
+        channel.basic_qos(0, BasicQosOptions::default()).await?;
+        desk.ledger().settled(queue, &ids, Instant::now());
+        Ok(())
+    }
 }

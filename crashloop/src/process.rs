@@ -30,6 +30,11 @@ impl Places {
         self.work.join("data.before-restart")
     }
 
+    /// What the broker imports at each start.
+    pub(crate) fn definitions(&self) -> PathBuf {
+        self.work.join("definitions.json")
+    }
+
     pub(crate) fn undo_log(&self) -> PathBuf {
         self.work.join("undo.log")
     }
@@ -87,6 +92,7 @@ impl Recipe {
         let mut command = Command::new(&self.binaries.broker);
         command.args(["serve", "--bind", "127.0.0.1", "--amqp-port", "0", "--http-port", "0"]);
         command.args(["--sync", &self.sync]).arg("--data-dir").arg(&data);
+        command.arg("--definitions").arg(self.places.definitions());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
         if let Some(fault) = &self.planted_fault {
             command.env("POSTROOM_PLANTED_FAULT", fault);

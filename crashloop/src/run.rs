@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 use powerloss::{Loss, LossError, LossReport, Random, Snapshot, audit, lose_power, start_log};
 use tokio::time::{sleep, timeout};
 
-use crate::arguments::{Arguments, Expectation, Mode};
+use crate::arguments::{Arguments, Expectation, Mode, Shape};
 use crate::binaries::{self, Binaries, BinaryError};
-use crate::client::Desk;
 use crate::ledger::{Totals, Unmarked};
 use crate::load::Load;
-use crate::observer::observe;
+use crate::observer::{Closeness, observe};
 use crate::process::{Broker, Places, ProcessError, Recipe, kill};
+use crate::vhosts::{self, Vhosts};
 use crate::violation::Violation;
 
-const OBSERVE_LONGEST: Duration = Duration::from_mins(1);
+const OBSERVE_LONGEST: Duration = Duration::from_mins(3);
 const FIRST_CONFIRM_LATEST: Duration = Duration::from_secs(20);
 
 /// How often a restart is ended again before it is done.
@@ -72,7 +72,7 @@ pub(crate) async fn run_modes(arguments: &Arguments) -> Result<Summary, RunError
         let passed = run.rounds(arguments.rounds).await?;
         summary.passed += passed;
         summary.failed += u32::from(passed < arguments.rounds);
-        let caught = run.desk.ledger().violations.iter().any(Violation::proves_a_fault);
+        let caught = run.vhosts.violations().iter().any(Violation::proves_a_fault);
         summary.caught += u32::from(caught);
         run.report(arguments);
     }
@@ -85,10 +85,12 @@ pub(crate) async fn run_modes(arguments: &Arguments) -> Result<Summary, RunError
 struct Run {
     mode: Mode,
     recipe: Recipe,
-    desk: Desk,
+    vhosts: Vhosts,
     random: Random,
     ack_grace: Duration,
     load_longest: Duration,
+    /// The rounds have them in turn.
+    shapes: Vec<Shape>,
     /// The directory as the running broker found it, if un-synced writes are written down.
     snapshot: Option<Snapshot>,
     recoveries: Vec<Duration>,
@@ -105,6 +107,7 @@ impl Run {
         }
         let places = Places { work };
         fs::create_dir_all(places.data())?;
+        fs::write(places.definitions(), vhosts::DEFINITIONS)?;
         let recipe = Recipe {
             binaries: binaries.clone(),
             places,
@@ -115,10 +118,11 @@ impl Run {
         Ok(Self {
             mode,
             recipe,
-            desk: Desk::default(),
+            vhosts: Vhosts::new(),
             random: Random::new(arguments.seed).branch(mode as u64),
             ack_grace: if mode == Mode::Clean { Duration::ZERO } else { arguments.ack_grace },
             load_longest: arguments.load_longest,
+            shapes: arguments.shapes.clone(),
             snapshot: None,
             recoveries: Vec::new(),
             losses: LossReport::default(),
@@ -131,15 +135,17 @@ impl Run {
         // On an empty directory there is nothing yet that a crash could have broken.
         let mut broker = self.recipe.start().await?;
         for round in 0..rounds {
-            let before = self.desk.ledger().totals;
-            let ended = self.load_and_end(broker, u16::try_from(round).unwrap_or(u16::MAX)).await?;
+            let before = self.vhosts.totals();
+            let ended = self.load_and_end(broker, round).await?;
             let next = if ended { self.restart().await? } else { None };
+            let last = round + 1 == rounds;
+            let closeness = if last { Closeness::Everything } else { Closeness::Random };
             let queues = match &next {
-                Some(broker) => self.compare(broker).await,
+                Some(broker) => self.compare(broker, closeness).await,
                 None => 0,
             };
-            let sound = self.desk.ledger().violations.is_empty();
-            self.print_round(round + 1, &before, queues, sound);
+            let sound = self.vhosts.are_sound();
+            self.print_round(round, &before, queues, sound);
             match next {
                 Some(next) if sound => broker = next,
                 Some(next) => {
@@ -155,33 +161,51 @@ impl Run {
         Ok(if stopped { rounds } else { rounds.saturating_sub(1) })
     }
 
+    /// What the load of each virtual host is like: the next has what the one before it had last.
+    fn shapes_of(&self, round: u32) -> Vec<Shape> {
+        let all = self.shapes.len();
+        (0..self.vhosts.desks.len())
+            .map(|vhost| self.shapes[(round as usize + vhost) % all])
+            .collect()
+    }
+
     /// Puts the broker under load for a while, then ends it. False if it would not.
-    async fn load_and_end(&mut self, broker: Broker, round: u16) -> Result<bool, RunError> {
-        let confirmed_before = self.desk.ledger().totals.confirmed;
-        let random = self.random.branch(u64::from(round));
-        let load = match Load::start(broker.port, &self.desk, round, &random).await {
-            Ok(load) => load,
-            Err(error) => {
-                self.desk.refused("the load", &error);
-                self.ended(&broker.kill(&self.recipe).await);
-                return Ok(false);
+    async fn load_and_end(&mut self, broker: Broker, round: u32) -> Result<bool, RunError> {
+        let confirmed_before = self.vhosts.confirmed();
+        let mut loads = Vec::new();
+        for ((part, desk), shape) in (0..).zip(&self.vhosts.desks).zip(self.shapes_of(round)) {
+            let random = self.random.branch(u64::from(round)).branch(part);
+            let number = u16::try_from(round).unwrap_or(u16::MAX);
+            match Load::start(broker.port, desk, (number, shape), &random).await {
+                Ok(load) => loads.push(load),
+                Err(error) => {
+                    desk.refused("the load", &error);
+                    self.ended(&broker.kill(&self.recipe).await);
+                    return Ok(false);
+                }
             }
+        }
+        let has_begun = || {
+            let confirmed = self.vhosts.confirmed();
+            confirmed_before.iter().zip(confirmed).all(|(before, now)| *before < now)
         };
         let started = Instant::now();
-        while self.desk.ledger().totals.confirmed == confirmed_before
-            && started.elapsed() < FIRST_CONFIRM_LATEST
-        {
+        while !has_begun() && started.elapsed() < FIRST_CONFIRM_LATEST {
             sleep(Duration::from_millis(1)).await;
+        }
+        if !has_begun() {
+            let what = "nothing was confirmed during the whole load".to_owned();
+            self.vhosts.complain(Violation::Refused { what });
         }
         let micros = u64::try_from(self.load_longest.as_micros()).unwrap_or(u64::MAX);
         sleep(Duration::from_micros(self.random.below(micros))).await;
 
-        let (ended_at, ended) = self.end(broker, load).await;
-        if self.desk.ledger().totals.confirmed == confirmed_before {
-            let what = "nothing was confirmed during the whole load".to_owned();
-            self.desk.ledger().violations.push(Violation::Refused { what });
-        }
-        self.desk.ledger().restarts(ended_at, self.ack_grace);
+        let (ended_at, ended) = self.end(broker, loads).await;
+        let unmarked = match self.mode {
+            Mode::Kill | Mode::Clean => Unmarked::IsViolation,
+            Mode::PowerAll | Mode::PowerSome => Unmarked::IsCounted,
+        };
+        self.vhosts.restarts(ended_at, self.ack_grace, unmarked);
         let ended = self.ended(&ended);
         self.lose_power()?;
         Ok(ended)
@@ -189,28 +213,32 @@ impl Run {
 
     /// Ends the broker under full load or, sometimes, after all has become quiet: then nothing at all
     /// may be in doubt. Gives the moment of the end.
-    async fn end(&mut self, broker: Broker, load: Load) -> (Instant, Result<(), ProcessError>) {
-        let mut load = Some(load);
+    async fn end(
+        &mut self,
+        broker: Broker,
+        mut loads: Vec<Load>,
+    ) -> (Instant, Result<(), ProcessError>) {
         if self.random.chance(QUIET_END_PER_CENT) {
-            self.finish(load.take()).await;
+            self.finish(std::mem::take(&mut loads)).await;
             sleep(self.ack_grace).await;
         }
-        self.desk.end();
+        self.vhosts.end();
         let ended_at = Instant::now();
         let ended = match self.mode {
             Mode::Clean => self.recipe.stop(broker).await,
             Mode::Kill | Mode::PowerAll | Mode::PowerSome => broker.kill(&self.recipe).await,
         };
-        self.finish(load).await;
+        self.finish(loads).await;
         (ended_at, ended)
     }
 
-    async fn finish(&self, load: Option<Load>) {
-        if let Some(load) = load
-            && let Err(stuck) = load.finish(&self.desk).await
-        {
-            let what = stuck.to_string();
-            self.desk.ledger().violations.push(Violation::Process { what });
+    async fn finish(&self, loads: Vec<Load>) {
+        self.vhosts.end();
+        for load in loads {
+            if let Err(stuck) = load.finish().await {
+                let what = stuck.to_string();
+                self.vhosts.complain(Violation::Process { what });
+            }
         }
     }
 
@@ -269,7 +297,7 @@ impl Run {
         let (data, log) = (self.recipe.places.data(), self.recipe.places.undo_log());
         let names = audit(&snapshot, &data, &log)?;
         if !names.is_empty() {
-            self.desk.ledger().violations.push(Violation::Escaped { names });
+            self.vhosts.complain(Violation::Escaped { names });
         }
         let loss = match self.mode {
             Mode::PowerSome => Loss::Some(Random::new(self.random.next())),
@@ -283,39 +311,44 @@ impl Run {
         Ok(())
     }
 
-    /// Compares the broker with the ledger; gives how many queues were looked at.
-    async fn compare(&mut self, broker: &Broker) -> usize {
-        let unmarked = match self.mode {
-            Mode::Kill | Mode::Clean => Unmarked::IsViolation,
-            Mode::PowerAll | Mode::PowerSome => Unmarked::IsCounted,
-        };
-        let mut random = self.random.branch(1);
-        let observed = observe(broker.port, &self.desk, unmarked, &mut random);
-        let what = match timeout(OBSERVE_LONGEST, observed).await {
-            Ok(Ok(queues)) => return queues,
-            Ok(Err(error)) => format!("looking at the restarted broker failed: {error}"),
-            Err(_) => format!("looking took longer than {} s", OBSERVE_LONGEST.as_secs()),
-        };
-        self.desk.ledger().violations.push(Violation::Process { what });
-        0
+    /// Compares the broker with the ledgers; gives how many queues were looked at.
+    async fn compare(&mut self, broker: &Broker, closeness: Closeness) -> usize {
+        let mut queues = 0;
+        for (part, desk) in (1..).zip(&self.vhosts.desks) {
+            let mut random = self.random.branch(part);
+            let observed = observe(broker.port, desk, closeness, &mut random);
+            let what = match timeout(OBSERVE_LONGEST, observed).await {
+                Ok(Ok(more)) => {
+                    queues += more;
+                    continue;
+                }
+                Ok(Err(error)) => format!("looking at the restarted broker failed: {error}"),
+                Err(_) => format!("looking took longer than {} s", OBSERVE_LONGEST.as_secs()),
+            };
+            self.vhosts.complain(Violation::Process { what });
+        }
+        queues
     }
 
     /// Takes note of a broker that did not do as told.
     fn ended(&self, result: &Result<(), ProcessError>) -> bool {
         if let Err(error) = result {
             let what = error.to_string();
-            self.desk.ledger().violations.push(Violation::Process { what });
+            self.vhosts.complain(Violation::Process { what });
         }
         result.is_ok()
     }
 
     fn print_round(&self, round: u32, before: &Totals, queues: usize, sound: bool) {
-        let now = self.desk.ledger().totals;
+        let now = self.vhosts.totals();
+        let shapes: Vec<&str> = self.shapes_of(round).into_iter().map(Shape::name).collect();
         let recovery = self.recoveries.last().map_or(0, Duration::as_millis);
         println!(
-            "{:<10} round {round:>2}: confirmed {:>6}, verified {:>6} in {queues:>2} queues, \
+            "{:<10} round {:>2} {:<11}: confirmed {:>6}, verified {:>6} in {queues:>3} queues, \
              duplicates {} marked {} unmarked, recovery {recovery} ms: {}",
             self.mode.name(),
+            round + 1,
+            shapes.join("+"),
             now.confirmed - before.confirmed,
             now.verified - before.verified,
             now.duplicates_marked - before.duplicates_marked,
@@ -325,8 +358,7 @@ impl Run {
     }
 
     fn report(&self, arguments: &Arguments) {
-        let ledger = self.desk.ledger();
-        let totals = ledger.totals;
+        let (totals, violations) = (self.vhosts.totals(), self.vhosts.violations());
         let slowest = self.recoveries.iter().max().map_or(0, Duration::as_millis);
         println!(
             "{:<10} in all: published {}, confirmed {}, delivered {}, settled {}, verified {}, \
@@ -352,21 +384,25 @@ impl Run {
                 self.losses.torn,
             );
         }
-        if ledger.violations.is_empty() {
+        if violations.is_empty() {
             return;
         }
-        for violation in ledger.violations.iter().take(PRINTED_MAX) {
+        for violation in violations.iter().take(PRINTED_MAX) {
             println!("  {violation}");
         }
-        let more = ledger.violations.len().saturating_sub(PRINTED_MAX);
-        let kinds = kinds_of(&ledger.violations);
-        println!("  {} violations, {more} of them not shown: {kinds}", ledger.violations.len());
+        let more = violations.len().saturating_sub(PRINTED_MAX);
+        let kinds = kinds_of(&violations);
+        println!("  {} violations, {more} of them not shown: {kinds}", violations.len());
         let fault = arguments.planted_fault.as_ref();
         println!(
             "  kept: {} (data.before-restart is what the last restart began with)\n  \
-             again: crashloop --mode {} --rounds {} --seed {} --load-ms {} --sync {}{}",
+             again: crashloop --mode {} --load {} --rounds {} --seed {} --load-ms {} --sync {}{}",
             self.recipe.places.work.display(),
             self.mode.name(),
+            match self.shapes[..] {
+                [shape] => shape.name(),
+                _ => "every",
+            },
             arguments.rounds,
             arguments.seed,
             arguments.load_longest.as_millis(),

@@ -57,6 +57,10 @@ impl Background for Later {
         self.soon.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
 
+    fn run_waiting(&self, task: Task) {
+        self.soon.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+    }
+
     fn run_at(&self, at: Monotonic, task: Task) {
         self.timed.lock().unwrap_or_else(PoisonError::into_inner).push((at, task));
     }
@@ -102,7 +106,8 @@ fn open(disk: &SimulatedDisk, clock: &Arc<ManualClock>, later: &Arc<Later>) -> A
         first_user: FirstUser::guest(None),
         sync: SyncMode::Always,
         journal_file_bytes: Some(64 << 10),
-        checkpoint_bytes: Some(16 << 10),
+        memory_bytes_max: 1 << 20,
+            checkpoint_bytes: Some(16 << 10),
         consumer_timeout_ms: Some(1_000),
         clock: Arc::clone(clock) as _,
         entropy: Arc::new(move || draws.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9)),

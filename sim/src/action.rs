@@ -8,6 +8,7 @@ use broker::operation::{
 use domain::binding::BindingArguments;
 use domain::table::Table;
 
+use crate::checker::topology::headers_fit;
 use crate::checker::{ChannelKey, Checker, SessionKey, named};
 use crate::life::{Request, Size};
 use crate::message::Content;
@@ -32,8 +33,18 @@ pub(crate) struct Flavour {
     pub(crate) settings: u64,
     /// How many messages in a hundred are large.
     pub(crate) large_percent: u64,
+    pub(crate) depth: Depth,
     /// What rules queues keep, if any.
     pub(crate) rules: Option<u64>,
+}
+
+/// How long queues get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// Mostly empty.
+    Shallow,
+    /// Much more comes than goes.
+    Deep,
 }
 
 /// Whether a batch may go on.
@@ -106,6 +117,8 @@ impl Client<'_> {
                 return (requests, next);
             }
             560..630 => return (vec![self.get(channel)], Next::Enough),
+            // Who consumes a deep queue is rare, or it would not be deep.
+            630..690 if self.is_deep() => return (vec![self.get(channel)], Next::Enough),
             630..710 => self.consume(channel, key),
             710..730 => self.cancel(channel, key),
             730..770 => self.prefetch(channel),
@@ -165,9 +178,14 @@ impl Client<'_> {
         })
     }
 
+    fn is_deep(&self) -> bool {
+        self.flavour.depth == Depth::Deep
+    }
+
     fn publish(&mut self, channel: ChannelId) -> Vec<Request> {
-        let count = if self.random.chance(5) { self.random.between(20, 120) } else { 1 };
-        let count = if count == 1 { self.random.between(1, 6) } else { count };
+        let many_percent = if self.is_deep() { 30 } else { 5 };
+        let many = self.random.chance(many_percent);
+        let count = if many { self.random.between(20, 120) } else { self.random.between(1, 6) };
         let persistence =
             if self.random.chance(80) { Persistence::Persistent } else { Persistence::Transient };
         let unroutable =
@@ -180,17 +198,25 @@ impl Client<'_> {
             also: Box::default(),
             persistence,
             headers: headers.unwrap_or_default(),
+            priority: None,
             body_bytes: 0,
             expiration_ms: None,
+        };
+        let medium_percent = match self.flavour.depth {
+            Depth::Deep if count < 20 => 40,
+            Depth::Deep => self.random.one_of([0, 5, 50]),
+            Depth::Shallow => 5,
         };
         let mut requests = Vec::new();
         for _ in 0..count {
             let large = count < 5 && self.random.chance(self.flavour.large_percent);
-            let (size, body_bytes) = match large {
-                true => (Size::Large, self.random.between(50_000, 400_000)),
-                false if self.random.chance(5) => (Size::Small, self.random.between(1_000, 9_000)),
-                false => (Size::Small, self.random.between(0, 60)),
+            let medium = self.random.chance(medium_percent);
+            let (size, body_bytes) = match (large, medium) {
+                (true, _) => (Size::Large, self.random.between(50_000, 400_000)),
+                (false, true) => (Size::Small, self.random.between(1_000, 9_000)),
+                (false, false) => (Size::Small, self.random.between(0, 60)),
             };
+            content.priority = self.priority();
             content.expiration_ms = self.expiration_ms();
             content.body_bytes = u32::try_from(body_bytes).unwrap_or(0);
             if self.random.chance(10) {
@@ -224,6 +250,12 @@ impl Client<'_> {
             let content = self.checker.messages.content(*message);
             content.is_some_and(|content| content.expiration_ms == Some(0))
         })
+    }
+
+    /// Only where queues keep rules.
+    fn priority(&mut self) -> Option<u8> {
+        let some = self.flavour.rules.is_some() && self.random.chance(30);
+        some.then(|| self.random.one_of([0, 1, 2, 4, 9]))
     }
 
     /// Only where queues keep rules.
@@ -299,7 +331,12 @@ impl Client<'_> {
     }
 
     fn acknowledgement(&mut self) -> Acknowledgement {
-        if self.random.chance(75) { Acknowledgement::Manual } else { Acknowledgement::Automatic }
+        let manual_percent = if self.is_deep() { 92 } else { 75 };
+        if self.random.chance(manual_percent) {
+            Acknowledgement::Manual
+        } else {
+            Acknowledgement::Automatic
+        }
     }
 
     fn consume(&mut self, channel: ChannelId, key: ChannelKey) -> Vec<Request> {
@@ -412,17 +449,22 @@ impl Client<'_> {
         } else {
             Destination::Queue(named(&self.queue_there()))
         };
+        let mut arguments = if self.random.chance(50) {
+            vocabulary::binding_arguments(self.random)
+        } else {
+            Table::default()
+        };
+        // Nor does a binding of theirs that no message meets.
+        if source.starts_with("amq.") && !headers_fit(&arguments, &arguments) {
+            arguments = Table::default();
+        }
         operation(Operation::Bind {
             channel,
             change: if self.random.chance(95) { BindingChange::Add } else { BindingChange::Remove },
             source: named(&source),
             destination,
             routing_key: self.random.one_of(BINDING_KEYS).as_bytes().into(),
-            arguments: BindingArguments(if self.random.chance(50) {
-                vocabulary::binding_arguments(self.random)
-            } else {
-                Table::default()
-            }),
+            arguments: BindingArguments(arguments),
             answer: Answer::Wanted,
         })
     }

@@ -68,8 +68,9 @@ pub(crate) struct Checker {
     pub(crate) channels: BTreeMap<ChannelKey, Channel>,
     pub(crate) consumers: BTreeMap<ConsumerKey, Consumer>,
     next_key: u64,
-    /// Where each session's last delivery of this turn from each queue stood.
-    delivered: BTreeMap<(QueueKey, SessionKey), u64>,
+    /// Where each session's last delivery of this turn from each level of each queue stood. How
+    /// levels take turns is for the rules' own tests.
+    delivered: BTreeMap<(QueueKey, SessionKey, u8), u64>,
     /// What this turn's gets said about how many messages are left.
     left: Vec<(QueueKey, u64)>,
     pub(crate) poisoned: bool,
@@ -88,6 +89,7 @@ impl Checker {
                 let (whereabouts, there) = (Whereabouts::Ready, Known::Yes);
                 queue.restore(Entry {
                     message: message.id,
+                    level: message.level,
                     journaled: true,
                     whereabouts,
                     redelivered,
@@ -118,24 +120,29 @@ impl Checker {
         key
     }
 
-    /// A batch is about to be submitted, or something else that may make the broker deliver.
+    /// A batch is about to be submitted, or something else that makes the broker look at the clock.
     pub(crate) fn begin_turn(&mut self) {
-        self.turn += 1;
+        self.begin_quiet_turn();
         self.expire();
+    }
+
+    /// Something is about to happen that may make the broker deliver, and may not.
+    pub(crate) fn begin_quiet_turn(&mut self) {
+        self.turn += 1;
         self.delivered.clear();
         self.left.clear();
     }
 
     /// Everything the turn had to say has been seen.
     pub(crate) fn end_turn(&mut self) -> Result<(), Violation> {
-        for ((queue, _), last) in &self.delivered {
+        for ((queue, _, level), last) in &self.delivered {
             let Some(state) = self.clear_queue(*queue) else { continue };
             if state.is_mixed() || state.stirred == self.turn {
                 continue;
             }
             for (place, entry) in state.ready() {
                 demand!(
-                    place > *last || !entry.stays(),
+                    place > *last || entry.level != *level || !entry.stays(),
                     DeliveredInOrder,
                     "queue {} handed out place {last} while message {} at place {place} was ready",
                     state.name,
@@ -145,7 +152,10 @@ impl Checker {
         }
         for (queue, left) in &self.left {
             let Some(state) = self.clear_queue(*queue) else { continue };
-            let (least, most) = state.ready_bounds();
+            let (least, mut most) = state.ready_bounds();
+            if state.is_mixed() {
+                most += self.letters_to_come();
+            }
             demand!(
                 (least..=most).contains(left),
                 Answered,

@@ -94,8 +94,8 @@ impl Inspector {
     fn submit(&mut self, mut batch: Batch) -> Vec<Event> {
         let mut events = Vec::new();
         self.session.submit(&mut batch);
-        // Some answers wait for the journal.
-        while matches!(self.process.broker.step(), Ok(true)) {}
+        // Some answers wait for the journal, some for what lies on the disk.
+        while matches!(self.process.broker.step(), Ok(true)) || self.process.run_background(0) {}
         self.session.take(&mut events);
         let told = events.iter().map(Event::cost_bytes).sum();
         self.session.written(told);
@@ -256,6 +256,7 @@ fn probe(exchange: &str, key: &[u8], headers: domain::table::Table) -> Content {
         routing_key: key.into(),
         also: Box::default(),
         persistence: Persistence::Transient,
+        priority: None,
         headers,
         body_bytes: 0,
         expiration_ms: None,

@@ -18,6 +18,8 @@ mod inspect;
 mod life;
 mod process;
 
+mod background;
+
 mod trace;
 
 mod checker;

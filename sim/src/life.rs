@@ -113,6 +113,8 @@ impl Life {
         let key = self.checker.connect();
         self.trace.line(format!("session {key} comes, {pace:?}"));
         self.clients.insert(key, Client { session, woken, pace, unwritten_bytes: 0 });
+        // What was due may have gone to somebody.
+        self.see_and_write()?;
         Ok(Some(key))
     }
 
@@ -143,6 +145,7 @@ impl Life {
                     exchange: content.exchange.as_str(),
                     routing_key: &content.routing_key,
                     properties: &properties,
+                    priority: content.priority,
                     expiration_ms: content.expiration_ms,
                     ..MessageHead::default()
                 };
@@ -243,7 +246,7 @@ impl Life {
             .map(|(key, _)| *key)
             .collect();
         for key in &waiting {
-            self.checker.begin_turn();
+            self.checker.begin_quiet_turn();
             if let Some(client) = self.clients.get_mut(key) {
                 let bytes = std::mem::take(&mut client.unwritten_bytes);
                 client.session.written(bytes);
@@ -317,9 +320,12 @@ impl Life {
     pub(crate) fn settle(&mut self) -> Result<(), Violation> {
         self.trace.line("everything settles".to_owned());
         loop {
-            self.background()?;
+            let mut any = false;
+            while self.background(0)? {
+                any = true;
+            }
             self.pass(50);
-            let mut any = self.step()?;
+            any |= self.step()?;
             any |= self.write(Pace::Slow)?;
             if self.checker.poisoned {
                 return Ok(());
@@ -335,11 +341,17 @@ impl Life {
         self.checker.idle()
     }
 
-    /// Runs background tasks.
-    pub(crate) fn background(&mut self) -> Result<(), Violation> {
-        self.checker.begin_turn();
-        self.process.run_background();
-        self.see_and_write()
+    /// Whether anything could be done in the background.
+    pub(crate) fn has_background(&self) -> bool {
+        self.process.has_background()
+    }
+
+    /// Something in the background moves, by `choice`; says whether there was anything.
+    pub(crate) fn background(&mut self, choice: u64) -> Result<bool, Violation> {
+        self.checker.begin_quiet_turn();
+        let any = self.process.run_background(choice);
+        self.see_and_write()?;
+        Ok(any)
     }
 
     /// Time passes.

@@ -25,6 +25,7 @@ pub(crate) struct Content {
     /// Further keys that it is routed by.
     pub(crate) also: FurtherKeys,
     pub(crate) persistence: Persistence,
+    pub(crate) priority: Option<u8>,
     pub(crate) headers: Table,
     pub(crate) body_bytes: u32,
     /// How long it may wait.
@@ -40,6 +41,7 @@ pub(crate) struct Messages {
 
 const HEADERS: u16 = 1 << 13;
 const DELIVERY_MODE: u16 = 1 << 12;
+const PRIORITY: u16 = 1 << 11;
 const EXPIRATION: u16 = 1 << 8;
 const MESSAGE_ID: u16 = 1 << 7;
 const ID_BYTES: u8 = 16;
@@ -124,7 +126,9 @@ impl Content {
     pub(crate) fn properties(&self, id: MessageId) -> Vec<u8> {
         let headers = if self.headers.is_empty() { 0 } else { HEADERS };
         let expiration = if self.expiration_ms.is_some() { EXPIRATION } else { 0 };
-        let mut bytes = (headers | DELIVERY_MODE | expiration | MESSAGE_ID).to_be_bytes().to_vec();
+        let priority = if self.priority.is_some() { PRIORITY } else { 0 };
+        let flags = headers | DELIVERY_MODE | priority | expiration | MESSAGE_ID;
+        let mut bytes = flags.to_be_bytes().to_vec();
         if headers != 0 {
             self.headers.write(&mut bytes);
         }
@@ -132,6 +136,7 @@ impl Content {
             Persistence::Transient => 1,
             Persistence::Persistent => 2,
         });
+        bytes.extend(self.priority);
         if let Some(ms) = self.expiration_ms {
             let text = ms.to_string();
             bytes.push(u8::try_from(text.len()).unwrap_or(0));

@@ -3,17 +3,18 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use broker::{
-    Background, Broker, BrokerSettings, ConnectRefusal, Disks, FirstUser, OpenError, Recovered,
-    Session, Wake, WriterDrive,
+    Broker, BrokerSettings, ConnectRefusal, Disks, FirstUser, OpenError, Recovered, Session, Wake,
+    WriterDrive,
 };
 use domain::name::Name;
-use stdx::clock::{Clock as _, ManualClock, Monotonic};
+use stdx::clock::{Clock as _, ManualClock};
 use storage::SyncMode;
 use storage::disk::{Disk, SimulatedDisk};
 
+use crate::background::{PacedDisk, Tasks};
 use crate::random::Random;
 
 /// How a broker is set up for one life.
@@ -32,46 +33,7 @@ pub(crate) struct Setup {
 pub(crate) struct Process {
     pub(crate) broker: Arc<Broker>,
     pub(crate) clock: Arc<ManualClock>,
-    later: Arc<Later>,
-}
-
-type Task = Box<dyn FnOnce() + Send>;
-
-/// Background tasks that wait to be run.
-#[derive(Default)]
-struct Later {
-    soon: Mutex<Vec<Task>>,
-    timed: Mutex<Vec<(Monotonic, Task)>>,
-}
-
-impl Later {
-    /// What is to be run now.
-    fn take(&self, now: Monotonic) -> Vec<Task> {
-        let mut tasks =
-            std::mem::take(&mut *self.soon.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut timed = self.timed.lock().unwrap_or_else(PoisonError::into_inner);
-        let (due, rest): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut *timed).into_iter().partition(|(at, _)| *at <= now);
-        *timed = rest;
-        tasks.extend(due.into_iter().map(|(_, task)| task));
-        tasks
-    }
-}
-
-impl std::fmt::Debug for Later {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Later")
-    }
-}
-
-impl Background for Later {
-    fn run(&self, task: Task) {
-        self.soon.lock().unwrap_or_else(PoisonError::into_inner).push(task);
-    }
-
-    fn run_at(&self, at: Monotonic, task: Task) {
-        self.timed.lock().unwrap_or_else(PoisonError::into_inner).push((at, task));
-    }
+    tasks: Arc<Tasks>,
 }
 
 /// Remembers that its session was woken.
@@ -102,7 +64,7 @@ impl Disks for OneVhost {
     }
 
     fn vhost(&self, _name: &Name) -> std::io::Result<Arc<dyn Disk>> {
-        Ok(Arc::new(self.0.clone()))
+        Ok(Arc::new(PacedDisk(self.0.clone())))
     }
 }
 
@@ -112,23 +74,24 @@ impl Process {
         setup: &Setup,
     ) -> Result<(Process, Recovered), OpenError> {
         let clock = Arc::new(ManualClock::started_after(setup.began_ms));
-        let later = Arc::new(Later::default());
+        let tasks = Arc::new(Tasks::default());
         let draws = AtomicU64::new(setup.seed);
         let settings = BrokerSettings {
             disks: Arc::new(OneVhost(disk.clone())),
             first_user: FirstUser::guest(None),
             sync: setup.sync,
             journal_file_bytes: Some(setup.file_bytes),
+            memory_bytes_max: 128 << 10,
             checkpoint_bytes: Some(setup.checkpoint_bytes),
             consumer_timeout_ms: None,
             clock: Arc::clone(&clock) as _,
             entropy: Arc::new(move || Random::new(draws.fetch_add(1, Ordering::Relaxed)).next()),
-            background: Arc::clone(&later) as _,
+            background: Arc::clone(&tasks) as _,
             drive: WriterDrive::ByHand,
         };
         let (broker, mut recovered) = Broker::open(settings)?;
         let Some(recovered) = recovered.pop() else { unreachable!("there is one vhost") };
-        Ok((Process { broker, clock, later }, recovered))
+        Ok((Process { broker, clock, tasks }, recovered))
     }
 
     pub(crate) fn connect(&self) -> Result<(Session, Arc<Woken>), ConnectRefusal> {
@@ -141,13 +104,19 @@ impl Process {
         Ok((session, woken))
     }
 
-    /// Runs what waits in the background; says whether there was anything.
-    pub(crate) fn run_background(&self) -> bool {
-        let tasks = self.later.take(self.clock.monotonic());
-        let any = !tasks.is_empty();
-        for task in tasks {
-            task();
-        }
-        any
+    /// Whether anything could be done in the background.
+    pub(crate) fn has_background(&self) -> bool {
+        self.tasks.any(self.clock.monotonic())
+    }
+
+    /// Something in the background moves, by `choice`; says whether there was anything.
+    pub(crate) fn run_background(&self, choice: u64) -> bool {
+        self.tasks.go_on(self.clock.monotonic(), choice)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.tasks.abandon();
     }
 }

@@ -6,7 +6,7 @@ use broker::operation::Operation;
 use storage::SyncMode;
 use storage::disk::{Faults, SimulatedDisk};
 
-use crate::action::{Client, Flavour, Next};
+use crate::action::{Client, Depth, Flavour, Next};
 use crate::checker::Checker;
 use crate::checker::snapshot::Snapshot;
 use crate::life::{Life, Loss, Pace, Request};
@@ -70,6 +70,7 @@ pub fn run(seed: u64, lines: Lines) -> Outcome {
     let flavour = Flavour {
         settings: random.next(),
         large_percent: if random.chance(8) { 25 } else { 2 },
+        depth: if random.chance(40) { Depth::Deep } else { Depth::Shallow },
         rules: if random.chance(50) { Some(random.next()) } else { None },
     };
     let mut run = Run {
@@ -167,9 +168,10 @@ impl Run {
         let (random, done) = (&mut self.random, self.disk.counts());
         let mut faults = Faults::default();
         let during = random.chance(75);
+        let operations_max = random.one_of([150, 150, 500]);
         match ending {
             Ending::PowerLoss | Ending::Kill if during => {
-                faults.power_out = Some(done.operations + random.between(1, 150));
+                faults.power_out = Some(done.operations + random.between(1, operations_max));
             }
             Ending::PowerLoss | Ending::Kill | Ending::Stop => {}
             Ending::WriteFails => faults.fail_write = Some(done.writes + random.between(1, 60)),
@@ -189,8 +191,14 @@ impl Run {
     fn live(&mut self, life: &mut Life, ending: Ending) -> Result<(), Violation> {
         let actions = self.random.between(30, 250);
         let mut last_words = self.random.between(0, 10);
+        let background_percent = self.random.one_of([5, 30, 80]);
         for _ in 0..actions {
             self.act(life)?;
+            if life.has_background() && self.random.chance(background_percent) {
+                for _ in 0..self.random.one_of([1, 1, 3, 20]) {
+                    life.background(self.random.next())?;
+                }
+            }
             if life.is_poisoned() {
                 if last_words == 0 {
                     break;
@@ -224,7 +232,7 @@ impl Run {
                 life.advance(self.random.between(1, 15));
                 Ok(())
             }
-            85..87 => life.background(),
+            85..87 => life.background(self.random.next()).map(drop),
             87..91 if sessions.len() < SESSIONS_MAX => {
                 let slow = self.random.chance(40);
                 life.connect(if slow { Pace::Slow } else { Pace::Fast }).map(drop)

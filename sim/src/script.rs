@@ -159,6 +159,7 @@ fn publishes(
         routing_key: key.as_bytes().into(),
         also: Box::default(),
         persistence,
+        priority: None,
         headers: Table::default(),
         body_bytes: 40,
         expiration_ms: None,

@@ -102,6 +102,9 @@ fn arguments(name: &str, rules: u64) -> Table {
     if random.chance(40) {
         arguments.push("x-message-ttl", Value::I32(random.one_of([3, 20, 60, 200])));
     }
+    if random.chance(25) {
+        arguments.push("x-max-priority", Value::I32(4));
+    }
     arguments
 }
 

@@ -79,10 +79,12 @@ fn gather(folder: &Path, prefix: &str, files: &mut Vec<TextFile>) {
         let Ok(kind) = entry.file_type() else {
             continue;
         };
+        // In a worktree of git's, `.git` is a file.
+        if MADE_BY_TOOLS.contains(&name.as_str()) {
+            continue;
+        }
         if kind.is_dir() {
-            if !MADE_BY_TOOLS.contains(&name.as_str()) {
-                gather(&entry.path(), &format!("{path}/"), files);
-            }
+            gather(&entry.path(), &format!("{path}/"), files);
         } else if kind.is_file()
             && let Ok(text) = fs::read_to_string(entry.path())
         {

@@ -1,7 +1,7 @@
 //! Queues, exchanges and bindings in the ledger. An answered declaration is durable, and so is an
 //! answered deletion; between question and answer both may be true.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Ledger, Queue, Standing};
 use crate::violation::Violation;
@@ -170,6 +170,10 @@ impl Ledger {
         self.queues.iter().map(|(name, queue)| (name.clone(), queue.existence)).collect()
     }
 
+    pub(crate) fn queue_existence(&self, name: &str) -> Existence {
+        self.queues.get(name).map_or(Existence::Absent, |queue| queue.existence)
+    }
+
     pub(crate) fn exchange_existence(&self, name: &str) -> Existence {
         self.exchanges.get(name).map_or(Existence::Absent, |exchange| exchange.existence)
     }
@@ -180,13 +184,21 @@ impl Ledger {
     }
 
     /// An exchange and a key for every binding ever heard of: what to publish to see what is bound.
-    pub(crate) fn probes(&self) -> Vec<(String, String)> {
+    /// Not through an exchange that may lead to a queue of which `is_seen` says no.
+    pub(crate) fn probes(&self, is_seen: impl Fn(&str) -> bool) -> Vec<(String, String)> {
+        let unseen: BTreeSet<&str> = self
+            .bindings
+            .iter()
+            .filter(|(binding, there)| **there != Existence::Absent && !is_seen(&binding.queue))
+            .map(|(binding, _)| binding.exchange.as_str())
+            .collect();
         let mut probes: Vec<(String, String)> = self
             .bindings
             .keys()
             .filter(|binding| {
                 let exchange = self.exchanges.get(&binding.exchange);
                 exchange.is_some_and(|exchange| exchange.existence == Existence::Present)
+                    && !unseen.contains(binding.exchange.as_str())
             })
             .map(|binding| {
                 let key = binding.key.replace('*', "any").replace('#', "more.words");

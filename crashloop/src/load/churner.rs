@@ -13,9 +13,10 @@ use tokio::time::sleep;
 
 use super::fixed::{CHURN, Durability, bind, binding, declare_exchange, declare_queue, unbind};
 use super::publisher::publish;
+use super::shape::Profile;
 use crate::client::{Desk, read};
 use crate::ledger::{ExchangeType, Existence};
-use crate::message::MessageId;
+use crate::message::{Lengths, MessageId};
 use crate::violation::Violation;
 
 const QUEUES: u64 = 3;
@@ -26,12 +27,22 @@ pub(super) struct Churner {
     number: u16,
     publisher: u16,
     published: u32,
+    lengths: Lengths,
+    published_at_once_max: u64,
     random: Random,
 }
 
 impl Churner {
-    pub(super) fn new(desk: &Desk, number: u16, publisher: u16, random: Random) -> Self {
-        Self { desk: desk.clone(), number, publisher, published: 0, random }
+    pub(super) fn new(desk: &Desk, number: u16, profile: &Profile, random: Random) -> Self {
+        Self {
+            desk: desk.clone(),
+            number,
+            publisher: desk.next_publisher(),
+            published: 0,
+            lengths: profile.lengths,
+            published_at_once_max: profile.churned_at_once_max,
+            random,
+        }
     }
 
     pub(super) async fn run(mut self, channel: Channel) {
@@ -67,16 +78,7 @@ impl Churner {
         let bound = binding(exchange, queue, queue);
         let kind = ExchangeType::Direct;
         match self.random.below(100) {
-            0..45 => {
-                let times = self.random.below(12);
-                for _ in 0..times {
-                    let to = if self.random.chance(50) { exchange } else { "" };
-                    if to.is_empty() || self.exchange_there(to) {
-                        self.publish(channel, to, queue).await?;
-                    }
-                }
-                Ok(())
-            }
+            0..45 => self.publish(channel, exchange, queue).await,
             45..60 => {
                 declare_exchange(channel, &self.desk, exchange, kind, Durability::Durable).await?;
                 bind(channel, &self.desk, &bound).await
@@ -109,23 +111,40 @@ impl Churner {
     }
 
     fn there(&self, queue: &str) -> bool {
-        let known = self.desk.ledger().queue_names();
-        known.contains(&(queue.to_owned(), Existence::Present))
+        self.desk.ledger().queue_existence(queue) == Existence::Present
     }
 
     fn exchange_there(&self, exchange: &str) -> bool {
         self.desk.ledger().exchange_existence(exchange) == Existence::Present
     }
 
-    async fn publish(&mut self, channel: &Channel, exchange: &str, key: &str) -> lapin::Result<()> {
-        let id = MessageId { publisher: self.publisher, number: self.published };
-        self.published += 1;
-        let confirm = publish(channel, &self.desk, id, exchange, key, &mut self.random).await?;
-        match confirm.await? {
-            Confirmation::Ack(_) => self.desk.ledger().confirmed(id),
-            Confirmation::Nack(_) | Confirmation::NotRequested => {
-                let what = format!("the broker did not want to confirm {id}");
-                self.desk.ledger().violations.push(Violation::Refused { what });
+    /// Some messages to a queue, directly or through the exchange; all are confirmed at the end.
+    async fn publish(
+        &mut self,
+        channel: &Channel,
+        exchange: &str,
+        queue: &str,
+    ) -> lapin::Result<()> {
+        let mut waiting = Vec::new();
+        for _ in 0..self.random.below(self.published_at_once_max) {
+            let to = if self.random.chance(50) { exchange } else { "" };
+            if !to.is_empty() && !self.exchange_there(to) || self.desk.ending() {
+                continue;
+            }
+            let id = MessageId { publisher: self.publisher, number: self.published };
+            self.published += 1;
+            let length = self.lengths.any(&mut self.random);
+            let random = &mut self.random;
+            let confirm = publish(channel, &self.desk, id, (to, queue), length, random).await?;
+            waiting.push((id, confirm));
+        }
+        for (id, confirm) in waiting {
+            match confirm.await? {
+                Confirmation::Ack(_) => self.desk.ledger().confirmed(id),
+                Confirmation::Nack(_) | Confirmation::NotRequested => {
+                    let what = format!("the broker did not want to confirm {id}");
+                    self.desk.ledger().violations.push(Violation::Refused { what });
+                }
             }
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! The exchanges and queues that every round uses and nobody deletes: plain durable queues, a
-//! fan-out to three, topic bindings, and some that must not outlive a restart.
+//! The exchanges and queues that rounds use again and nobody deletes. Those of the mixed load: plain
+//! durable queues, a fan-out to three, topic bindings, and some that must not outlive a restart.
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -11,8 +11,8 @@ use crate::ledger::{Binding, ExchangeType, Existence};
 /// The churners' exchange, declared here because both use it.
 pub(super) const CHURN: &str = "cl.direct";
 
-/// Where publishers send to: an exchange and a routing key.
-pub(super) const TARGETS: [(&str, &str); 9] = [
+/// Where publishers send to: an exchange and a routing key. The more often, the more.
+const TARGETS: [(&str, &str); 9] = [
     ("", "cl.plain-0"),
     ("", "cl.plain-0"),
     ("", "cl.plain-1"),
@@ -24,10 +24,9 @@ pub(super) const TARGETS: [(&str, &str); 9] = [
     ("cl.gone", "key"),
 ];
 
-const EXCHANGES: [(&str, ExchangeType, bool); 4] = [
+const EXCHANGES: [(&str, ExchangeType, bool); 3] = [
     ("cl.fan", ExchangeType::Fanout, true),
     ("cl.topic", ExchangeType::Topic, true),
-    (CHURN, ExchangeType::Direct, true),
     ("cl.gone", ExchangeType::Direct, false),
 ];
 
@@ -53,23 +52,59 @@ const BINDINGS: [(&str, &str, &str); 7] = [
     ("cl.gone", "cl.plain-1", "key"),
 ];
 
-pub(super) fn durable_queues() -> impl Iterator<Item = &'static str> {
-    QUEUES.into_iter().filter(|(_, durable)| *durable).map(|(name, _)| name)
+/// Exchanges, queues and bindings, and where publishers send to.
+#[derive(Debug)]
+pub(super) struct Ground {
+    /// Name, type, whether it is durable.
+    pub(super) exchanges: Vec<(String, ExchangeType, bool)>,
+    /// Name, whether it is durable.
+    pub(super) queues: Vec<(String, bool)>,
+    /// Exchange, queue, key.
+    pub(super) bindings: Vec<(String, String, String)>,
+    /// Exchange, routing key.
+    pub(super) targets: Vec<(String, String)>,
 }
 
-/// Declares all of it; what is there already is declared the same again.
-pub(super) async fn declare(connection: &Connection, desk: &Desk, round: u16) -> lapin::Result<()> {
+/// What the mixed load stands on.
+pub(super) fn ground() -> Ground {
+    let text = str::to_owned;
+    Ground {
+        exchanges: EXCHANGES.map(|(name, kind, durable)| (text(name), kind, durable)).to_vec(),
+        queues: QUEUES.map(|(name, durable)| (text(name), durable)).to_vec(),
+        bindings: BINDINGS.map(|(from, to, key)| (text(from), text(to), text(key))).to_vec(),
+        targets: TARGETS.map(|(exchange, key)| (text(exchange), text(key))).to_vec(),
+    }
+}
+
+impl Ground {
+    pub(super) fn durable_queues(&self) -> impl Iterator<Item = &str> {
+        self.queues.iter().filter(|(_, durable)| *durable).map(|(name, _)| name.as_str())
+    }
+
+    /// Declares all of it; what is there already is declared the same again.
+    pub(super) async fn declare(&self, connection: &Connection, desk: &Desk) -> lapin::Result<()> {
+        let channel = connection.create_channel().await?;
+        declare_exchange(&channel, desk, CHURN, ExchangeType::Direct, Durability::Durable).await?;
+        for (name, kind, durable) in &self.exchanges {
+            declare_exchange(&channel, desk, name, *kind, durability(*durable)).await?;
+        }
+        for (name, durable) in &self.queues {
+            declare_queue(&channel, desk, name, durability(*durable)).await?;
+        }
+        for (exchange, queue, key) in &self.bindings {
+            bind(&channel, desk, &binding(exchange, queue, key)).await?;
+        }
+        channel.close(200, "declared".into()).await
+    }
+}
+
+/// A queue that goes with its connection, however that ends.
+pub(super) async fn declare_exclusive(
+    connection: &Connection,
+    desk: &Desk,
+    round: u16,
+) -> lapin::Result<()> {
     let channel = connection.create_channel().await?;
-    for (name, kind, durable) in EXCHANGES {
-        declare_exchange(&channel, desk, name, kind, durability(durable)).await?;
-    }
-    for (name, durable) in QUEUES {
-        declare_queue(&channel, desk, name, durability(durable)).await?;
-    }
-    for (exchange, queue, key) in BINDINGS {
-        bind(&channel, desk, &binding(exchange, queue, key)).await?;
-    }
-    // Goes with its connection, however that ends.
     let name = format!("cl.exclusive-{round}");
     desk.ledger().declares_queue(&name, false);
     let options = QueueDeclareOptions::exclusive();

@@ -1,5 +1,6 @@
 //! A publisher with confirms: one channel, a window of unconfirmed messages, every exchange type.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
@@ -8,28 +9,31 @@ use powerloss::Random;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::fixed::TARGETS;
+use super::fixed::Ground;
+use super::shape::Profile;
 use crate::client::{Desk, properties_of};
-use crate::message::{Content, MessageId, body_of, random_length};
+use crate::message::{Content, MessageId, body_of};
 use crate::violation::Violation;
 
 const TRANSIENT_PER_CENT: u64 = 10;
-const WINDOWS: [usize; 3] = [1, 16, 256];
 
 #[derive(Debug)]
 pub(super) struct Publisher {
     desk: Desk,
+    ground: Arc<Ground>,
+    profile: Profile,
     number: u16,
     random: Random,
 }
 
 impl Publisher {
-    pub(super) fn new(desk: &Desk, number: u16, random: Random) -> Self {
-        Self { desk: desk.clone(), number, random }
+    pub(super) fn new(desk: &Desk, ground: Arc<Ground>, profile: Profile, random: Random) -> Self {
+        Self { desk: desk.clone(), ground, profile, number: desk.next_publisher(), random }
     }
 
     pub(super) async fn run(mut self, channel: Channel) {
-        let window = WINDOWS[self.random.index(WINDOWS.len())];
+        let windows = self.profile.windows;
+        let window = windows[self.random.index(windows.len())];
         let (sender, receiver) = mpsc::channel(window);
         let confirms = tokio::spawn(take_confirms(self.desk.clone(), receiver));
         if let Err(error) = self.publish(&channel, &sender).await {
@@ -49,18 +53,23 @@ impl Publisher {
         confirms: &mpsc::Sender<(MessageId, PublisherConfirm)>,
     ) -> lapin::Result<()> {
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        for number in 0.. {
-            if self.desk.ending() {
+        let mut bytes = 0;
+        for number in 0..self.profile.messages_max {
+            if self.desk.ending() || bytes > self.profile.bytes_max {
                 break;
             }
-            let (exchange, key) = TARGETS[self.random.index(TARGETS.len())];
+            let (exchange, key) =
+                &self.ground.targets[self.random.index(self.ground.targets.len())];
             let id = MessageId { publisher: self.number, number };
-            let confirm = publish(channel, &self.desk, id, exchange, key, &mut self.random).await?;
+            let length = self.profile.lengths.any(&mut self.random);
+            bytes += length;
+            let confirm =
+                publish(channel, &self.desk, id, (exchange, key), length, &mut self.random).await?;
             if confirms.send((id, confirm)).await.is_err() {
                 break;
             }
             // Bursts and pauses: both the full and the empty broker are to be hit.
-            if self.random.chance(10) {
+            if self.random.chance(self.profile.pause_per_cent) {
                 sleep(Duration::from_micros(self.random.below(20_000))).await;
             }
         }
@@ -68,16 +77,16 @@ impl Publisher {
     }
 }
 
-/// Publishes one message of random size and kind, after telling the ledger.
+/// Publishes one message of random kind to an exchange with a routing key, after telling the ledger.
 pub(super) async fn publish(
     channel: &Channel,
     desk: &Desk,
     id: MessageId,
-    exchange: &str,
-    key: &str,
+    (exchange, key): (&str, &str),
+    length: usize,
     random: &mut Random,
 ) -> lapin::Result<PublisherConfirm> {
-    let body = body_of(id, random_length(random), random);
+    let body = body_of(id, length, random);
     let content = Content::of(&body, !random.chance(TRANSIENT_PER_CENT));
     {
         let mut ledger = desk.ledger();

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use domain::name::Name;
 use stdx::clock::Clock;
 use storage::disk::Disk;
-use storage::{JournalSettings, Opened, Poison, ReplaySummary, SyncMode};
+use storage::{JournalSettings, Opened, Poison, Record, ReplaySummary, SyncMode};
 
 use crate::alarms::{AlarmBoard, Alarms, Resource};
 use crate::catalogue::{Catalogue, Store, StoreError};
@@ -17,6 +17,7 @@ use crate::event::Closing;
 pub use crate::hub::Background;
 use crate::hub::Hub;
 use crate::limits;
+use crate::memory::MemoryBudget;
 use crate::logins::{Desk, Login};
 use crate::outbox::{InflightShare, Outbox, Wake};
 use crate::passwords::{HashFailed, PasswordHash};
@@ -25,7 +26,7 @@ use crate::recover::{Recovery, ReplayError};
 use crate::register::Change;
 use crate::session::{Draws, Session};
 use crate::users::{Account, GUEST, LoginRefusal, Reach, User};
-use crate::vhost::Vhost;
+use crate::vhost::{Restored, Surroundings, Vhost};
 use crate::vhost::stats::Stats;
 use crate::vhost::timers::Moment;
 use crate::writers::{Alarm, Driven, Step};
@@ -116,6 +117,9 @@ pub struct BrokerSettings {
     pub journal_file_bytes: Option<u64>,
     /// Bytes of journal after which a checkpoint is written; `None`: [`limits::CHECKPOINT_BYTES`].
     pub checkpoint_bytes: Option<u64>,
+    /// How much memory bodies may take, in bytes, in all virtual hosts together; over half of it they
+    /// move to the disk.
+    pub memory_bytes_max: usize,
     /// How long a delivery of a quorum queue may be unsettled where neither consumer nor queue says
     /// (RabbitMQ's `consumer_timeout`), in milliseconds; `None`: for ever.
     pub consumer_timeout_ms: Option<u64>,
@@ -269,11 +273,13 @@ impl Broker {
         let catalogue = Arc::new(open_catalogue(&settings)?);
         let random = (settings.entropy)();
         let desk = Desk::new(Arc::clone(&catalogue), Arc::clone(&settings.clock), random);
+        let memory = MemoryBudget::new(settings.memory_bytes_max);
+        let share = Arc::new(InflightShare::new(memory));
         let names: Vec<Name> = catalogue.read().vhosts.iter().cloned().collect();
         let mut hosts = BTreeMap::new();
         let mut recovered = Vec::with_capacity(names.len());
         for name in names {
-            let (host, found) = open_vhost(&name, &settings)?;
+            let (host, found) = open_vhost(&name, &settings, &share)?;
             hosts.insert(name, Arc::new(host));
             recovered.push(found);
         }
@@ -283,7 +289,7 @@ impl Broker {
             catalogue,
             desk: Arc::new(desk),
             settings,
-            share: Arc::default(),
+            share,
             alarms: Arc::default(),
             places: Arc::default(),
         };
@@ -385,7 +391,7 @@ impl Broker {
         if self.hosts().contains_key(name) {
             return Ok(());
         }
-        let (host, _) = open_vhost(name, &self.settings)?;
+        let (host, _) = open_vhost(name, &self.settings, &self.share)?;
         self.catalogue.change(&[Change::Vhost(name.clone())])?;
         let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
         hosts.insert(name.clone(), Arc::new(host));
@@ -465,7 +471,11 @@ fn open_catalogue(settings: &BrokerSettings) -> Result<Catalogue, OpenError> {
     Ok(Catalogue::new(opened, Arc::clone(&settings.clock)))
 }
 
-fn open_vhost(name: &Name, settings: &BrokerSettings) -> Result<(Host, Recovered), OpenError> {
+fn open_vhost(
+    name: &Name,
+    settings: &BrokerSettings,
+    share: &Arc<InflightShare>,
+) -> Result<(Host, Recovered), OpenError> {
     let name = name.clone();
     let disk = settings
         .disks
@@ -473,16 +483,22 @@ fn open_vhost(name: &Name, settings: &BrokerSettings) -> Result<(Host, Recovered
         .map_err(|error| OpenError::Disk { what: format!("vhost '{name}'").into(), error })?;
     let mut journal_settings = journal_settings(settings);
     journal_settings.sync = settings.sync;
-    let checkpoint_bytes = settings.checkpoint_bytes.unwrap_or(limits::CHECKPOINT_BYTES);
+    let checkpoint_bytes = settings.checkpoint_bytes;
+    let checkpoint_bytes =
+        checkpoint_bytes.unwrap_or(limits::CHECKPOINT_BYTES.min(journal_settings.file_bytes));
     let now = Moment::now(&*settings.clock);
     let mut recovery = Recovery::new(now);
-    let opened = storage::open(disk, journal_settings, &mut |record| {
+    let mut progress = Progress::new(&name, &*settings.clock);
+    let opened = storage::open(Arc::clone(&disk), journal_settings, &mut |record| {
+        progress.record(&record);
         recovery.record(&record);
     });
     let Opened { journal, writer, summary, .. } =
         opened.map_err(|error| OpenError::Journal { vhost: name.clone(), error })?;
-    let restored =
-        recovery.finish().map_err(|error| OpenError::Replay { vhost: name.clone(), error })?;
+    let mut restored =
+        recovery.finish(&disk).map_err(|error| OpenError::Replay { vhost: name.clone(), error })?;
+    delete_unreferenced(&*disk, &mut restored)
+        .map_err(|error| OpenError::Disk { what: format!("vhost '{name}'").into(), error })?;
     let found = Recovered {
         vhost: name.clone(),
         queues: restored.queues.len(),
@@ -491,7 +507,7 @@ fn open_vhost(name: &Name, settings: &BrokerSettings) -> Result<(Host, Recovered
     };
     let state = Vhost::new(
         restored,
-        journal,
+        Surroundings { journal, disk, memory: share.memory(), inflight: Arc::clone(share) },
         draw(&settings.entropy),
         checkpoint_bytes,
         settings.consumer_timeout_ms,
@@ -517,6 +533,47 @@ fn open_vhost(name: &Name, settings: &BrokerSettings) -> Result<(Host, Recovered
         hub.checkpoint();
     }
     Ok((Host { hub, driven }, found))
+}
+
+/// Deletes segments that nothing refers to: the process ended before the journal knew of them, or
+/// before they were deleted.
+fn delete_unreferenced(disk: &dyn Disk, restored: &mut Restored) -> io::Result<()> {
+    for number in storage::list_segments(disk)? {
+        restored.chunks.segments.give_no_more(number);
+        if !restored.chunks.segments.contains(number) {
+            storage::remove_segment(disk, number)?;
+        }
+    }
+    Ok(())
+}
+
+/// Tells how a long recovery gets on.
+struct Progress<'r> {
+    vhost: &'r Name,
+    clock: &'r dyn Clock,
+    records: u64,
+    bytes: u64,
+    told_ms: u64,
+}
+
+impl<'r> Progress<'r> {
+    fn new(vhost: &'r Name, clock: &'r dyn Clock) -> Progress<'r> {
+        Progress { vhost, clock, records: 0, bytes: 0, told_ms: clock.monotonic().ms() }
+    }
+
+    fn record(&mut self, record: &Record<'_>) {
+        self.records += 1;
+        self.bytes += record.payload.len() as u64;
+        // The clock is not asked at every record.
+        if self.records.is_multiple_of(4096) {
+            let now_ms = self.clock.monotonic().ms();
+            if now_ms.saturating_sub(self.told_ms) >= 1_000 {
+                self.told_ms = now_ms;
+                let (records, mib) = (self.records, self.bytes >> 20);
+                tracing::info!(vhost = %self.vhost, records, mib, "still reading the journal");
+            }
+        }
+    }
 }
 
 fn draw(entropy: &Entropy) -> Box<dyn FnMut() -> u64 + Send> {

@@ -98,6 +98,25 @@ impl Chunk {
         read_message(&mut Reader::new(bytes)).ok()
     }
 
+    /// The stored bytes of the message at `index`; empty past the end.
+    pub fn message_bytes(&self, index: u32) -> &[u8] {
+        let at = index as usize;
+        let bounds = self.starts.get(at).zip(self.starts.get(at + 1));
+        let bytes = bounds.and_then(|(start, end)| self.bytes.get(*start as usize..*end as usize));
+        bytes.unwrap_or_default()
+    }
+
+    /// Bytes of the body of a message in its stored bytes.
+    pub fn body_bytes(message: &[u8]) -> u32 {
+        let body = message.get(8..HEAD_BYTES).and_then(|bytes| bytes.first_chunk());
+        body.map_or(0, |bytes| u32::from_le_bytes(*bytes))
+    }
+
+    /// What the chunk takes in memory, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.len() + self.starts.len() * size_of::<u32>() + size_of::<Chunk>()
+    }
+
     /// Bytes of `count` messages from `first` on.
     pub fn span_bytes(&self, first: u32, count: u32) -> usize {
         let at = |index: u32| {

@@ -42,22 +42,16 @@ pub(crate) fn release(mut waiters: Vec<Waiter>) {
     }
     let mut wake = WakeList::default();
     for waiter in waiters {
-        let (outbox, news) = match waiter {
+        match waiter {
             Waiter::Confirm { outbox, channel, first, last } => {
                 outbox.confirm(channel, first, last);
-                (outbox, true)
+                wake.push(outbox);
             }
             Waiter::Gate { outbox, ticket } => {
                 outbox.open(ticket);
-                (outbox, true)
+                wake.push(outbox);
             }
-            Waiter::Room { outbox, bytes } => {
-                let news = outbox.settled(bytes);
-                (outbox, news)
-            }
-        };
-        if news {
-            wake.push(outbox);
+            Waiter::Room { outbox, bytes } => outbox.give_back(bytes, &mut wake),
         }
     }
     wake.wake();

@@ -17,6 +17,7 @@ use crate::outbox::Outbox;
 use crate::permissions::Access;
 use crate::session_id::SessionId;
 use crate::vhost::import::{Known, Part};
+use crate::vhost::job::Job;
 use crate::vhost::stats::Stats;
 use crate::vhost::timers::Moment;
 use crate::vhost::turn::Finished;
@@ -26,6 +27,9 @@ use crate::vhost::{Submitted, Vhost};
 pub trait Background: Send + Sync + std::fmt::Debug {
     /// Must not run the task before it returns.
     fn run(&self, task: Box<dyn FnOnce() + Send>);
+
+    /// As [`Background::run`], for a task that waits for the disk.
+    fn run_waiting(&self, task: Box<dyn FnOnce() + Send>);
 
     /// Runs the task at that time, or soon after. Must not run it before it returns.
     fn run_at(&self, at: Monotonic, task: Box<dyn FnOnce() + Send>);
@@ -137,6 +141,9 @@ impl Hub {
                 self.bell.ring();
             }
             finished.wake.wake();
+            for job in finished.jobs {
+                self.hand_out(job);
+            }
             if let Some(due_ms) = finished.due_ms {
                 self.come_back(due_ms);
             }
@@ -148,6 +155,18 @@ impl Hub {
                 return Tenure::Exhausted;
             }
         }
+    }
+
+    /// Has a job done by somebody who may wait for the disk.
+    fn hand_out(self: &Arc<Hub>, job: Job) {
+        let hub = Arc::clone(self);
+        self.background.run_waiting(Box::new(move || {
+            let done = {
+                let _whole = AbortOnPanic::while_doing("moving messages between memory and disk");
+                job.run()
+            };
+            hub.enter(|vhost| vhost.job_done(done));
+        }));
     }
 
     /// Applies what waits, up to `left` batches.

@@ -18,6 +18,10 @@
 //! 13   enqueued, marked   as 2, then level u8, deadline (milliseconds since 1970; 0: never)
 //! 14   returned           queue, then until the end: first sequence, count, failures, acquisitions
 //! 15   dead chunk         as 1; some of its messages are dead-lettered
+//! 16   kept               segment, run, queue, then until the end: flags u8, first sequence (as the
+//!                         distance from the end of the one before), count, index in the run, level
+//!                         u8 and deadline if flags bit 0, failures and acquisitions if bit 1
+//! 17   next segment       number
 //!
 //! in the catalogue's journal:
 //! 20   checkpoint         nothing: forget everything, what follows restates it
@@ -38,6 +42,7 @@ pub(crate) mod checkpoint_records;
 pub(crate) mod exchange_records;
 pub(crate) mod message_records;
 pub(crate) mod queue_records;
+pub(crate) mod segment_records;
 
 use domain::name::Name;
 use domain::table::Table;
@@ -60,6 +65,8 @@ pub(crate) mod tag {
     pub(crate) const ENQUEUED_MARKED: u8 = 13;
     pub(crate) const RETURNED: u8 = 14;
     pub(crate) const DEAD_CHUNK: u8 = 15;
+    pub(crate) const KEPT: u8 = 16;
+    pub(crate) const NEXT_SEGMENT: u8 = 17;
     pub(crate) const CATALOGUE_CHECKPOINT: u8 = 20;
     pub(crate) const VHOST: u8 = 21;
     pub(crate) const USER: u8 = 22;

@@ -43,6 +43,8 @@ mod batch;
 pub mod operation;
 
 mod chunk;
+mod memory;
+
 pub mod limits;
 mod session_id;
 

@@ -48,6 +48,57 @@ pub const WATERMARK_STEP_MIN: u64 = 64;
 /// How far it runs ahead, as a multiple of the turn's deliveries.
 pub const WATERMARK_STEPS_AHEAD: u64 = 4;
 
+/// The least that bodies need of the memory, in bytes, in all virtual hosts together.
+pub const MEMORY_BYTES_MIN: usize = 1 << 20;
+
+/// What lies in memory for more than [`SEAL_IDLE_MS`] moves to the disk if it is more than this, in
+/// bytes: a trickle stays in the journal until its files go.
+pub const SEAL_IDLE_BYTES: usize = 16 << 20;
+
+/// How long messages may lie in memory where there are many, in milliseconds.
+pub const SEAL_IDLE_MS: u64 = 3_000;
+
+/// Bytes of messages in memory, with what keeps their order, over which the oldest move to the disk,
+/// however large the memory is: so much a restart has to read.
+pub const UNSEALED_BYTES_MAX: usize = 256 << 20;
+
+/// What one sealing copies, in bytes.
+pub const SEAL_JOB_BYTES: usize = 64 << 20;
+
+/// How long to wait for room on the disk, in milliseconds.
+pub const SEAL_RETRY_MS: u64 = 1_000;
+
+/// How often the owner looks whether the journal is so far that something may be deleted, in
+/// milliseconds.
+pub const STORAGE_LOOK_MS: u64 = 50;
+
+/// How fast segments are written anew in the background, in bytes per millisecond.
+pub const REWRITE_BYTES_PER_MS: u64 = 64 << 10;
+
+/// The least pause between two rewritings, in milliseconds.
+pub const REWRITE_PAUSE_MS: u64 = 200;
+
+/// Dead messages worth a rewriting, in bytes.
+pub const DEAD_SEGMENT_BYTES_MIN: u64 = 8 << 20;
+
+/// Segments with less than this alive are small, in bytes.
+pub const SMALL_SEGMENT_BYTES: u64 = 4 << 20;
+
+/// So many small segments become one.
+pub const SMALL_SEGMENTS_MAX: usize = 8;
+
+/// The least that a read from a segment brings, in bytes: about one block.
+pub const READ_WINDOW_BYTES_MIN: usize = 64 << 10;
+
+/// The most that a read from a segment brings when it goes on, in bytes.
+pub const READ_WINDOW_BYTES_MAX: usize = 1 << 20;
+
+/// What a virtual host keeps in memory of what it has read back, in bytes.
+pub const READ_BLOCKS_BYTES_MAX: usize = 64 << 20;
+
+/// Reads of a virtual host under way at once.
+pub const READS_AT_ONCE_MAX: usize = 4;
+
 /// Sessions that the thread which has news for them may serve itself instead of waking their tasks.
 /// When there are more, other cores should help.
 pub const SERVED_ON_THE_SPOT_MAX: usize = 2;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::event::Event;
 use crate::limits;
+use crate::memory::{MemoryBudget, MemoryShare};
 use crate::operation::ChannelId;
 
 /// How a session is told that something waits for it. Must not block.
@@ -24,9 +25,12 @@ pub trait Wake: Send + Sync + std::fmt::Debug {
 
 /// How much of what is on its way to the disk each session may have: the whole, shared out among
 /// all there are, so that many together are bounded too and none needs to know of the others.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct InflightShare {
     sessions: AtomicUsize,
+    memory: Arc<MemoryBudget>,
+    /// Rooms that are given back when there is memory for more.
+    held: Mutex<Vec<(Arc<Outbox>, usize)>>,
 }
 
 /// Sessions to be woken, each once. No lock may be held when they are: the first few may be served
@@ -52,6 +56,29 @@ impl WakeList {
 }
 
 impl InflightShare {
+    pub(crate) fn new(memory: Arc<MemoryBudget>) -> InflightShare {
+        InflightShare { sessions: AtomicUsize::new(0), memory, held: Mutex::default() }
+    }
+
+    /// A virtual host comes, and has its share of the memory.
+    pub(crate) fn memory(&self) -> MemoryShare {
+        self.memory.share()
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<(Arc<Outbox>, usize)>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// There is memory again: rooms that were held back are given back.
+    pub(crate) fn give_back_held(&self, wake: &mut WakeList) {
+        let held = std::mem::take(&mut *self.held());
+        for (outbox, bytes) in held {
+            if outbox.settled(bytes) {
+                wake.push(outbox);
+            }
+        }
+    }
+
     fn bytes(&self) -> usize {
         let sessions = self.sessions.load(Ordering::Relaxed).max(1);
         let share = limits::INFLIGHT_BYTES_TOTAL / sessions;
@@ -242,6 +269,23 @@ impl Outbox {
         self.paused.store(true, Ordering::SeqCst);
         // What was settled between the look and the mark would never wake us: look again.
         self.inflight_bytes.load(Ordering::SeqCst) > share_bytes
+    }
+
+    /// `bytes` of publishes are safe, or gone: their room is the session's again as soon as there
+    /// is memory for more.
+    pub(crate) fn give_back(self: Arc<Outbox>, bytes: usize, wake: &mut WakeList) {
+        if !self.share.memory.is_over() {
+            if self.settled(bytes) {
+                wake.push(self);
+            }
+            return;
+        }
+        let share = Arc::clone(&self.share);
+        share.held().push((self, bytes));
+        // Whoever made room in between has not seen it.
+        if !share.memory.is_over() {
+            share.give_back_held(wake);
+        }
     }
 
     /// `bytes` of publishes are safe, or gone; whether the session may wait for this.

@@ -2,6 +2,7 @@
 //! were taken; no rule is asked a second time, so rules may change between versions.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use domain::binding::{QueueId, Target};
 use domain::name::Name;
@@ -9,7 +10,8 @@ use domain::queue::QueueDeclaration;
 use domain::run::{Deadline, Durability, Label, Place, Run, Runs, Sequence};
 use domain::topology::Topology;
 use hashbrown::HashMap;
-use storage::{Position, Record};
+use storage::disk::Disk;
+use storage::{Position, Record, Segment, SegmentError};
 
 use crate::chunk::Chunk;
 use crate::journaled::binding_records::BindingRecord;
@@ -18,17 +20,27 @@ use crate::journaled::message_records::{
     Enqueued, take_chunk_head, take_returned, take_settled, take_watermark,
 };
 use crate::journaled::{ChunkId, Malformed, exchange_records, queue_records, tag};
+use crate::journaled::segment_records::{Alive, KeptRecord, take_next_segment};
+use crate::limits;
 use crate::operation::Destination;
 use crate::vhost::Restored;
 use crate::vhost::chunks::Chunks;
+use crate::vhost::chunks::sealed::SealedRun;
+use crate::vhost::load_job::{ReadError, read_blocks};
 use crate::vhost::queues::QueueSlot;
 use crate::vhost::timers::Moment;
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 
 /// Why a journal's records can't be understood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
+    /// A segment that live messages lie in can't be read.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// As `Segment`.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// A record of a kind this version does not know.
     #[error(
         "the journal has a record of unknown kind {tag} at position {position}: it was written by \
@@ -61,8 +73,11 @@ pub(crate) struct Recovery {
     /// Next sequence and watermark. Kept for queues whose declaration comes later, in a checkpoint.
     states: Map<QueueId, (Sequence, Sequence)>,
     messages: Map<QueueId, Runs>,
-    chunks: slab::Slab<ReplayedChunk>,
+    homes: slab::Slab<Home>,
     slots: Map<ChunkId, u32>,
+    /// Runs of segments, by the segment's number and the run's.
+    runs: Map<(u64, u32), u32>,
+    next_segment: u64,
     /// Chunks without a message in any queue. Their own frame may yet put others of their messages
     /// into queues; after it they go.
     empty: Vec<usize>,
@@ -76,12 +91,17 @@ pub(crate) struct Recovery {
     now: Moment,
 }
 
+/// What messages lie in, and how many that are alive.
 #[derive(Debug)]
-struct ReplayedChunk {
-    id: ChunkId,
-    position: Position,
-    chunk: Chunk,
+struct Home {
+    of: HomeOf,
     live: u64,
+}
+
+#[derive(Debug)]
+enum HomeOf {
+    Chunk { id: ChunkId, position: Position, chunk: Chunk },
+    Run { segment: u64, run: u32 },
 }
 
 impl Recovery {
@@ -91,8 +111,10 @@ impl Recovery {
             queues: BTreeMap::new(),
             states: Map::default(),
             messages: Map::default(),
-            chunks: slab::Slab::new(),
+            homes: slab::Slab::new(),
             slots: Map::default(),
+            runs: Map::default(),
+            next_segment: 0,
             empty: Vec::new(),
             frame: Position::default(),
             next_queue: 0,
@@ -159,6 +181,10 @@ impl Recovery {
                 let state = QueueState::take(payload)?;
                 self.states.insert(state.queue, (state.next, state.watermark));
             }
+            tag::KEPT => self.kept(KeptRecord::take(payload)?),
+            tag::NEXT_SEGMENT => {
+                self.next_segment = self.next_segment.max(take_next_segment(payload)?);
+            }
             _unknown => return Ok(Known::No),
         }
         Ok(Known::Yes)
@@ -170,19 +196,21 @@ impl Recovery {
         let bytes = bytes::Bytes::copy_from_slice(&record.payload[head_bytes..]);
         let chunk = Chunk::parse(bytes).map_err(|_not_messages| Malformed)?;
         self.next_chunk = self.next_chunk.max(id.0 + 1);
-        let replayed = ReplayedChunk { id, position: record.position, chunk, live: 0 };
-        let slot = u32::try_from(self.chunks.insert(replayed)).map_err(|_too_many| Malformed)?;
+        let of = HomeOf::Chunk { id, position: record.position, chunk };
+        let home = self.homes.insert(Home { of, live: 0 });
+        let slot = u32::try_from(home).map_err(|_too_many| Malformed)?;
         self.slots.insert(id, slot);
         Ok(())
     }
 
     fn enqueued(&mut self, enqueued: &Enqueued) -> Result<(), Malformed> {
         let slot = *self.slots.get(&enqueued.chunk).ok_or(Malformed)?;
-        let chunk = self.chunks.get_mut(slot as usize).ok_or(Malformed)?;
-        if enqueued.index + enqueued.count > chunk.chunk.count() {
+        let home = self.homes.get_mut(slot as usize).ok_or(Malformed)?;
+        let HomeOf::Chunk { chunk, .. } = &home.of else { return Err(Malformed) };
+        if enqueued.index + enqueued.count > chunk.count() {
             return Err(Malformed);
         }
-        chunk.live += u64::from(enqueued.count);
+        home.live += u64::from(enqueued.count);
         let run = Run {
             first: enqueued.first,
             count: enqueued.count,
@@ -233,12 +261,70 @@ impl Recovery {
         Ok(())
     }
 
+    /// Where the messages of a run of a segment lie.
+    fn run(&mut self, segment: u64, run: u32) -> u32 {
+        self.next_segment = self.next_segment.max(segment.saturating_add(1));
+        let homes = &mut self.homes;
+        *self.runs.entry((segment, run)).or_insert_with(|| {
+            let home = homes.insert(Home { of: HomeOf::Run { segment, run }, live: 0 });
+            u32::try_from(home).unwrap_or(u32::MAX)
+        })
+    }
+
+    /// So many messages more live in a slot.
+    fn live_in(&mut self, slot: u32, count: u64) {
+        if let Some(home) = self.homes.get_mut(slot as usize) {
+            home.live += count;
+            if home.live == 0 {
+                self.empty.push(slot as usize);
+            }
+        }
+    }
+
+    /// Messages lie in a segment from now on, wherever they lay before.
+    fn kept(&mut self, record: KeptRecord) {
+        let slot = self.run(record.segment, record.run);
+        let mut live = 0;
+        for Alive { kept, mark, counts } in record.alive {
+            let deadline = self.deadline(mark.deadline_wall_ms);
+            let messages = self.messages.entry(record.queue).or_default();
+            messages.remove(kept.first, kept.count, &mut self.gone);
+            let plain = Label::plain(Durability::Journaled);
+            let label = Label { level: mark.level, deadline, counts, ..plain };
+            let place = Place { chunk: slot, index: kept.index };
+            messages.insert(Run { first: kept.first, count: kept.count, place, label });
+            live += u64::from(kept.count);
+        }
+        self.live_in(slot, live);
+        self.release_gone();
+    }
+
+    /// What lies in segments is said anew by the checkpoint that follows.
+    fn forget_segments(&mut self) {
+        if self.runs.is_empty() {
+            return;
+        }
+        for messages in self.messages.values_mut() {
+            let in_segments: Vec<Run> = (messages.iter())
+                .filter(|run| {
+                    let home = self.homes.get(run.place.chunk as usize);
+                    home.is_some_and(|home| matches!(home.of, HomeOf::Run { .. }))
+                })
+                .copied()
+                .collect();
+            for run in in_segments {
+                messages.remove(run.first, run.count, &mut self.gone);
+            }
+        }
+        self.release_gone();
+    }
+
     fn release_gone(&mut self) {
         for run in self.gone.drain(..) {
             let slot = run.place.chunk as usize;
-            let Some(chunk) = self.chunks.get_mut(slot) else { continue };
-            chunk.live = chunk.live.saturating_sub(run.count.into());
-            if chunk.live == 0 {
+            let Some(home) = self.homes.get_mut(slot) else { continue };
+            home.live = home.live.saturating_sub(run.count.into());
+            if home.live == 0 {
                 self.empty.push(slot);
             }
         }
@@ -246,9 +332,11 @@ impl Recovery {
 
     fn drop_empty(&mut self) {
         for slot in self.empty.drain(..) {
-            if self.chunks.get(slot).is_some_and(|chunk| chunk.live == 0) {
-                let chunk = self.chunks.remove(slot);
-                self.slots.remove(&chunk.id);
+            if self.homes.get(slot).is_some_and(|home| home.live == 0) {
+                match self.homes.remove(slot).of {
+                    HomeOf::Chunk { id, .. } => self.slots.remove(&id),
+                    HomeOf::Run { segment, run } => self.runs.remove(&(segment, run)),
+                };
             }
         }
     }
@@ -283,12 +371,13 @@ impl Recovery {
     fn checkpoint(&mut self, checkpoint: Checkpoint) {
         self.topology = Topology::with_predeclared_exchanges();
         self.queues.clear();
+        self.forget_segments();
         self.next_queue = self.next_queue.max(checkpoint.next_queue);
         self.next_chunk = self.next_chunk.max(checkpoint.next_chunk);
     }
 
     /// What the journal came to.
-    pub(crate) fn finish(mut self) -> Result<Restored, ReplayError> {
+    pub(crate) fn finish(mut self, disk: &Arc<dyn Disk>) -> Result<Restored, ReplayError> {
         if let Some(error) = self.error {
             return Err(error);
         }
@@ -302,27 +391,29 @@ impl Recovery {
             keep
         });
         self.release_gone();
-        let mut old_slots = BTreeMap::new();
-        let live: Vec<_> = (self.chunks.drain())
-            .filter(|chunk| chunk.live > 0)
-            .map(|chunk| (chunk.id, chunk.position, chunk.chunk))
-            .collect();
-        for (id, slot) in &self.slots {
-            old_slots.insert(*slot, *id);
-        }
-        let (mut chunks, new_slots) = Chunks::restore(self.next_chunk, live);
+        let (mut chunks, new_slots) = self.restore_homes(disk)?;
         let mut queues = Vec::with_capacity(self.queues.len());
         for (id, (name, declaration)) in self.queues {
             let (next, watermark) = self.states.get(&id).copied().unwrap_or_default();
             let mut slot = QueueSlot::new(name, declaration, None);
             let messages = self.messages.get(&id).into_iter().flat_map(Runs::iter);
             let messages = messages.filter_map(|run| {
-                let chunk = *new_slots.get(old_slots.get(&run.place.chunk)?)?;
+                let chunk = *new_slots.get(&run.place.chunk)?;
                 Some(Run { place: Place { chunk, ..run.place }, ..*run })
             });
             let marked: Vec<Run> = messages.flat_map(|run| mark(run, watermark)).collect();
             for run in &marked {
+                if let Some(sealed) = chunks.sealed(run.place.chunk)
+                    && sealed.records < run.place.index.saturating_add(run.count)
+                {
+                    let (segment, run, index) =
+                        (sealed.segment.number(), sealed.run, run.place.index);
+                    return Err(ReadError::NotThere { segment, run, index }.into());
+                }
                 chunks.hold_slot(run.place.chunk, run.count);
+            }
+            if slot.queue.settings().bytes_max.is_some() {
+                weigh(&mut chunks, &marked)?;
             }
             // The watermark may stand past the last journaled message: what comes new comes behind it,
             // or it would count as delivered after the next restart.
@@ -331,8 +422,74 @@ impl Recovery {
             slot.delivered = watermark;
             queues.push((id, slot));
         }
+        // Each was held while it was filled.
+        for slot in new_slots.into_values() {
+            chunks.release_slot(slot, 1);
+        }
         Ok(Restored { topology: self.topology, queues, next_queue: self.next_queue, chunks })
     }
+
+    /// What live messages lie in, each held once; and the new slot of each old one.
+    fn restore_homes(
+        &mut self,
+        disk: &Arc<dyn Disk>,
+    ) -> Result<(Chunks, BTreeMap<u32, u32>), ReplayError> {
+        let mut homes: Vec<(u32, HomeOf)> = (self.homes.iter())
+            .filter(|(_, home)| home.live > 0)
+            .map(|(slot, _)| u32::try_from(slot).unwrap_or(u32::MAX))
+            .collect::<Vec<u32>>()
+            .into_iter()
+            .map(|slot| (slot, self.homes.remove(slot as usize).of))
+            .collect();
+        // Those of segments first, then the chunks in their order.
+        homes.sort_by_key(|(_, of)| match of {
+            HomeOf::Run { segment, run } => (0, *segment, *run),
+            HomeOf::Chunk { id, .. } => (1, id.0, 0),
+        });
+        let mut chunks = Chunks::new(self.next_chunk, self.next_segment);
+        let mut slots = BTreeMap::new();
+        let mut open: Option<Arc<Segment>> = None;
+        for (old, of) in homes {
+            let slot = match of {
+                HomeOf::Chunk { id, position, chunk } => chunks.restore(id, position, chunk),
+                HomeOf::Run { segment: number, run } => {
+                    let segment = match &open {
+                        Some(segment) if segment.number() == number => Arc::clone(segment),
+                        _another => Arc::new(Segment::open(disk, number)?),
+                    };
+                    open = Some(Arc::clone(&segment));
+                    let key = chunks.segments.take_key();
+                    chunks.insert_sealed(SealedRun::new(segment, run, key, None), 1)
+                }
+            };
+            slots.insert(old, slot);
+        }
+        Ok((chunks, slots))
+    }
+}
+
+/// Finds out what the bodies weigh that lie in segments, for a queue that limits them.
+fn weigh(chunks: &mut Chunks, runs: &[Run]) -> Result<(), ReplayError> {
+    for run in runs {
+        let Some(sealed) = chunks.sealed_mut(run.place.chunk) else { continue };
+        if sealed.is_weighed() {
+            continue;
+        }
+        let mut weights = Vec::with_capacity(sealed.records as usize);
+        while let Ok(next) = u32::try_from(weights.len())
+            && next < sealed.records
+        {
+            let blocks =
+                read_blocks(&sealed.segment, sealed.run, next, limits::READ_WINDOW_BYTES_MAX)?;
+            for block in blocks {
+                for index in 0..block.chunk.count() {
+                    weights.push(Chunk::body_bytes(block.chunk.message_bytes(index)));
+                }
+            }
+        }
+        sealed.set_weights(weights.into());
+    }
+    Ok(())
 }
 
 enum Known {

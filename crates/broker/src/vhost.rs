@@ -20,6 +20,16 @@ mod dead_letter;
 mod expiry;
 pub(crate) mod turn;
 
+mod seal;
+
+mod load;
+
+pub(crate) mod job;
+
+mod seal_job;
+
+pub(crate) mod load_job;
+
 pub(crate) mod chunks;
 pub(crate) mod queues;
 mod sessions;
@@ -35,18 +45,22 @@ use domain::run::Run;
 use domain::topology::Topology;
 use domain::topology::routing::Route;
 use hashbrown::HashMap;
+use storage::disk::Disk;
 use storage::{Journal, Position};
 
 use crate::batch::Sealed;
 use crate::confirms::Waiter;
 use crate::event::{Closing, Event};
+use crate::memory::MemoryShare;
 use crate::operation::{ChannelId, Operation};
-use crate::outbox::Outbox;
+use crate::outbox::{InflightShare, Outbox};
 use crate::permissions::Access;
 use crate::session_id::SessionId;
 use chunks::{BatchChunk, Chunks};
 use queues::{ConsumerSlot, QueueSlot};
-use sessions::SessionState;
+use sessions::{SessionState, Work};
+use seal::Sealing;
+use load::Loads;
 use stats::Stats;
 use timers::{Moment, Timers};
 use turn::{Journaled, Turn};
@@ -67,6 +81,14 @@ pub(crate) struct Vhost {
     /// Who gets direct replies, by address.
     reply_addresses: Map<Name, (SessionId, ChannelId)>,
     chunks: Chunks,
+    /// What this virtual host has of the memory for bodies.
+    memory: MemoryShare,
+    /// What publishers have on their way to the disk.
+    inflight: Arc<InflightShare>,
+    sealing: Sealing,
+    loads: Loads,
+    /// Where segments are; never touched by the owner itself but for what can't wait.
+    disk: Arc<dyn Disk>,
     journal: Arc<Journal<Waiter>>,
     turn: Turn,
     /// Where the last checkpoint stands; nothing before it is needed for topology.
@@ -119,6 +141,23 @@ pub(crate) struct Restored {
     pub(crate) chunks: Chunks,
 }
 
+/// How far a batch came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Done,
+    /// It waits for the disk.
+    Parked,
+}
+
+/// What a virtual host stands on.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) journal: Arc<Journal<Waiter>>,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) memory: MemoryShare,
+    pub(crate) inflight: Arc<InflightShare>,
+}
+
 /// A batch that waits for the owner.
 #[derive(Debug)]
 pub(crate) struct Submitted {
@@ -131,7 +170,7 @@ pub(crate) struct Submitted {
 impl Vhost {
     pub(crate) fn new(
         restored: Restored,
-        journal: Arc<Journal<Waiter>>,
+        host: Surroundings,
         entropy: Entropy,
         checkpoint_bytes: u64,
         consumer_timeout_ms: Option<u64>,
@@ -146,7 +185,12 @@ impl Vhost {
             sessions: slab::Slab::new(),
             reply_addresses: Map::default(),
             chunks: restored.chunks,
-            journal,
+            memory: host.memory,
+            inflight: host.inflight,
+            sealing: Sealing::default(),
+            loads: Loads::default(),
+            disk: host.disk,
+            journal: host.journal,
             turn: Turn::default(),
             checkpoint: Position::default(),
             checkpoint_staged: false,
@@ -197,23 +241,55 @@ impl Vhost {
     /// [`Vhost::finish_turn`] sees to both.
     pub(crate) fn apply(&mut self, submitted: Submitted) {
         let Submitted { session, batch, cost_bytes } = submitted;
-        let index = session.index();
-        let Some(state) = self.sessions.get(index) else { return };
-        let outbox = Arc::clone(&state.outbox);
-        let mut chunks: Vec<BatchChunk> = batch.chunks.into_iter().map(BatchChunk::new).collect();
-        for operation in batch.operations {
+        let Some(state) = self.session_mut(session) else { return };
+        let work = Work {
+            operations: batch.operations.into_iter(),
+            chunks: batch.chunks.into_iter().map(BatchChunk::new).collect(),
+            cost_bytes,
+        };
+        if state.parked.is_empty() {
+            let _ = self.carry_out(session, work);
+        } else {
+            state.parked.push_back(work);
+        }
+    }
+
+    /// Carries out a batch, or as much of it as goes before something has to be read from the disk:
+    /// the rest then waits, and with it whatever its session wants next.
+    fn carry_out(&mut self, session: SessionId, mut work: Work) -> Progress {
+        let poisoned = self.is_poisoned();
+        while let Some(operation) = work.operations.as_slice().first() {
+            if !poisoned && self.must_wait(session, operation) {
+                if let Some(state) = self.session_mut(session) {
+                    state.parked.push_front(work);
+                }
+                return Progress::Parked;
+            }
+            let Some(operation) = work.operations.next() else { break };
             // Nothing that is asked of a vhost that can't write could be kept; sessions only end.
             if !self.is_poisoned() || matches!(operation, Operation::End) {
-                self.operate(session, operation, &mut chunks);
+                self.operate(session, operation, &mut work.chunks);
                 self.bury_dead();
             }
         }
-        let any = chunks.iter().any(|chunk| self.chunks.is_journaled(chunk));
+        let any = work.chunks.iter().any(|chunk| self.chunks.is_journaled(chunk));
         let journaled = if any { Journaled::Yes } else { Journaled::No };
-        for chunk in &mut chunks {
+        for chunk in &mut work.chunks {
             self.chunks.leave(chunk);
         }
-        self.turn.batch_applied(outbox, cost_bytes, journaled);
+        if let Some(state) = self.sessions.get(session.index()) {
+            self.turn.batch_applied(Arc::clone(&state.outbox), work.cost_bytes, journaled);
+        }
+        Progress::Done
+    }
+
+    /// A session that waited for the disk goes on where it stopped.
+    pub(crate) fn go_on(&mut self, session: SessionId) {
+        while let Some(work) = self.session_mut(session).and_then(|it| it.parked.pop_front()) {
+            if self.carry_out(session, work) == Progress::Parked {
+                return;
+            }
+        }
     }
 
     fn operate(&mut self, session: SessionId, operation: Operation, chunks: &mut [BatchChunk]) {

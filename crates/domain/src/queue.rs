@@ -9,7 +9,7 @@ pub mod settings;
 
 use crate::name::Name;
 use crate::refusal::{Kind, Refusal};
-use crate::run::{Deadline, Durability, Label, Place, Run, Runs, Sequence};
+use crate::run::{Deadline, Durability, Label, Move, Place, Relocation, Run, Runs, Sequence};
 use crate::table::{Table, Value};
 use consumers::{Activity, Consumers};
 use levels::{Fairness, Levels};
@@ -66,6 +66,17 @@ pub struct Returned {
     pub counted: Vec<Run>,
     /// Out of the queue: they failed more often than it allows.
     pub over: Vec<Run>,
+}
+
+/// What to do with a run that [`Queue::collect`] shows, and with those behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// This one is wanted.
+    Take,
+    /// Not this one.
+    Skip,
+    /// Neither this one nor any behind it.
+    Stop,
 }
 
 /// What a queue can deliver.
@@ -198,6 +209,22 @@ impl Queue {
         Some(run)
     }
 
+    /// What [`Queue::lease`] and [`Queue::take`] would cut from next, all that lies side by side.
+    pub fn front(&self) -> Option<Run> {
+        match &self.backlog {
+            Backlog::Plain(ready) => ready.front(),
+            Backlog::Levels(levels) => levels.front(self.next),
+        }
+    }
+
+    /// What [`Queue::take_due`] would cut from next.
+    pub fn front_due(&self, now: u64) -> Option<Run> {
+        match &self.backlog {
+            Backlog::Plain(ready) => ready.front_due(now),
+            Backlog::Levels(levels) => levels.front_due(now),
+        }
+    }
+
     /// Takes out up to `count` ready messages that are over at `now`, as many as lie side by side.
     pub fn take_due(&mut self, now: u64, count: u32, bodies: &impl Bodies) -> Option<Run> {
         let run = match &mut self.backlog {
@@ -279,6 +306,43 @@ impl Queue {
         }
     }
 
+    /// Shows runs, ready or leased, without changing anything; those wanted are appended to `out`.
+    /// What was never delivered, what came back and what is leased is each shown in order, the
+    /// former two level by level; [`Look::Stop`] goes on with the next of them.
+    pub fn collect(&self, look: &mut dyn FnMut(&Run) -> Look, out: &mut Vec<Run>) {
+        match &self.backlog {
+            Backlog::Plain(ready) => {
+                collect(ready.fresh(), look, out);
+                collect(ready.scattered(), look, out);
+            }
+            Backlog::Levels(levels) => {
+                for ready in levels.each() {
+                    collect(ready.fresh(), look, out);
+                    collect(ready.scattered(), look, out);
+                }
+            }
+        }
+        collect(self.leases.iter(), look, out);
+    }
+
+    /// Messages were copied: those among `moves` that are still here, ready or leased, are kept at
+    /// their new places from now on. Nothing else changes about them. They are appended to `old`
+    /// with the places they had. The moves ascend and do not overlap.
+    pub fn relocate(&mut self, moves: &[Move], old: &mut Vec<Run>) {
+        match &mut self.backlog {
+            Backlog::Plain(ready) => ready.relocate(moves, old),
+            Backlog::Levels(levels) => levels.relocate(moves, old),
+        }
+        for run in self.leases.touched(moves) {
+            self.leases.take_at(run.first, run.count);
+            let mut relocation = Relocation::new(moves, old);
+            relocation.apply(run);
+            for piece in relocation.into_runs() {
+                self.leases.insert(piece);
+            }
+        }
+    }
+
     /// Drops what is ready; the runs are appended to `gone`.
     pub fn purge(&mut self, gone: &mut Vec<Run>) {
         self.ready_bytes = self.ready_bytes.map(|_| 0);
@@ -292,6 +356,20 @@ impl Queue {
     pub fn clear(&mut self, gone: &mut Vec<Run>) {
         self.purge(gone);
         gone.extend(self.leases.drain());
+    }
+}
+
+fn collect<'a>(
+    runs: impl Iterator<Item = &'a Run>,
+    look: &mut dyn FnMut(&Run) -> Look,
+    out: &mut Vec<Run>,
+) {
+    for run in runs {
+        match look(run) {
+            Look::Take => out.push(*run),
+            Look::Skip => {}
+            Look::Stop => return,
+        }
     }
 }
 

@@ -1,7 +1,12 @@
 //! A run: messages of one queue side by side, both in the queue and where they are kept. A long
 //! queue is a few runs, not many entries; runs split when their messages part ways.
 
+mod relocation;
+
 use std::collections::BTreeMap;
+
+pub use relocation::Move;
+pub(crate) use relocation::Relocation;
 
 /// A message's place in its queue: given at enqueue, growing, never given twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -15,7 +20,7 @@ impl Sequence {
     }
 
     /// How many places `earlier` is before this one.
-    fn since(self, earlier: Sequence) -> u32 {
+    pub(crate) fn since(self, earlier: Sequence) -> u32 {
         u32::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(u32::MAX)
     }
 }
@@ -204,9 +209,35 @@ impl Runs {
         self.by_first.insert(run.first, run);
     }
 
-    /// How many messages the run has that begins at `first`.
-    pub(crate) fn at(&self, first: Sequence) -> Option<u32> {
-        self.by_first.get(&first).map(|run| run.count)
+    /// The runs of which some messages are among those moved.
+    pub(crate) fn touched(&self, moves: &[Move]) -> Vec<Run> {
+        let mut touched: Vec<Run> = Vec::new();
+        let mut moves = moves;
+        // Each looks for the other, so that neither many runs nor many moves cost much.
+        while let Some(next) = moves.first() {
+            let seen = touched.last().map_or(Sequence(0), Run::end);
+            let Some(run) = self.reaching_past(next.first.max(seen)) else { break };
+            let before = moves.partition_point(|next| next.end() <= run.first);
+            moves = &moves[before..];
+            if before == 0 {
+                touched.push(*run);
+                let inside = moves.partition_point(|next| next.end() <= run.end());
+                moves = &moves[inside..];
+            }
+        }
+        touched
+    }
+
+    /// The first run that ends behind the message `at`.
+    fn reaching_past(&self, at: Sequence) -> Option<&Run> {
+        let before = self.by_first.range(..=at).next_back().map(|(_, run)| run);
+        let after = || self.by_first.range(at..).next().map(|(_, run)| run);
+        before.filter(|run| run.end() > at).or_else(after)
+    }
+
+    /// The run that begins at `first`.
+    pub(crate) fn at(&self, first: Sequence) -> Option<Run> {
+        self.by_first.get(&first).copied()
     }
 
     /// Takes up to `count` messages off the front of the run that begins at `first`.

@@ -154,6 +154,17 @@ pub(crate) struct Storage {
     #[arg(long, value_name = "MS", default_value_t = 1_000,
           value_parser = clap::value_parser!(u64).range(1..=60_000))]
     pub(crate) sync_interval_ms: u64,
+
+    /// How much memory messages may take, in bytes, in all virtual hosts together; from half of it
+    /// on the oldest are kept on disk only. A quarter of the memory that the broker may have (the
+    /// machine's, or its control group's) if not given.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1 << 20..))]
+    pub(crate) memory_bytes_max: Option<u64>,
+
+    /// How long a file of the journal gets, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20,
+          value_parser = clap::value_parser!(u64).range(64 << 10..=1 << 30))]
+    pub(crate) journal_file_bytes: u64,
 }
 
 /// When bytes are forced to disk.

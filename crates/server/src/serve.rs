@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{Background, Broker, BrokerSettings, FirstUser, WriterDrive};
+use broker::{Background, Broker, BrokerSettings, FirstUser, WriterDrive, limits};
 use stdx::clock::{Clock as _, Monotonic, SystemClock};
 use stdx::fault::{FAULTS, planted};
 use storage::{DirectoryLock, LockError, SyncMode};
@@ -151,7 +151,8 @@ fn open_broker(
             Sync::Interval => SyncMode::Interval { ms: storage.sync_interval_ms },
             Sync::Never => SyncMode::Never,
         },
-        journal_file_bytes: None,
+        journal_file_bytes: Some(storage.journal_file_bytes),
+        memory_bytes_max: messages_memory_bytes(storage.memory_bytes_max),
         clock: Arc::clone(&clock) as _,
         entropy: Arc::new(entropy),
         checkpoint_bytes: None,
@@ -234,6 +235,12 @@ async fn goodbyes(accepting: Accepting, broker: &Broker) {
     }
 }
 
+/// What messages may take of the memory: what was said, or a quarter.
+fn messages_memory_bytes(said: Option<u64>) -> usize {
+    let bytes = said.unwrap_or_else(|| watermarks::memory_bytes() / 4);
+    usize::try_from(bytes).unwrap_or(usize::MAX).max(limits::MEMORY_BYTES_MIN)
+}
+
 /// A test that plants a fault must not be fooled by a broker that has none.
 fn check_planted_fault() -> Result<(), ServeError> {
     if std::env::var_os("POSTROOM_PLANTED_FAULT").is_none() {
@@ -261,6 +268,10 @@ struct Workers {
 impl Background for Workers {
     fn run(&self, task: Box<dyn FnOnce() + Send>) {
         self.runtime.spawn(async move { task() });
+    }
+
+    fn run_waiting(&self, task: Box<dyn FnOnce() + Send>) {
+        self.runtime.spawn_blocking(task);
     }
 
     fn run_at(&self, at: Monotonic, task: Box<dyn FnOnce() + Send>) {

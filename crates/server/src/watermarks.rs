@@ -111,7 +111,7 @@ fn resident_bytes() -> io::Result<u64> {
 }
 
 /// The machine's memory, or what the control group may have of it.
-fn memory_bytes() -> u64 {
+pub(crate) fn memory_bytes() -> u64 {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let machine = total(&meminfo).unwrap_or(u64::MAX);
     // As a container sees them: version 2 of control groups, then version 1.

@@ -20,16 +20,18 @@ mod file_name;
 mod poison;
 mod settings;
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use stdx::clock::Monotonic;
 
-pub use poison::{Operation, Poison};
+pub use poison::Poison;
 pub use replay::{Damage, OpenError, Opened, Record, ReplaySummary, TornTail, open};
 pub use settings::{JournalSettings, SyncMode};
 pub use writer::{Work, Writer};
 
+use crate::operation::Operation;
 use crate::position::Position;
 use crate::staged::Staged;
 use gathering::Gathering;
@@ -40,6 +42,10 @@ pub struct Journal<W> {
     state: Mutex<State<W>>,
     /// The same as in the state, for those who only look.
     durable: AtomicU64,
+    /// What is synced, whatever the mode promises.
+    synced: AtomicU64,
+    /// What lies before it is in old files.
+    old_before: AtomicU64,
 }
 
 /// What a commit did.
@@ -164,6 +170,24 @@ impl<W> Journal<W> {
         Position(self.durable.load(Ordering::Acquire))
     }
 
+    /// Everything up to here survives a power loss, in every sync mode: what the removal of other
+    /// files may depend on.
+    pub fn synced(&self) -> Position {
+        Position(self.synced.load(Ordering::Acquire))
+    }
+
+    /// What lies before this position keeps files that are old by now: some newer ones are full.
+    pub fn old_before(&self) -> Position {
+        Position(self.old_before.load(Ordering::Relaxed))
+    }
+
+    /// Something else of the owner's on the same disk failed: nothing is written any more. Returns
+    /// why; an earlier reason stands.
+    pub fn stop(&self, file: &str, operation: Operation, error: io::Error) -> Poison {
+        let mut state = self.state();
+        state.poison.get_or_insert_with(|| Poison::new(file, operation, error)).clone()
+    }
+
     /// The owner will not need anything before `position` after a restart: files that lie wholly
     /// before it may go. They go when the journal has said so durably, so a crash may bring
     /// some of them back, from the newest backwards.
@@ -211,6 +235,8 @@ impl<W> Journal<W> {
                 gather_bytes: settings.gather_bytes,
             }),
             durable: AtomicU64::new(durable.0),
+            synced: AtomicU64::new(durable.0),
+            old_before: AtomicU64::new(0),
         }
     }
 
@@ -256,6 +282,14 @@ impl<W> Journal<W> {
         self.durable.store(position.0, Ordering::Release);
         state.progress.wrote(position, frame_bytes);
         waiters.append(&mut state.in_flight);
+    }
+
+    fn set_synced(&self, position: Position) {
+        self.synced.store(position.0, Ordering::Release);
+    }
+
+    fn set_old_before(&self, position: Position) {
+        self.old_before.store(position.0, Ordering::Relaxed);
     }
 
     /// From which release on a file goes.

@@ -1,4 +1,5 @@
-//! Bytes on disk, without rules: a journal of records that are durable when it says so.
+//! Bytes on disk, without rules: a journal of records that are durable when it says so, and
+//! segments, files that are written once and read in pieces.
 //!
 //! Storage has never heard of a queue. It keeps records (a tag and a payload) in order, tells when
 //! they are durable, and gives them back after a restart: all that was durable, in order, and
@@ -8,7 +9,11 @@ mod directory_lock;
 mod journal;
 mod staged;
 
+mod segment;
+
 mod pieces;
+
+mod operation;
 
 mod position;
 
@@ -16,8 +21,13 @@ pub mod disk;
 
 pub use directory_lock::{DirectoryLock, LockError};
 pub use journal::{
-    Committed, Damage, Journal, JournalSettings, Nudge, OpenError, Opened, Operation, Poison,
-    Record, ReplaySummary, SyncMode, TornTail, Work, Writer, open,
+    Committed, Damage, Journal, JournalSettings, Nudge, OpenError, Opened, Poison, Record,
+    ReplaySummary, SyncMode, TornTail, Work, Writer, open,
 };
+pub use operation::Operation;
 pub use position::Position;
+pub use segment::{
+    Segment, SegmentBlock, SegmentBuilder, SegmentDamage, SegmentError, SegmentRun, SegmentSync,
+    list_segments, remove_segment, segment_file_name,
+};
 pub use staged::Staged;

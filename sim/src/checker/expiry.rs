@@ -68,12 +68,10 @@ impl Checker {
         let Some(dead) = self.names.get(DEAD).and_then(|key| self.queues.get_mut(key)) else {
             return;
         };
-        let place = if let Some(place) = dead.place(letter) {
-            place
-        } else {
+        if dead.place(letter).is_none() {
             dead.enqueue(letter, &content, (turn, 0));
-            dead.enqueued - 1
-        };
+        }
+        let Some(place) = dead.place(letter) else { return };
         if let Some(entry) = dead.entries.get_mut(&place)
             && entry.whereabouts == Whereabouts::Ready
         {
@@ -96,18 +94,29 @@ impl Checker {
         }
     }
 
-    /// Somebody has a message: nothing else became of it.
-    pub(super) fn settle_doubt(&mut self, queue: QueueKey, message: MessageId) {
-        if let Some((message, queue)) = deceased(message) {
-            let source = self.names.get(queue).and_then(|key| self.queues.get_mut(key));
-            let Some(source) = source else { return };
-            if let Some(place) = source.place(message)
-                && source.entries.get(&place).is_some_and(|it| it.whereabouts == Whereabouts::Ready)
-            {
-                source.remove(place);
-            }
-            return;
+    /// What is due and may have become letters in this very turn.
+    pub(super) fn letters_to_come(&self) -> u64 {
+        let lettered = self.queues.values().filter(|queue| {
+            !queue.deleted && queue.settings.dead_lettering.is_some() && !queue.is_mixed()
+        });
+        let leaving = lettered.flat_map(|queue| queue.ready().filter(|(_, entry)| entry.leaving));
+        leaving.count() as u64
+    }
+
+    /// Somebody has a message: if it is a letter, what it was is gone.
+    pub(super) fn dies_once(&mut self, message: MessageId) {
+        let Some((message, queue)) = deceased(message) else { return };
+        let source = self.names.get(queue).and_then(|key| self.queues.get_mut(key));
+        let Some(source) = source else { return };
+        if let Some(place) = source.place(message)
+            && source.entries.get(&place).is_some_and(|it| it.whereabouts == Whereabouts::Ready)
+        {
+            source.remove(place);
         }
+    }
+
+    /// Somebody has a message: it did not become a letter.
+    pub(super) fn lives_yet(&mut self, queue: QueueKey, message: MessageId) {
         let Some(name) = self.queues.get(&queue).map(|queue| queue.name.clone()) else { return };
         let dead = self.names.get(DEAD).and_then(|key| self.queues.get_mut(key));
         if let (Some(letter), Some(dead)) = (letter_of(message, &name, "expired"), dead)

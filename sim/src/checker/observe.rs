@@ -311,6 +311,7 @@ impl Checker {
             "message {message} of {name} is delivered, and was due at {:?}",
             entry.deadline_ms
         );
+        let level = entry.level;
         let right = match entry.redelivered {
             Known::Perhaps => true,
             Known::Yes => delivery.redelivered,
@@ -324,7 +325,7 @@ impl Checker {
             entry.redelivered
         );
         if held.is_none() {
-            let last = self.delivered.insert((queue, session), place);
+            let last = self.delivered.insert((queue, session, level), place);
             demand!(
                 mixed || last.is_none_or(|last| last < place),
                 DeliveredInOrder,
@@ -338,8 +339,14 @@ impl Checker {
     /// A message is in its receiver's hands; on a channel that is closed since, it has returned.
     fn hand_over(&mut self, delivery: &Delivery, place: u64) {
         let Delivery { channel, queue, consumer, tag, .. } = *delivery;
-        self.settle_doubt(queue, delivery.message);
+        let now_ms = self.now_ms;
         let is_open = self.channel(channel).open;
+        let returned = !is_open && delivery.acknowledgement == Acknowledgement::Manual;
+        self.dies_once(delivery.message);
+        if !returned {
+            // What has returned meanwhile may have died since.
+            self.lives_yet(queue, delivery.message);
+        }
         if is_open && delivery.acknowledgement == Acknowledgement::Manual {
             let unsettled = Unsettled { queue, place, consumer };
             self.channel(channel).unsettled.insert(tag, unsettled);
@@ -354,6 +361,9 @@ impl Checker {
                 entry.there = Known::Yes;
                 entry.leaving = false;
                 entry.whereabouts = Whereabouts::Delivered;
+            } else if entry.is_due(now_ms) {
+                // When it died, and what became of its letter since, nobody can say.
+                self.give_up(queue, place, "expired", Known::Perhaps);
             }
         }
     }

@@ -35,6 +35,8 @@ pub(crate) enum Whereabouts {
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) message: MessageId,
+    /// Higher ones go first.
+    pub(crate) level: u8,
     /// Whether it survives a restart.
     pub(crate) journaled: bool,
     pub(crate) whereabouts: Whereabouts,
@@ -51,6 +53,9 @@ pub(crate) struct Entry {
     /// Its dead letter may be there already, or may have gone.
     pub(crate) perhaps_died: bool,
 }
+
+/// Places of one level lie together, those of the next lower one behind them.
+const LEVEL_PLACES: u64 = 1 << 40;
 
 impl Entry {
     /// Whether it is there for sure.
@@ -70,7 +75,7 @@ pub(crate) struct Queue {
     pub(crate) declaration: QueueDeclaration,
     pub(crate) settings: QueueSettings,
     pub(crate) owner: Option<SessionKey>,
-    /// In order.
+    /// In the order in which they are handed out.
     pub(crate) entries: BTreeMap<u64, Entry>,
     by_message: BTreeMap<MessageId, u64>,
     /// Messages it ever took.
@@ -132,8 +137,10 @@ impl Queue {
         if ttl_ms == Some(0) {
             self.stirred = since;
         }
+        let level = content.priority.unwrap_or(0).min(self.settings.priority_max.unwrap_or(0));
         self.restore(Entry {
             message,
+            level,
             journaled,
             whereabouts: Whereabouts::Ready,
             redelivered: Known::No,
@@ -148,8 +155,9 @@ impl Queue {
     }
 
     pub(crate) fn restore(&mut self, entry: Entry) {
-        self.by_message.insert(entry.message, self.enqueued);
-        self.entries.insert(self.enqueued, entry);
+        let place = u64::from(u8::MAX - entry.level) * LEVEL_PLACES + self.enqueued;
+        self.by_message.insert(entry.message, place);
+        self.entries.insert(place, entry);
         self.enqueued += 1;
     }
 

@@ -42,6 +42,7 @@ pub(crate) struct KeptQueue {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeptMessage {
     pub(crate) id: MessageId,
+    pub(crate) level: u8,
     pub(crate) redelivered: Known,
     pub(crate) there: Known,
     pub(crate) deadline_ms: Option<u64>,
@@ -103,7 +104,7 @@ impl Checker {
             letters.extend(leaving.filter_map(|(_, entry)| {
                 let id = letter(entry.message, &queue.name, "expired")?;
                 let (redelivered, there) = (Known::Perhaps, Known::Perhaps);
-                Some(KeptMessage { id, redelivered, there, deadline_ms: None })
+                Some(KeptMessage { id, level: 0, redelivered, there, deadline_ms: None })
             }));
         }
         letters
@@ -119,6 +120,7 @@ fn keep(queue: &Queue, fog: &[bool]) -> KeptQueue {
         let marked_in_doubt = ready && !fog.is_empty() && entry.redelivered == Known::No;
         KeptMessage {
             id: entry.message,
+            level: entry.level,
             redelivered: if marked_in_doubt { Known::Perhaps } else { entry.redelivered },
             there: if in_doubt { Known::Perhaps } else { entry.there },
             deadline_ms: entry.deadline_ms,
@@ -182,7 +184,15 @@ impl Snapshot {
             // In whatever order.
             kept.sort_by_key(|message| message.id);
             found.sort_unstable();
+        } else {
+            // Levels take turns as they like.
+            let levels: BTreeMap<MessageId, u8> =
+                kept.iter().map(|message| (message.id, message.level)).collect();
+            found.sort_by_key(|(id, _)| std::cmp::Reverse(levels.get(id).copied()));
         }
+        // Where not the first goes first, the mark says how far the last one was that went.
+        let in_order = QueueSettings::of(&queue.declaration.arguments).priority_max.is_none();
+        let exact = in_order && (self.clean || queue.enqueued < EXACT_MARKS_MAX);
         let mut kept = kept.into_iter();
         for (id, redelivered) in &found {
             let message = loop {
@@ -197,7 +207,7 @@ impl Snapshot {
             };
             let right = match message.redelivered {
                 Known::Yes => *redelivered,
-                Known::No => !redelivered || !(self.clean || queue.enqueued < EXACT_MARKS_MAX),
+                Known::No => !redelivered || !exact,
                 Known::Perhaps => true,
             };
             if !right {
@@ -224,7 +234,7 @@ impl Snapshot {
                 let id = letter(message.id, name, "expired")?;
                 let redelivered = if fog.is_empty() { Known::No } else { Known::Perhaps };
                 let there = if fog.contains(&true) { Known::Perhaps } else { message.there };
-                Some(KeptMessage { id, redelivered, there, deadline_ms: None })
+                Some(KeptMessage { id, level: 0, redelivered, there, deadline_ms: None })
             }));
         }
         letters
@@ -235,13 +245,14 @@ impl Snapshot {
         let mut snapshot = self.clone();
         for (name, queue) in &mut snapshot.queues {
             let Some(found) = found.queues.get(name) else { continue };
-            let deadlines: BTreeMap<MessageId, Option<u64>> =
-                queue.messages.iter().map(|kept| (kept.id, kept.deadline_ms)).collect();
+            let known: BTreeMap<MessageId, KeptMessage> =
+                queue.messages.iter().map(|kept| (kept.id, *kept)).collect();
             let messages = found.messages.iter().map(|(id, redelivered)| KeptMessage {
                 id: *id,
+                level: known.get(id).map_or(0, |kept| kept.level),
                 redelivered: if *redelivered { Known::Yes } else { Known::No },
                 there: Known::Yes,
-                deadline_ms: deadlines.get(id).copied().flatten(),
+                deadline_ms: known.get(id).and_then(|kept| kept.deadline_ms),
             });
             queue.messages = messages.collect();
             queue.fog.clear();

@@ -150,7 +150,7 @@ pub(crate) fn take_watermark(payload: &[u8]) -> Result<(QueueId, Sequence), Malf
     finished(&reader).map(|()| watermark)
 }
 
-fn take_u32(reader: &mut Reader<'_>) -> Result<u32, Malformed> {
+pub(crate) fn take_u32(reader: &mut Reader<'_>) -> Result<u32, Malformed> {
     u32::try_from(take(reader)?).map_err(|_too_large| Malformed)
 }
 

@@ -8,6 +8,7 @@ use domain::queue::settings::{ConsumerTimeout, QueueType, SingleActiveConsumer};
 use domain::refusal::{ArgumentProblem, Kind, Refusal};
 use domain::run::Redelivery;
 
+use super::chunks::Here;
 use super::queues::ConsumerSlot;
 use super::sessions::Unsettled;
 use super::{Vhost, tags};
@@ -146,7 +147,8 @@ impl Vhost {
         slot.delivered = slot.delivered.max(run.end());
         let counts = run.label.counts.if_any();
         let remaining = slot.queue.ready_messages();
-        let Some(chunk) = self.chunks.get(run.place.chunk).cloned() else { return Ok(()) };
+        let Some(Here { chunk, index, .. }) = self.chunks.find(run.place) else { return Ok(()) };
+        self.handed_out(run.place, 1);
         let unsettled =
             Unsettled { count: 1, queue: id, first: run.first, consumer: None, since_ms: 0 };
         let Some(tag) = self.number(session, channel, acknowledgement, unsettled) else {
@@ -154,7 +156,6 @@ impl Vhost {
         };
         self.stats.delivered += 1;
         let redelivered = run.label.redelivery == Redelivery::Repeated;
-        let index = run.place.index;
         let got = Event::Got { channel, tag, redelivered, counts, remaining, chunk, index };
         self.tell(session, got);
         self.after_delivery(id, &run, acknowledgement);

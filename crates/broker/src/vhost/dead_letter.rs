@@ -11,6 +11,7 @@ use domain::topology::routing::{Routed, Sender};
 
 use super::Vhost;
 use super::chunks::{BatchChunk, Incoming};
+use super::load::Wanted;
 use super::turn::Dead;
 use crate::chunk::{ChunkBuilder, Message, MessageHead, Persistence};
 use crate::limits;
@@ -44,12 +45,18 @@ impl Vhost {
     /// Dead-letters what was given up, in order, as much as one turn may; a message that makes
     /// another queue too long may send further ones on their way.
     pub(crate) fn bury_dead(&mut self) {
+        self.turn.dead_waits = false;
         while let Some(dead) = self.turn.dead.pop_front() {
             if self.turn.dead_bytes >= limits::DEAD_LETTERS_BYTES_MAX {
                 self.turn.dead.push_front(dead);
                 return;
             }
-            let (front, rest) = dead.run.split(limits::DEAD_LETTERS_AT_ONCE);
+            let Some(readable) = self.reach(dead.run.place, Wanted::ByTurn) else {
+                self.turn.dead.push_front(dead);
+                self.turn.dead_waits = true;
+                return;
+            };
+            let (front, rest) = dead.run.split(readable.min(limits::DEAD_LETTERS_AT_ONCE));
             if let Some(run) = rest {
                 self.turn.dead.push_front(Dead { run, ..dead });
             }
@@ -62,6 +69,12 @@ impl Vhost {
         while !self.turn.dead.is_empty() {
             self.turn.dead_bytes = 0;
             self.bury_dead();
+            if let (true, Some(dead)) = (self.turn.dead_waits, self.turn.dead.front()) {
+                self.read_now(dead.run.place);
+                if self.is_poisoned() {
+                    return;
+                }
+            }
         }
     }
 
@@ -73,15 +86,16 @@ impl Vhost {
             let rewritten = self.rewrite(dead, name.as_str(), &to);
             self.post(rewritten, dead.reason, &to);
         }
+        self.handed_out(dead.run.place, dead.run.count);
         self.left(dead.queue, &dead.run);
     }
 
     /// Writes the death into every message of a run.
     fn rewrite(&self, dead: Dead, queue: &str, to: &DeadLettering) -> Rewritten {
         let mut rewritten = Rewritten::default();
-        let Some(chunk) = self.chunks.get(dead.run.place.chunk) else { return rewritten };
-        for index in dead.run.place.index..dead.run.place.index + dead.run.count {
-            let Some(message) = chunk.message(index) else { continue };
+        let Some(here) = self.chunks.find(dead.run.place) else { return rewritten };
+        for index in here.index..here.index + dead.run.count {
+            let Some(message) = here.chunk.message(index) else { continue };
             let death = Death {
                 queue,
                 reason: dead.reason,

@@ -60,6 +60,8 @@ impl Vhost {
             let alone = slot.queue.consumers.front_is_alone();
             match self.offer(front) {
                 Offer::Messages(count) => {
+                    let Some(readable) = self.readable(queue) else { return false };
+                    let count = count.min(readable);
                     // One each while several take turns; all it can take if it is alone.
                     let count = if alone { count.min(left) } else { 1 };
                     left -= self.deliver_run(queue, front, count);
@@ -128,7 +130,8 @@ impl Vhost {
             }
             _untimed => 0,
         };
-        let Some(chunk) = self.chunks.get(run.place.chunk).cloned() else { return run.count };
+        let Some(here) = self.chunks.find(run.place) else { return run.count };
+        self.handed_out(run.place, run.count);
         let unsettled = Unsettled {
             count: run.count,
             queue,
@@ -148,8 +151,8 @@ impl Vhost {
                 first_tag,
                 redelivered: run.label.redelivery == Redelivery::Repeated,
                 counts,
-                chunk,
-                first: run.place.index,
+                chunk: here.chunk,
+                first: here.index,
                 count: run.count,
             }),
         );

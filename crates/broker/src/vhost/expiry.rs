@@ -21,6 +21,7 @@ impl Vhost {
     /// A turn begins: what is due happens first.
     pub(crate) fn begin_turn(&mut self, now: Moment) {
         self.now = now;
+        self.chunks.arrivals.set_now_ms(now.ms);
         if self.is_poisoned() {
             return;
         }
@@ -34,6 +35,7 @@ impl Vhost {
                 }
                 Timer::Queue(queue) => self.expire_queue(queue),
                 Timer::Consumer(consumer) => self.look_after(consumer),
+                Timer::Storage => self.storage_timer(),
             }
         }
         self.bury_dead();

@@ -1,6 +1,6 @@
 //! A session in its virtual host: its channels, its exclusive queues, and what it is to be told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use domain::binding::QueueId;
@@ -11,9 +11,10 @@ use domain::run::Sequence;
 use storage::Position;
 
 use super::Map;
+use super::chunks::BatchChunk;
 use crate::chunk::Chunk;
 use crate::event::Event;
-use crate::operation::{ChannelId, FurtherKeys, Outcome, PublishRun, SessionTraits};
+use crate::operation::{ChannelId, FurtherKeys, Operation, Outcome, PublishRun, SessionTraits};
 use crate::outbox::Outbox;
 use crate::permissions::Access;
 
@@ -39,6 +40,17 @@ pub(crate) struct SessionState {
     pub(crate) touched: bool,
     /// What its client can be told.
     pub(crate) traits: SessionTraits,
+    /// Batches that wait until a message is read from the disk, oldest first.
+    pub(crate) parked: VecDeque<Work>,
+}
+
+/// A batch, or what is left of it.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) operations: std::vec::IntoIter<Operation>,
+    pub(crate) chunks: Vec<BatchChunk>,
+    /// What it takes of the session's room.
+    pub(crate) cost_bytes: usize,
 }
 
 impl SessionState {
@@ -55,6 +67,7 @@ impl SessionState {
             gated: false,
             touched: false,
             traits: SessionTraits::default(),
+            parked: VecDeque::new(),
         }
     }
 }

@@ -45,4 +45,8 @@ pub struct Stats {
     pub replies_dropped: u64,
     /// Messages dropped by a purge or with their queue.
     pub purged: u64,
+    /// Bytes written to segments.
+    pub sealed_bytes: u64,
+    /// Bytes of messages read back from segments.
+    pub read_back_bytes: u64,
 }

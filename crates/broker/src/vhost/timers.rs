@@ -35,6 +35,8 @@ pub(crate) enum Timer {
     Queue(QueueId),
     /// A consumer may have left a delivery unsettled for too long.
     Consumer(ConsumerId),
+    /// Something may be ready to be sealed or deleted.
+    Storage,
 }
 
 /// All timers of a virtual host.

@@ -7,16 +7,19 @@ use std::sync::Arc;
 
 use domain::binding::{QueueId, Target};
 use domain::dead_letter::Reason;
-use domain::run::Run;
+use domain::queue::Look;
+use domain::run::{Durability, Run};
 use stdx::clock::Monotonic;
 use storage::{Nudge, Position, Staged};
 
 use super::Vhost;
+use super::job::Job;
 use crate::confirms::{Waiter, abandon};
 use crate::event::Closing;
 use crate::journaled::binding_records::BindingRecord;
 use crate::journaled::checkpoint_records::{Checkpoint, QueueState};
-use crate::journaled::message_records::put_settled;
+use crate::journaled::message_records::{Mark, put_settled};
+use crate::journaled::segment_records::{Alive, Kept, KeptRecord, put_next_segment};
 use crate::journaled::{exchange_records, queue_records, tag};
 use crate::operation::{ChannelId, Destination};
 use crate::outbox::{Outbox, WakeList};
@@ -46,7 +49,11 @@ pub(crate) struct Turn {
     pub(crate) dead_bytes: usize,
     /// Batches whose memory is free once they are applied.
     settled_rooms: Vec<(Arc<Outbox>, usize)>,
-    wake: WakeList,
+    /// The first of the dead waits until it is read from the disk.
+    pub(crate) dead_waits: bool,
+    /// For whoever may wait for the disk.
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) wake: WakeList,
 }
 
 /// Messages that a queue has given up and that still count for it.
@@ -87,6 +94,8 @@ pub(crate) struct Finished {
     pub(crate) more: bool,
     /// Sessions that have something to look at.
     pub(crate) wake: WakeList,
+    /// What is to be done by somebody who may wait for the disk.
+    pub(crate) jobs: Vec<Job>,
     /// When another turn is due whatever happens, in milliseconds.
     pub(crate) due_ms: Option<u64>,
 }
@@ -107,8 +116,7 @@ impl Vhost {
             match self.journal.commit(&mut self.turn.staged, now) {
                 Ok(committed) => {
                     self.committed(committed.position, &waiting);
-                    let released = self.release_journal();
-                    finished.nudge_writer = [committed.nudge, released].contains(&Nudge::Writer);
+                    finished.nudge_writer = committed.nudge == Nudge::Writer;
                 }
                 Err(poison) => {
                     abandon(self.turn.staged.abandon());
@@ -118,13 +126,16 @@ impl Vhost {
             }
         }
         self.confirm_the_rest();
+        finished.nudge_writer |= self.release_journal() == Nudge::Writer;
+        self.look_after_storage();
         self.free_rooms();
         self.remove_ended();
+        finished.jobs = std::mem::take(&mut self.turn.jobs);
         finished.wake = std::mem::take(&mut self.turn.wake);
         self.turn.dead_bytes = 0;
         finished.more |= !self.turn.dirty.is_empty();
         if !self.is_poisoned() {
-            finished.more |= !self.turn.dead.is_empty();
+            finished.more |= !self.turn.dead.is_empty() && !self.turn.dead_waits;
             finished.due_ms = self.timers.next_ms();
             finished.more |= finished.due_ms.is_some_and(|due_ms| due_ms <= self.now.ms);
         }
@@ -238,6 +249,7 @@ impl Vhost {
             }
         }
         self.chunks.committed(position);
+        self.doom_segments(position);
         if std::mem::take(&mut self.topology_staged) {
             self.topology_position = position;
         }
@@ -245,15 +257,15 @@ impl Vhost {
             self.checkpoint_pending = Some(position);
             self.journal.mark_checkpoint(position);
         }
-        // Older files may go only once the checkpoint that replaces them is on disk.
-        if self.checkpoint_pending.is_some_and(|pending| pending <= self.journal.durable()) {
-            self.checkpoint = self.checkpoint_pending.take().unwrap_or(self.checkpoint);
-        }
     }
 
     /// Lets journal files go of which nothing is needed: what lies before the oldest live message
     /// and before the checkpoint is either gone or said again later.
     fn release_journal(&mut self) -> Nudge {
+        // Older files may go only once the checkpoint that replaces them is on disk.
+        if self.checkpoint_pending.is_some_and(|pending| pending <= self.journal.durable()) {
+            self.checkpoint = self.checkpoint_pending.take().unwrap_or(self.checkpoint);
+        }
         let oldest = self.chunks.oldest().unwrap_or(self.checkpoint);
         let needed = oldest.min(self.checkpoint);
         if needed <= self.released {
@@ -286,9 +298,7 @@ impl Vhost {
 
     fn free_rooms(&mut self) {
         for (outbox, bytes) in self.turn.settled_rooms.drain(..) {
-            if outbox.settled(bytes) {
-                self.turn.wake.push(outbox);
-            }
+            outbox.give_back(bytes, &mut self.turn.wake);
         }
     }
 
@@ -309,16 +319,28 @@ impl Vhost {
             state.gated = false;
         }
         self.close_sessions(why);
+        // What waited for the disk waits no longer; sessions end.
+        let parked: Vec<SessionId> = (self.sessions.iter())
+            .filter(|(_, state)| !state.parked.is_empty())
+            .map(|(index, _)| SessionId(index as u64))
+            .collect();
+        for session in parked {
+            self.go_on(session);
+        }
     }
 
     fn is_checkpoint_due(&self) -> bool {
-        self.journal.bytes_since_checkpoint() >= self.checkpoint_bytes
-            && !self.turn.staged.is_empty()
+        let bytes = self.journal.bytes_since_checkpoint();
+        if self.sealing.wants_checkpoint && bytes >= self.checkpoint_bytes / 16 {
+            return true;
+        }
+        bytes >= self.checkpoint_bytes && !self.turn.staged.is_empty()
     }
 
     /// Says the whole topology and every queue's state again, so that older files can go.
     pub(crate) fn write_checkpoint(&mut self) {
         self.checkpoint_staged = true;
+        self.sealing.wants_checkpoint = false;
         let staged = &mut self.turn.staged;
         let checkpoint =
             Checkpoint { next_queue: self.next_queue, next_chunk: self.chunks.next_id() };
@@ -345,6 +367,59 @@ impl Vhost {
         }
         for binding in self.journaled_bindings() {
             self.turn.staged.record(tag::BINDING_MADE, |out| binding.put(out));
+        }
+        self.write_segment_states();
+    }
+
+    /// Says of all segments what is alive in them.
+    fn write_segment_states(&mut self) {
+        let next = self.chunks.segments.next_number();
+        self.turn.staged.record(tag::NEXT_SEGMENT, |out| put_next_segment(out, next));
+        if self.chunks.segments.is_empty() {
+            return;
+        }
+        let mut queues: Vec<QueueId> =
+            self.queues.iter().filter(|(_, slot)| slot.is_journaled()).map(|(id, _)| *id).collect();
+        queues.sort_unstable();
+        let mut runs = Vec::new();
+        for queue in queues {
+            let Some(slot) = self.queues.get(&queue) else { continue };
+            slot.queue.collect(&mut |run| self.is_stated(run), &mut runs);
+            // What it has given up is its own until it is buried.
+            let dead = self.turn.dead.iter().filter(|dead| dead.queue == queue);
+            runs.extend(dead.map(|dead| dead.run).filter(|run| self.is_stated(run) == Look::Take));
+            runs.sort_unstable_by_key(|run| (run.place.chunk, run.first));
+            for lie_together in runs.chunk_by(|one, next| one.place.chunk == next.place.chunk) {
+                let alive = lie_together.iter().map(|run| self.alive(run, run.place.index));
+                let alive: Vec<Alive> = alive.collect();
+                let Some(first) = lie_together.first() else { continue };
+                let Some(sealed) = self.chunks.sealed(first.place.chunk) else { continue };
+                let (segment, run) = (sealed.segment.number(), sealed.run);
+                let state = KeptRecord { segment, run, queue, alive };
+                self.turn.staged.record(tag::KEPT, |out| state.put(out));
+            }
+            runs.clear();
+        }
+    }
+
+    /// What is to be known of a run that lies in a segment from an index on.
+    pub(crate) fn alive(&self, run: &Run, index: u32) -> Alive {
+        Alive {
+            kept: Kept { first: run.first, count: run.count, index },
+            mark: Mark {
+                level: run.label.level,
+                deadline_wall_ms: self.on_the_wall(run.label.deadline),
+            },
+            counts: run.label.counts,
+        }
+    }
+
+    fn is_stated(&self, run: &Run) -> Look {
+        match (self.chunks.in_memory(run.place.chunk), run.label.durability) {
+            // What is in memory is younger than what is on disk.
+            (Some(_), _) => Look::Skip,
+            (None, Durability::InMemory) => Look::Skip,
+            (None, Durability::Journaled) => Look::Take,
         }
     }
 

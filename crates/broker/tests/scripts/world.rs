@@ -64,6 +64,10 @@ impl Background for Later {
         self.soon.lock().unwrap().push(task);
     }
 
+    fn run_waiting(&self, task: Task) {
+        self.soon.lock().unwrap().push(task);
+    }
+
     fn run_at(&self, at: Monotonic, task: Task) {
         self.timed.lock().unwrap().push((at, task));
     }
@@ -102,7 +106,8 @@ fn open(disk: &Arc<SimulatedDisk>, clock: &Arc<ManualClock>, later: &Arc<Later>)
         first_user: FirstUser::guest(None),
         sync: SyncMode::Always,
         journal_file_bytes: Some(64 << 10),
-        checkpoint_bytes: None,
+        memory_bytes_max: 1 << 20,
+            checkpoint_bytes: None,
         consumer_timeout_ms: None,
         clock: Arc::clone(clock) as _,
         entropy: Arc::new(move || draws.fetch_add(1, std::sync::atomic::Ordering::Relaxed)),

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::ready::Ready;
-use crate::run::{Deadline, Run, Sequence};
+use crate::run::{Deadline, Move, Run, Sequence};
 
 /// How many messages that came during a cycle may be delivered before one that it began with.
 pub const OVERTAKERS_MAX: u32 = 16;
@@ -20,6 +20,22 @@ pub(crate) enum Fairness {
     Strict,
     /// In cycles.
     Cycles,
+}
+
+/// Whose turn it is, and for how long.
+struct Turn {
+    level: u8,
+    count_max: u32,
+    cycle: Cycle,
+}
+
+/// What a turn means to the cycle it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cycle {
+    GoesOn,
+    Begins,
+    /// By messages that came after it began.
+    Overtaken,
 }
 
 /// Ready messages by level.
@@ -64,40 +80,63 @@ impl Levels {
         self.by_level.entry(run.label.level).or_default().put_back(run);
     }
 
+    /// What [`Levels::take`] would cut from.
+    pub(crate) fn front(&self, next: Sequence) -> Option<Run> {
+        let turn = self.turn(next)?;
+        let run = self.by_level.get(&turn.level)?.front()?;
+        Some(run.split(turn.count_max).0)
+    }
+
     /// Takes up to `count` neighbouring messages, the next to be delivered; `next` is the sequence
     /// that the next message will get.
     pub(crate) fn take(&mut self, count: u32, next: Sequence) -> Option<Run> {
-        let (&top, ready) = self.by_level.last_key_value()?;
-        if self.fairness == Fairness::Strict {
-            return self.take_from(top, count);
-        }
-        let top_first = ready.first()?;
-        if !self.by_level.values().any(|ready| ready.first() < Some(self.cycle_end)) {
+        let turn = self.turn(next)?;
+        if turn.cycle == Cycle::Begins {
             self.cycle_end = next;
             self.overtakers = 0;
         }
-        if self.by_level.len() == 1 {
-            return self.take_from(top, count);
+        let run = self.by_level.get_mut(&turn.level)?.take(count.min(turn.count_max));
+        if turn.cycle == Cycle::Overtaken {
+            self.overtakers += run.map_or(0, |run| run.count);
         }
-        if top_first < self.cycle_end {
-            return self.take_from(top, count.min(distance(top_first, self.cycle_end)));
-        }
-        let may = OVERTAKERS_MAX.saturating_sub(self.overtakers);
-        if may > 0 {
-            let run = self.take_from(top, count.min(may))?;
-            self.overtakers += run.count;
-            return Some(run);
-        }
-        let waiting = self.by_level.iter().rev().find_map(|(level, ready)| {
-            ready.first().filter(|first| *first < self.cycle_end).map(|first| (*level, first))
-        });
-        let (level, first) = waiting?;
-        self.take_from(level, count.min(distance(first, self.cycle_end)))
+        self.taken(turn.level, run)
     }
 
-    fn take_from(&mut self, level: u8, count: u32) -> Option<Run> {
-        let run = self.by_level.get_mut(&level)?.take(count);
-        self.taken(level, run)
+    /// Whose turn it is.
+    fn turn(&self, next: Sequence) -> Option<Turn> {
+        let (&top, ready) = self.by_level.last_key_value()?;
+        let alone = Turn { level: top, count_max: u32::MAX, cycle: Cycle::GoesOn };
+        if self.fairness == Fairness::Strict {
+            return Some(alone);
+        }
+        let top_first = ready.first()?;
+        let goes_on = self.by_level.values().any(|ready| ready.first() < Some(self.cycle_end));
+        let (cycle, cycle_end, overtakers) = if goes_on {
+            (Cycle::GoesOn, self.cycle_end, self.overtakers)
+        } else {
+            (Cycle::Begins, next, 0)
+        };
+        if self.by_level.len() == 1 {
+            return Some(Turn { cycle, ..alone });
+        }
+        if top_first < cycle_end {
+            return Some(Turn { count_max: distance(top_first, cycle_end), cycle, ..alone });
+        }
+        let may = OVERTAKERS_MAX.saturating_sub(overtakers);
+        if may > 0 {
+            return Some(Turn { count_max: may, cycle: Cycle::Overtaken, ..alone });
+        }
+        let waiting = self.by_level.iter().rev().find_map(|(level, ready)| {
+            ready.first().filter(|first| *first < cycle_end).map(|first| (*level, first))
+        });
+        let (level, first) = waiting?;
+        Some(Turn { level, count_max: distance(first, cycle_end), cycle })
+    }
+
+    /// What [`Levels::take_due`] would cut from.
+    pub(crate) fn front_due(&self, now: u64) -> Option<Run> {
+        let due = |ready: &&Ready| ready.next_deadline().is_over(now);
+        self.by_level.values().find(due)?.front_due(now)
     }
 
     /// Takes up to `count` messages that are over at `now`.
@@ -106,6 +145,17 @@ impl Levels {
             self.by_level.iter_mut().find(|(_, ready)| ready.next_deadline().is_over(now))?;
         let run = ready.take_due(now, count);
         self.taken(level, run)
+    }
+
+    /// The ready messages of each level.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &Ready> {
+        self.by_level.values()
+    }
+
+    pub(crate) fn relocate(&mut self, moves: &[Move], old: &mut Vec<Run>) {
+        for ready in self.by_level.values_mut() {
+            ready.relocate(moves, old);
+        }
     }
 
     fn taken(&mut self, level: u8, run: Option<Run>) -> Option<Run> {

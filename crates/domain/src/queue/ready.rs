@@ -5,7 +5,10 @@ use std::collections::{BTreeSet, VecDeque};
 
 use stdx::fault::{Fault, planted};
 
-use crate::run::{Deadline, Run, Runs, Sequence};
+use crate::run::{Deadline, Move, Relocation, Run, Runs, Sequence};
+
+/// How many runs there may be room for without need.
+const SPARE_RUNS: usize = 256;
 
 /// Ready messages, oldest first.
 #[derive(Debug, Default)]
@@ -74,31 +77,46 @@ impl Ready {
         }
     }
 
+    /// What [`Ready::take`] would cut from.
+    pub(crate) fn front(&self) -> Option<Run> {
+        match (self.scattered.first().copied(), self.fresh.front().copied()) {
+            (Some(scattered), Some(fresh)) if fresh.first < scattered.first => {
+                // Fresh ones before a scattered one: not past it.
+                Some(fresh.split(scattered.first.since(fresh.first)).0)
+            }
+            (scattered, fresh) => scattered.or(fresh),
+        }
+    }
+
     /// Takes up to `count` neighbouring messages off the front.
     pub(crate) fn take(&mut self, count: u32) -> Option<Run> {
-        let scattered = self.scattered.first().map(|run| run.first);
-        let fresh = self.fresh.front().map(|run| run.first);
-        match (scattered, fresh) {
-            (Some(scattered), Some(fresh)) if fresh < scattered => {
-                // Fresh ones before a scattered one: not past it.
-                let before = u32::try_from(scattered.0 - fresh.0).unwrap_or(u32::MAX);
-                self.take_fresh(count.min(before))
-            }
-            (Some(scattered), _) => self.take_scattered(scattered, count),
-            (None, Some(_)) => self.take_fresh(count),
-            (None, None) => None,
+        let front = self.front()?;
+        if self.scattered.first().is_some_and(|run| run.first == front.first) {
+            return self.take_scattered(front.first, count);
         }
+        self.take_fresh(count.min(front.count))
+    }
+
+    /// What [`Ready::take_due`] would cut from.
+    pub(crate) fn front_due(&self, now: u64) -> Option<Run> {
+        if let Some(first) = self.scattered_due(now) {
+            return self.scattered.at(first);
+        }
+        self.fresh.front().filter(|run| run.label.deadline.is_over(now)).copied()
     }
 
     /// Takes up to `count` messages that are over at `now`, as many as lie side by side.
     pub(crate) fn take_due(&mut self, now: u64, count: u32) -> Option<Run> {
-        if let Some((deadline, first)) = self.deadlines.first().copied()
-            && deadline.is_over(now)
-        {
+        if let Some(first) = self.scattered_due(now) {
             return self.take_scattered(first, count);
         }
         let due = self.fresh.front().is_some_and(|run| run.label.deadline.is_over(now));
         if due { self.take_fresh(count) } else { None }
+    }
+
+    fn scattered_due(&self, now: u64) -> Option<Sequence> {
+        let (deadline, first) = self.deadlines.first()?;
+        deadline.is_over(now).then_some(*first)
     }
 
     fn take_fresh(&mut self, count: u32) -> Option<Run> {
@@ -115,7 +133,7 @@ impl Ready {
     }
 
     fn take_scattered(&mut self, first: Sequence, count: u32) -> Option<Run> {
-        let whole = self.scattered.at(first)?;
+        let whole = self.scattered.at(first)?.count;
         let run = self.scattered.take_at(first, count)?;
         let deadline = run.label.deadline;
         if deadline != Deadline::NEVER {
@@ -125,6 +143,64 @@ impl Ready {
             }
         }
         Some(run)
+    }
+
+    /// The fresh runs, in order.
+    pub(crate) fn fresh(&self) -> impl Iterator<Item = &Run> {
+        self.fresh.iter()
+    }
+
+    /// How many fresh runs there is room for.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.fresh.capacity()
+    }
+
+    /// The scattered runs, in order.
+    pub(crate) fn scattered(&self) -> impl Iterator<Item = &Run> {
+        self.scattered.iter()
+    }
+
+    /// Keeps at their new places what is here of what was moved.
+    pub(crate) fn relocate(&mut self, moves: &[Move], old: &mut Vec<Run>) {
+        for run in self.scattered.touched(moves) {
+            self.scattered.take_at(run.first, run.count);
+            let mut relocation = Relocation::new(moves, old);
+            relocation.apply(run);
+            // A run with a deadline that fell into pieces: each is found under its own.
+            for piece in relocation.into_runs() {
+                self.scatter(piece);
+            }
+        }
+        self.relocate_fresh(moves, old);
+    }
+
+    /// What lies behind the last that was moved is not looked at, however long it is.
+    fn relocate_fresh(&mut self, moves: &[Move], old: &mut Vec<Run>) {
+        let (Some(front), Some(back)) = (moves.first(), moves.last()) else { return };
+        let begin = self.fresh.partition_point(|run| run.end() <= front.first);
+        let end = self.fresh.partition_point(|run| run.first < back.end());
+        if begin >= end {
+            return;
+        }
+        let mut relocation = Relocation::new(moves, old);
+        for run in self.fresh.drain(..end) {
+            relocation.apply(run);
+        }
+        let mut runs = relocation.into_runs();
+        if let (Some(last), Some(next)) = (runs.last(), self.fresh.front_mut())
+            && last.continues_with(next)
+        {
+            *next = Run { count: last.count + next.count, ..*last };
+            runs.pop();
+        }
+        for run in runs.into_iter().rev() {
+            self.fresh.push_front(run);
+        }
+        let used = self.fresh.len().max(SPARE_RUNS);
+        if self.fresh.capacity() / 4 >= used {
+            self.fresh.shrink_to(used);
+        }
     }
 
     /// Moves everything to `gone`.

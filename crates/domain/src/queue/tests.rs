@@ -90,6 +90,7 @@ struct Plain {
     deadline: Deadline,
     level: u8,
     failures: u32,
+    place: Place,
 }
 
 /// What a queue is, written as plainly as can be: messages by sequence.
@@ -101,100 +102,188 @@ struct Model {
 }
 
 impl Model {
-    /// The ready message that is delivered next.
+    /// The ready message that is delivered next, where the highest level always is.
     fn next_ready(&self) -> Option<u64> {
         let ready = self.messages.iter().filter(|(_, plain)| !plain.leased);
         ready.min_by_key(|(at, plain)| (u8::MAX - plain.level, **at)).map(|(at, _)| *at)
     }
 }
 
-fn agree(settings: &QueueSettings, seed: u64) {
-    let mut seed = seed;
-    let mut random = |below: u64| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (seed >> 33) % below
-    };
-    let (mut queue, mut model) = (Queue::new(settings.clone()), Model::default());
-    for step in 0..80 {
-        let count = u32::try_from(1 + random(6)).unwrap();
-        let first = random(model.next.max(1));
-        let span = first..first + u64::from(count);
-        let mut gone = Vec::new();
-        match random(8) {
-            0 | 1 => {
-                let index = u32::try_from(model.next).unwrap();
-                let deadline = match random(3) {
-                    0 => Deadline::NEVER,
-                    _ => Deadline(model.now + random(50)),
-                };
-                let level = settings.level(Some(u8::try_from(random(4)).unwrap()));
-                let arrival = Arrival { deadline, level, ..arrival(index, count) };
-                queue.enqueue(&arrival, &Tens);
-                for _ in 0..count {
-                    let redelivery = Redelivery::First;
-                    let plain = Plain { leased: false, redelivery, deadline, level, failures: 0 };
-                    model.messages.insert(model.next, plain);
-                    model.next += 1;
-                }
-                drop_excess(&mut queue, &mut model);
-            }
-            2 | 3 => {
-                let run = queue.lease(count, &Tens);
-                assert_eq!(run.map(|run| run.first.0), model.next_ready());
-                for at in run.map_or(0..0, |run| run.first.0..run.end().0) {
-                    assert_eq!(model.next_ready(), Some(at));
-                    let entry = model.messages.get_mut(&at).unwrap();
-                    let label = run.unwrap().label;
-                    assert_eq!(entry.redelivery, label.redelivery, "{step}");
-                    assert_eq!(entry.failures, label.counts.failures, "{step}");
-                    assert_eq!(u64::from(run.unwrap().place.index), run.unwrap().first.0);
-                    entry.leased = true;
-                }
-            }
-            4 => {
-                queue.settle(Sequence(first), count, &mut gone);
-                let settled: Vec<u64> =
-                    gone.iter().flat_map(|run| run.first.0..run.end().0).collect();
-                let expected: Vec<u64> = (model.messages.range(span.clone()))
-                    .filter_map(|(at, plain)| plain.leased.then_some(*at))
-                    .collect();
-                assert_eq!(settled, expected);
-                model.messages.retain(|at, plain| !(span.contains(at) && plain.leased));
-            }
-            5 => {
-                model.now += random(20);
-                while let Some(run) = queue.take_due(model.now, count, &Tens) {
-                    for at in run.first.0..run.end().0 {
-                        let plain = model.messages.remove(&at).unwrap();
-                        assert!(!plain.leased && plain.deadline.is_over(model.now));
-                    }
-                }
-                let due = |plain: &Plain| !plain.leased && plain.deadline.is_over(model.now);
-                assert!(!model.messages.values().any(due));
-            }
-            _ => {
-                let mut returned = Returned::default();
-                queue.release((Sequence(first), count), Return::Failed, &Tens, &mut returned);
-                for at in span {
-                    let Some(entry) = model.messages.get_mut(&at).filter(|it| it.leased) else {
-                        continue;
-                    };
-                    entry.leased = false;
-                    entry.redelivery = Redelivery::Repeated;
-                    entry.failures += u32::from(settings.counts_returns());
-                    if settings.delivery_limit.is_some_and(|limit| entry.failures > limit) {
-                        model.messages.remove(&at);
-                    }
-                }
-            }
-        }
-        let ready: Vec<&Plain> = model.messages.values().filter(|plain| !plain.leased).collect();
-        assert_eq!(queue.leased_messages(), (model.messages.len() - ready.len()) as u64);
-        assert_eq!(queue.ready_messages(), ready.len() as u64);
-        assert_eq!(queue.ready_bytes, Some(10 * ready.len() as u64));
-        let deadline = ready.iter().map(|plain| plain.deadline).min();
-        assert_eq!(queue.next_deadline(), deadline.unwrap_or(Deadline::NEVER));
+/// The message of a run with the sequence `at`, as the model has it.
+fn plain(run: &Run, at: u64, leased: bool) -> Plain {
+    let index = run.place.index + u32::try_from(at - run.first.0).unwrap();
+    Plain {
+        leased,
+        redelivery: run.label.redelivery,
+        deadline: run.label.deadline,
+        level: run.label.level,
+        failures: run.label.counts.failures,
+        place: Place { index, ..run.place },
     }
+}
+
+/// The messages of runs, each with what it is.
+fn messages(runs: &[Run]) -> impl Iterator<Item = (u64, &Run)> {
+    runs.iter().flat_map(|run| (run.first.0..run.end().0).map(move |at| (at, run)))
+}
+
+/// A pseudo-random number below a bound.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+fn publish(queue: &mut Queue, model: &mut Model, count: u32, random: &mut Random) {
+    let index = u32::try_from(model.next).unwrap();
+    let deadline = match random.below(3) {
+        0 => Deadline::NEVER,
+        _ => Deadline(model.now + random.below(50)),
+    };
+    let level = queue.settings().level(Some(u8::try_from(random.below(4)).unwrap()));
+    let arrival = Arrival { deadline, level, ..arrival(index, count) };
+    let run = queue.enqueue(&arrival, &Tens);
+    for (at, run) in messages(&[run]) {
+        assert_eq!(at, model.next);
+        model.messages.insert(at, plain(run, at, false));
+        model.next += 1;
+    }
+    drop_excess(queue, model);
+}
+
+fn lease(queue: &mut Queue, model: &mut Model, count: u32) {
+    let front = queue.front();
+    let run = queue.lease(count, &Tens);
+    let cut = front.map(|front| front.split(count).0);
+    assert_eq!(run, cut, "what was in front was leased");
+    // Where levels take turns, whose it is is tested elsewhere.
+    let cycles = queue.settings().priority_max.is_some();
+    assert_eq!(run.is_some(), model.next_ready().is_some());
+    for (at, run) in messages(run.as_slice()) {
+        assert!(cycles || model.next_ready() == Some(at));
+        let entry = model.messages.get_mut(&at).unwrap();
+        assert_eq!(*entry, plain(run, at, false));
+        entry.leased = true;
+    }
+}
+
+/// What is over at the model's time is taken out.
+fn expire(queue: &mut Queue, model: &mut Model, count: u32) {
+    loop {
+        let front = queue.front_due(model.now);
+        let run = queue.take_due(model.now, count, &Tens);
+        assert_eq!(run, front.map(|front| front.split(count).0));
+        let Some(run) = run else { break };
+        for (at, run) in messages(&[run]) {
+            let was = model.messages.remove(&at).unwrap();
+            assert_eq!(was, plain(run, at, false));
+            assert!(was.deadline.is_over(model.now));
+        }
+    }
+    let due = |plain: &Plain| !plain.leased && plain.deadline.is_over(model.now);
+    assert!(!model.messages.values().any(due));
+}
+
+/// Some messages, a few of them long gone, are moved to a new chunk.
+fn relocate(queue: &mut Queue, model: &mut Model, chunk: u32, random: &mut Random) {
+    let (mut moves, mut new_places, mut index) = (Vec::new(), BTreeMap::new(), 0);
+    let mut first = random.below(model.next + 1);
+    while first < model.next && random.below(8) > 0 {
+        let count = u32::try_from(1 + random.below(6)).unwrap();
+        moves.push(Move { first: Sequence(first), count, place: Place { chunk, index } });
+        for at in first..first + u64::from(count) {
+            new_places.insert(at, Place { chunk, index });
+            index += 1;
+        }
+        // The next message may not be the next in the chunk.
+        index += u32::from(random.below(3) == 0);
+        first += u64::from(count) + random.below(2) * random.below(4);
+    }
+    let mut old = Vec::new();
+    queue.relocate(&moves, &mut old);
+    let mut said = BTreeMap::new();
+    for (at, run) in messages(&old) {
+        assert!(said.insert(at, plain(run, at, model.messages[&at].leased)).is_none());
+    }
+    let mut expected = model.messages.clone();
+    expected.retain(|at, _| new_places.contains_key(at));
+    assert_eq!(said, expected);
+    for at in expected.keys() {
+        model.messages.get_mut(at).unwrap().place = new_places[at];
+    }
+}
+
+fn fail(queue: &mut Queue, model: &mut Model, first: u64, count: u32) {
+    let settings = queue.settings().clone();
+    queue.release((Sequence(first), count), Return::Failed, &Tens, &mut Returned::default());
+    for at in first..first + u64::from(count) {
+        let Some(entry) = model.messages.get_mut(&at).filter(|it| it.leased) else { continue };
+        entry.leased = false;
+        entry.redelivery = Redelivery::Repeated;
+        entry.failures += u32::from(settings.counts_returns());
+        if settings.delivery_limit.is_some_and(|limit| entry.failures > limit) {
+            model.messages.remove(&at);
+        }
+    }
+}
+
+fn settle(queue: &mut Queue, model: &mut Model, first: u64, count: u32) {
+    let mut gone = Vec::new();
+    queue.settle(Sequence(first), count, &mut gone);
+    let span = first..first + u64::from(count);
+    let settled: Vec<u64> = messages(&gone).map(|(at, _)| at).collect();
+    let leased = model.messages.range(span.clone()).filter(|(_, plain)| plain.leased);
+    assert_eq!(settled, leased.map(|(at, _)| *at).collect::<Vec<u64>>());
+    model.messages.retain(|at, plain| !(span.contains(at) && plain.leased));
+}
+
+fn agree(settings: &QueueSettings, seed: u64) {
+    let mut random = Random(seed);
+    let (mut queue, mut model) = (Queue::new(settings.clone()), Model::default());
+    for step in 1..=80 {
+        let count = u32::try_from(1 + random.below(6)).unwrap();
+        let first = random.below(model.next.max(1));
+        match random.below(40) {
+            0..=9 => publish(&mut queue, &mut model, count, &mut random),
+            10..=18 => lease(&mut queue, &mut model, count),
+            19..=23 => settle(&mut queue, &mut model, first, count),
+            24..=27 => {
+                model.now += random.below(20);
+                expire(&mut queue, &mut model, count);
+            }
+            28..=32 => relocate(&mut queue, &mut model, step, &mut random),
+            33 => {
+                let mut gone = Vec::new();
+                queue.purge(&mut gone);
+                let ready = model.messages.values().filter(|plain| !plain.leased).count();
+                assert_eq!(messages(&gone).count(), ready);
+                model.messages.retain(|_, plain| plain.leased);
+            }
+            _ => fail(&mut queue, &mut model, first, count),
+        }
+        agree_now(&queue, &model);
+    }
+}
+
+/// What the queue says of itself is what the model has.
+fn agree_now(queue: &Queue, model: &Model) {
+    let ready: Vec<&Plain> = model.messages.values().filter(|plain| !plain.leased).collect();
+    assert_eq!(queue.leased_messages(), (model.messages.len() - ready.len()) as u64);
+    assert_eq!(queue.ready_messages(), ready.len() as u64);
+    assert_eq!(queue.ready_bytes, Some(10 * ready.len() as u64));
+    let deadline = ready.iter().map(|plain| plain.deadline).min();
+    assert_eq!(queue.next_deadline(), deadline.unwrap_or(Deadline::NEVER));
+    let mut shown = Vec::new();
+    queue.collect(&mut |_| Look::Take, &mut shown);
+    let kept: BTreeMap<u64, Plain> = messages(&shown)
+        .map(|(at, run)| (at, plain(run, at, model.messages[&at].leased)))
+        .collect();
+    assert_eq!(kept, model.messages);
+    assert_eq!(messages(&shown).count(), kept.len(), "each is shown once");
 }
 
 /// The front goes until no more are ready than may be.
@@ -225,11 +314,13 @@ fn agrees_with_a_naive_model() {
         QueueSettings { queue_type: QueueType::Quorum, delivery_limit: Some(1), ..classic.clone() };
     let short = QueueSettings { messages_max: Some(7), ..classic.clone() };
     let light = QueueSettings { bytes_max: Some(65), ..quorum.clone() };
+    let cycles = QueueSettings { priority_max: Some(3), ..classic.clone() };
     for seed in 0..300 {
         agree(&classic, seed);
         agree(&short, seed);
         agree(&light, seed);
         agree(&quorum, seed);
+        agree(&cycles, seed);
     }
 }
 
@@ -272,4 +363,59 @@ fn the_highest_priority_first_and_nothing_starves() {
 #[test]
 fn a_requeued_message_returns_to_its_place() {
     check("publish 3, lease 1, release 0, lease 3", "0 0' 1 2; 0 ready, 3 leased");
+}
+
+/// A queue of `count` fresh messages, each in a chunk of its own.
+fn scattered_over_chunks(count: u32) -> Queue {
+    let mut queue = Queue::new(QueueSettings::default());
+    for chunk in 1..=count {
+        queue.enqueue(&Arrival { place: Place { chunk, index: 7 }, ..arrival(0, 1) }, &Tens);
+    }
+    queue
+}
+
+#[test]
+fn a_long_queue_whose_messages_were_put_together_is_a_few_runs() {
+    let mut queue = scattered_over_chunks(10_000);
+    let moved_to =
+        |first: u64, index: u32| Place { chunk: 0, index: index + u32::try_from(first).unwrap() };
+    for first in (0..9_000).step_by(1_000) {
+        let moves = [400, 600].map(|count| {
+            let at = if count == 400 { first } else { first + 400 };
+            Move { first: Sequence(at), count, place: moved_to(at, 50) }
+        });
+        let mut old = Vec::new();
+        queue.relocate(&moves, &mut old);
+        assert_eq!(old.len(), 1_000);
+        assert!(old.iter().all(|run| u64::from(run.place.chunk) == run.first.0 + 1));
+    }
+    let front = queue.front().unwrap();
+    assert_eq!((front.count, front.place), (9_000, moved_to(0, 50)));
+    let Backlog::Plain(ready) = &queue.backlog else { panic!("a plain queue") };
+    assert_eq!(ready.fresh().count(), 1_001);
+    assert!(ready.room() < 5_000, "room for {} runs is kept", ready.room());
+}
+
+#[test]
+fn what_is_not_wanted_is_not_looked_at() {
+    let mut queue = scattered_over_chunks(1_000);
+    for _ in 0..20 {
+        queue.lease(1, &Tens);
+    }
+    queue.release((Sequence(0), 10), Return::Released, &Tens, &mut Returned::default());
+    let (mut looks, mut out) = (0, Vec::new());
+    let mut look = |_: &Run| {
+        looks += 1;
+        Look::Stop
+    };
+    queue.collect(&mut look, &mut out);
+    assert_eq!((looks, out.len()), (3, 0));
+    let mut look = |run: &Run| match run.place.chunk {
+        ..13 if run.place.chunk % 2 == 1 => Look::Skip,
+        ..13 => Look::Take,
+        _ => Look::Stop,
+    };
+    queue.collect(&mut look, &mut out);
+    let wanted: Vec<u64> = out.iter().map(|run| run.first.0).collect();
+    assert_eq!(wanted, [1, 3, 5, 7, 9, 11]);
 }

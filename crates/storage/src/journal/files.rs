@@ -26,9 +26,10 @@ use stdx::fault::{Fault, planted};
 use super::file_header::{FIRST_FRAME_OFFSET, FileHeader};
 use super::file_name::FileName;
 use super::frame::{FrameHeader, HEADER_BYTES, PAGE_BYTES, frame_bytes};
-use super::poison::{Operation, Poison};
+use super::poison::Poison;
 use super::settings::JournalSettings;
 use crate::disk::{Disk, DiskFile, write_all};
+use crate::operation::Operation;
 use crate::pieces::Pieces;
 use crate::position::Position;
 
@@ -40,6 +41,9 @@ const GROWTH_BYTES: u64 = 1 << 20;
 
 /// A frame longer than this grows the file itself.
 const FRAME_BYTES_WORTH_GROWTH: u64 = GROWTH_BYTES / 4;
+
+/// So many files, the present one included, are not old.
+const YOUNG_FILES: usize = 4;
 
 /// A journal file that may still be needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,6 +186,13 @@ impl Files {
     pub(super) fn sync(&self) -> Result<(), Poison> {
         let Some(current) = &self.current else { return Ok(()) };
         sync(&*current.file).map_err(failed(&current.name, Operation::Sync))
+    }
+
+    /// The first position of the oldest file that is not old.
+    pub(super) fn old_before(&self) -> Position {
+        let young = self.live.len().checked_sub(YOUNG_FILES);
+        let oldest_young = young.and_then(|at| self.live.get(at));
+        oldest_young.map_or(Position(0), |file| file.first)
     }
 
     /// The smallest release past `released` that lets one more file go: the first position of the

@@ -6,44 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
-/// What was being done when the disk refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// The files of the directory were listed.
-    List,
-    /// A file was opened.
-    Open,
-    /// A file was created.
-    Create,
-    /// A file was read.
-    Read,
-    /// A frame or a file header was written.
-    Write,
-    /// A file was synced.
-    Sync,
-    /// A file was renamed.
-    Rename,
-    /// A file was deleted.
-    Remove,
-    /// The directory was synced.
-    SyncDirectory,
-}
-
-impl std::fmt::Display for Operation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Operation::List => "listed",
-            Operation::Open => "opened",
-            Operation::Create => "created",
-            Operation::Read => "read",
-            Operation::Write => "written",
-            Operation::Sync => "synced",
-            Operation::Rename => "renamed",
-            Operation::Remove => "deleted",
-            Operation::SyncDirectory => "recorded in its directory",
-        })
-    }
-}
+use crate::operation::Operation;
 
 /// The reason why a journal takes no more records; cheap to clone, the same for everybody who asks.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -160,6 +160,7 @@ impl<W> Writer<W> {
             self.sync_written()?;
             self.files.retire(self.stated, FILES_RETIRED_AT_ONCE)?;
             self.files.turn(position, released)?;
+            self.journal.set_old_before(self.files.old_before());
         }
         let pieces = &self.frame.pieces;
         let header = FrameHeader {
@@ -208,6 +209,7 @@ impl<W> Writer<W> {
         if self.synced < self.written {
             self.files.sync()?;
             self.synced = self.written;
+            self.journal.set_synced(self.synced);
         }
         self.unsynced_since = None;
         Ok(())

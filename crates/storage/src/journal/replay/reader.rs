@@ -10,7 +10,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::journal::file_header::{FileHeader, FileHeaderSeen};
 use crate::journal::file_name::FileName;
 use crate::journal::frame::{ALIGNMENT, FrameHeader, HEADER_BYTES, HeaderSeen, frame_bytes};
-use crate::journal::poison::Operation;
+use crate::operation::Operation;
 use crate::position::Position;
 
 /// How much is read ahead.
