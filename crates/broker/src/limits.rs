@@ -76,7 +76,7 @@ pub const STORAGE_LOOK_MS: u64 = 50;
 pub const REWRITE_BYTES_PER_MS: u64 = 64 << 10;
 
 /// The least pause between two rewritings, in milliseconds.
-pub const REWRITE_PAUSE_MS: u64 = 200;
+pub const REWRITE_PAUSE_MS: u64 = 1_000;
 
 /// Dead messages worth a rewriting, in bytes.
 pub const DEAD_SEGMENT_BYTES_MIN: u64 = 8 << 20;
