@@ -13,6 +13,9 @@ pub use real::RealDisk;
 pub(crate) use real::create_directory;
 pub use simulated::{DiskCounts, Faults, Rot, SimulatedDisk, Stall};
 
+/// What the system's memory and files are cut into, or a multiple of it.
+pub(crate) const PAGE_BYTES: usize = 4096;
+
 /// The most slices one write may have, by POSIX as Linux has it.
 const SLICES_MAX: usize = 1024;
 
@@ -26,6 +29,13 @@ pub trait Disk: Send + Sync + Debug {
 
     /// Creates an empty file; an existing one of that name is an error.
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+
+    /// As [`Disk::create`], for a file that is written once from front to back and not read soon:
+    /// what is written to it in whole pages of [`PAGE_BYTES`], from memory and to offsets that are
+    /// multiples of that, need not pass through the system's cache.
+    fn create_streamed(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.create(name)
+    }
 
     /// Gives a file another name, in place of whatever had it.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;

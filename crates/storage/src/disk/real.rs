@@ -2,13 +2,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::{Disk, DiskFile};
+use super::{Disk, DiskFile, PAGE_BYTES};
 
 /// A directory of the machine's file system.
 #[derive(Debug)]
@@ -67,13 +67,21 @@ impl Disk for RealDisk {
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).open(self.path.join(name))?;
-        Ok(Box::new(RealFile(file)))
+        Ok(Box::new(RealFile { file, direct: None }))
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let path = self.path.join(name);
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        Ok(Box::new(RealFile(file)))
+        Ok(Box::new(RealFile { file, direct: None }))
+    }
+
+    fn create_streamed(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let path = self.path.join(name);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        // A file system without it does as well, only slower.
+        let direct = OpenOptions::new().write(true).custom_flags(DIRECT).open(path).ok();
+        Ok(Box::new(RealFile { file, direct }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -91,17 +99,33 @@ impl Disk for RealDisk {
 
 /// A file of the machine's file system.
 #[derive(Debug)]
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    /// The same file past the system's cache, where that is wanted and possible.
+    direct: Option<File>,
+}
+
+/// Past the system's cache.
+#[expect(clippy::cast_possible_wrap, reason = "flags as the system's C headers have them")]
+const DIRECT: i32 = OFlags::DIRECT.bits() as i32;
+
+/// Whether a write may pass the system's cache by.
+fn is_whole_pages(slices: &[IoSlice<'_>], offset: u64) -> bool {
+    let whole = |slice: &IoSlice<'_>| {
+        slice.as_ptr().addr().is_multiple_of(PAGE_BYTES) && slice.len().is_multiple_of(PAGE_BYTES)
+    };
+    offset.is_multiple_of(PAGE_BYTES as u64) && slices.iter().all(whole)
+}
 
 impl DiskFile for RealFile {
     fn bytes(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
-            match self.0.read_at(&mut buffer[filled..], offset + filled as u64) {
+            match self.file.read_at(&mut buffer[filled..], offset + filled as u64) {
                 Ok(0) => break,
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -112,7 +136,16 @@ impl DiskFile for RealFile {
     }
 
     fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        Ok(retry_on_intr(|| rustix::io::pwritev(&self.0, slices, offset))?)
+        if let Some(direct) = &self.direct
+            && is_whole_pages(slices, offset)
+        {
+            match retry_on_intr(|| rustix::io::pwritev(direct, slices, offset)) {
+                // It wants larger pages than ours.
+                Err(Errno::INVAL) => {}
+                outcome => return Ok(outcome?),
+            }
+        }
+        Ok(retry_on_intr(|| rustix::io::pwritev(&self.file, slices, offset))?)
     }
 
     fn allocate(&self, bytes: u64) -> io::Result<u64> {
@@ -121,7 +154,7 @@ impl DiskFile for RealFile {
             return Ok(present_bytes);
         }
         let (flags, more_bytes) = (FallocateFlags::empty(), bytes - present_bytes);
-        match retry_on_intr(|| fallocate(&self.0, flags, present_bytes, more_bytes)) {
+        match retry_on_intr(|| fallocate(&self.file, flags, present_bytes, more_bytes)) {
             Ok(()) => Ok(bytes),
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(present_bytes),
             Err(error) => Err(error.into()),
@@ -129,7 +162,7 @@ impl DiskFile for RealFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 }
 

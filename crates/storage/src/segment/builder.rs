@@ -1,4 +1,5 @@
-//! Writes a segment file, front to back, in pieces of about a mebibyte.
+//! Writes a segment file, front to back, in pieces of about a mebibyte: whole pages from memory that
+//! is aligned as they are, so that the disk can take them without a copy in the system's cache.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -11,14 +12,11 @@ use super::error::{SegmentError, failed};
 use super::file_name::segment_file_name;
 use super::index::{Index, SegmentRun};
 use super::trailer::{Trailer, encode_head};
-use crate::disk::{Disk, DiskFile, write_all};
+use crate::disk::{Disk, DiskFile, PAGE_BYTES, write_all};
 use crate::operation::Operation;
 
 /// So much is gathered before it is written.
 const GATHERED_BYTES: usize = 1 << 20;
-
-/// A record this long is written from where it lies: that costs less than to copy it.
-const RECORD_BYTES_BY_REFERENCE: usize = 128 << 10;
 
 /// Whether a segment has to outlive a power loss from the moment it is finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +32,10 @@ pub enum SegmentSync {
 #[derive(Debug)]
 pub struct SegmentBuilder {
     file: Unfinished,
-    /// Whole blocks, and behind them the open one.
+    /// What fills the page before the first, then whole blocks, and behind them the open one.
     buffer: Vec<u8>,
+    /// Where in the buffer the first page starts.
+    start: usize,
     /// Where in the file the buffer starts.
     written: u64,
     index: Index,
@@ -85,12 +85,14 @@ impl SegmentBuilder {
     /// file of that name is an error.
     pub fn create(disk: &Arc<dyn Disk>, number: u64) -> Result<SegmentBuilder, SegmentError> {
         let name = segment_file_name(number);
-        let file = disk.create(&name).map_err(failed(&name, Operation::Create))?;
+        let file = disk.create_streamed(&name).map_err(failed(&name, Operation::Create))?;
         let file = Unfinished { disk: Arc::clone(disk), number, name, file, fate: Fate::Goes };
-        let mut buffer =
-            Vec::with_capacity(GATHERED_BYTES + BLOCK_HEADER_BYTES + RECORD_BYTES_BY_REFERENCE);
+        let mut buffer: Vec<u8> = Vec::with_capacity(2 * GATHERED_BYTES);
+        let start = buffer.as_ptr().addr().next_multiple_of(PAGE_BYTES) - buffer.as_ptr().addr();
+        buffer.resize(start, 0);
         buffer.extend_from_slice(&encode_head(number));
-        Ok(SegmentBuilder { file, buffer, written: 0, index: Index::new(), run: None, block: None })
+        let index = Index::new();
+        Ok(SegmentBuilder { file, buffer, start, written: 0, index, run: None, block: None })
     }
 
     /// Begins the next run and says its number: 0, 1, 2 … A run that gets no record is none: the
@@ -102,7 +104,8 @@ impl SegmentBuilder {
     }
 
     /// Appends a record to the run begun last. Records of a run are numbered from 0; their ids
-    /// ascend. After an error the record is not in the segment; the best is then to drop it all.
+    /// Appends a record to the run begun last. Records of a run are numbered from 0; their ids
+    /// ascend. After an error nothing more can be done with the segment than to drop it.
     #[inline]
     pub fn append(&mut self, id: u64, record: &[u8]) -> Result<(), SegmentError> {
         if let (Some(run), Some(block)) = (&mut self.run, &mut self.block)
@@ -120,7 +123,7 @@ impl SegmentBuilder {
 
     /// How long the file would be if it were finished now, without its index.
     pub fn bytes(&self) -> u64 {
-        self.written + self.buffer.len() as u64
+        self.written + (self.buffer.len() - self.start) as u64
     }
 
     /// Writes what is left, the index and the trailer. Nothing may refer to the segment before this
@@ -138,7 +141,10 @@ impl SegmentBuilder {
             blocks: self.index.blocks(),
         };
         let trailer = trailer.encode();
-        self.write(&[&index_bytes, &trailer])?;
+        self.buffer.extend_from_slice(&index_bytes);
+        self.buffer.extend_from_slice(&trailer);
+        self.write_pages()?;
+        self.write_rest()?;
         if sync == SegmentSync::Synced {
             let file = &self.file;
             file.file.sync().map_err(failed(&file.name, Operation::Sync))?;
@@ -167,10 +173,10 @@ impl SegmentBuilder {
             return Err(self.refused("a run has more records than can be counted"));
         };
         if self.buffer.len() >= GATHERED_BYTES {
-            self.write(&[])?;
+            self.write_pages()?;
         }
         let start = self.buffer.len();
-        if record.len() >= RECORD_BYTES_BY_REFERENCE {
+        if record.len() >= BLOCK_PAYLOAD_BYTES {
             let header = BlockHeader {
                 segment: self.file.number,
                 run: self.run_number(),
@@ -179,10 +185,7 @@ impl SegmentBuilder {
                 payload_bytes,
             };
             self.buffer.extend_from_slice(&header.encode(record));
-            if let Err(error) = self.write(&[record]) {
-                self.buffer.truncate(start);
-                return Err(error);
-            }
+            self.push_long(record)?;
             run.payload_bytes += u64::from(payload_bytes);
             self.index.push_block(first, payload_bytes);
         } else {
@@ -229,15 +232,43 @@ impl SegmentBuilder {
         self.index.push_block(block.first, payload_bytes);
     }
 
-    /// Writes the buffer, and what is to stand behind it.
-    fn write(&mut self, behind: &[&[u8]]) -> Result<(), SegmentError> {
-        let all = || std::iter::once(&self.buffer[..]).chain(behind.iter().copied());
-        let bytes: u64 = all().map(|slice| slice.len() as u64).sum();
-        let mut slices: Vec<IoSlice<'_>> = all().map(IoSlice::new).collect();
+    /// Copies a record into the buffer in pieces, and writes the buffer where it is full. After an
+    /// error the segment can't be finished: a part of it may be missing.
+    fn push_long(&mut self, record: &[u8]) -> Result<(), SegmentError> {
+        for piece in record.chunks(GATHERED_BYTES / 2) {
+            self.buffer.extend_from_slice(piece);
+            if self.buffer.len() >= GATHERED_BYTES {
+                self.write_pages()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the whole pages of the buffer; what is left begins the next.
+    fn write_pages(&mut self) -> Result<(), SegmentError> {
+        let whole = (self.buffer.len() - self.start) / PAGE_BYTES * PAGE_BYTES;
+        self.write(whole)?;
+        let end = self.start + whole;
+        self.buffer.copy_within(end.., self.start);
+        self.buffer.truncate(self.buffer.len() - whole);
+        Ok(())
+    }
+
+    /// Writes what is left of the buffer: less than a page.
+    fn write_rest(&mut self) -> Result<(), SegmentError> {
+        self.write(self.buffer.len() - self.start)?;
+        self.buffer.truncate(self.start);
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: usize) -> Result<(), SegmentError> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        let mut slices = [IoSlice::new(&self.buffer[self.start..self.start + bytes])];
         write_all(&*self.file.file, &mut slices, self.written)
             .map_err(failed(&self.file.name, Operation::Write))?;
-        self.written += bytes;
-        self.buffer.clear();
+        self.written += bytes as u64;
         Ok(())
     }
 
