@@ -29,6 +29,8 @@ use crate::memory::Room;
 pub(crate) struct Sealing {
     /// A job is under way.
     busy: bool,
+    /// Segments that it reads: they stay until it is done, even if nothing in them is alive any more.
+    reads: Vec<u64>,
     /// No earlier than this, in milliseconds: the last one failed.
     retry_at_ms: u64,
     /// When segments may be written anew next, in milliseconds.
@@ -175,6 +177,9 @@ impl Vhost {
             return;
         }
         self.sealing.busy = true;
+        if let Choice::Segments(numbers) = choice {
+            self.sealing.reads = numbers.to_vec();
+        }
         let disk = Arc::clone(&self.disk);
         let job = SealJob { number, disk, sources: sources.list, pieces, sync };
         self.turn.jobs.push(Job::Seal(Box::new(job)));
@@ -198,6 +203,7 @@ impl Vhost {
     /// A job is done.
     pub(crate) fn sealed(&mut self, outcome: Result<Sealed, SealError>) {
         self.sealing.busy = false;
+        self.sealing.reads.clear();
         if self.is_poisoned() {
             return;
         }
@@ -307,8 +313,9 @@ impl Vhost {
         }
         let synced = self.journal.synced();
         let mut gone = Vec::new();
+        let reads = &self.sealing.reads;
         self.sealing.doomed.retain(|(position, number)| {
-            let goes = *position <= synced;
+            let goes = *position <= synced && !reads.contains(number);
             if goes {
                 gone.push(*number);
             }
