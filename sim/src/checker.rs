@@ -85,7 +85,9 @@ impl Checker {
     pub(crate) fn restored(messages: Messages, snapshot: &Snapshot, now_ms: u64) -> Checker {
         let mut checker = Checker { messages, now_ms, ..Checker::default() };
         checker.topology = snapshot.topology.clone();
+        let mut due = Vec::new();
         for (name, kept) in &snapshot.queues {
+            let key = checker.key();
             let mut queue = Queue::new(name, kept.declaration.clone(), None);
             for message in &kept.messages {
                 let redelivered = message.redelivered;
@@ -104,9 +106,13 @@ impl Checker {
                 });
             }
             queue.enqueued = queue.enqueued.max(kept.enqueued);
-            let key = checker.key();
+            let is_due = queue.ready().filter(|(_, entry)| entry.is_due(now_ms));
+            due.extend(is_due.map(|(place, _)| (key, place)));
             checker.names.insert(name.clone(), key);
             checker.queues.insert(key, queue);
+        }
+        for (key, place) in due {
+            checker.give_up(key, place, "expired", Known::Yes);
         }
         checker
     }

@@ -44,6 +44,7 @@ pub(crate) fn restart(restart: &Restart<'_>) -> Result<(Snapshot, String), Viola
     }
     let Some(outcome) = possible.first() else {
         differences.truncate(3);
+        if std::env::var("SIMDBG").is_ok() { eprintln!("FOUND {}\nDYING {:?}", summary(&found), outcomes.iter().map(|o| o.dying.clone()).collect::<Vec<_>>()); eprintln!("KEPT {:?}", outcomes[0].queues.get("dead").map(|q| q.messages.clone())); }
         return broken!(
             Recovers,
             "none of {} possible outcomes was found, because: {}",
@@ -51,7 +52,7 @@ pub(crate) fn restart(restart: &Restart<'_>) -> Result<(Snapshot, String), Viola
             differences.join("; or ")
         );
     };
-    Ok((Snapshot { clean: false, ..outcome.with(&found) }, summary(&found)))
+    Ok((Snapshot { clean: false, ..outcome.with(&found, setup.began_ms) }, summary(&found)))
 }
 
 /// Bindings that some of the outcomes have and some have not.

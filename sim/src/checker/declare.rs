@@ -132,7 +132,7 @@ impl Checker {
         self.queues.insert(key, state);
         self.names.insert(name.to_owned(), key);
         if name == DEAD {
-            self.redirect_letters();
+            self.doubt_letters_to_come();
         }
         key
     }
@@ -256,7 +256,7 @@ impl Checker {
             state.ready().any(|(_, entry)| entry.journaled && entry.there == Known::Yes);
         state.purge(if foggy { Known::Perhaps } else { Known::Yes });
         if state.is_mixed() {
-            self.spare_letters_to_come();
+            self.doubt_letters_to_come();
         }
         // Its answer may have to wait, even where that is not certain.
         self.hold(session);

@@ -75,9 +75,7 @@ impl Checker {
             return;
         }
         let Some(letter) = letter else { return };
-        if surely == Known::Yes {
-            self.dying.push(Dying { queue: key, place, entry: gone, letter, there });
-        }
+        self.dying.push(Dying { queue: key, place, entry: gone, letter, there });
         self.write_letter(letter, message);
     }
 
@@ -115,18 +113,14 @@ impl Checker {
         }
     }
 
-    /// There is a new queue for letters: those that are still to come go there.
-    pub(super) fn redirect_letters(&mut self) {
-        for Dying { letter, entry, .. } in self.dying.clone() {
-            self.write_letter(letter, entry.message);
-        }
-    }
-
-    /// The letters that are there are dropped; those that are still to come are not.
-    pub(super) fn spare_letters_to_come(&mut self) {
-        self.redirect_letters();
+    /// The queue for letters is new or was purged: nobody can say whether those that were under way
+    /// came before or come behind.
+    pub(super) fn doubt_letters_to_come(&mut self) {
         for dying in &mut self.dying {
             dying.there = Known::Perhaps;
+        }
+        for Dying { letter, entry, .. } in self.dying.clone() {
+            self.write_letter(letter, entry.message);
         }
     }
 
@@ -170,8 +164,10 @@ impl Checker {
     /// Somebody has a message: it did not become a letter.
     pub(super) fn lives_yet(&mut self, queue: QueueKey, message: MessageId) {
         let Some(name) = self.queues.get(&queue).map(|queue| queue.name.clone()) else { return };
+        let Some(letter) = letter_of(message, &name, "expired") else { return };
+        self.dying.retain(|dying| dying.letter != letter);
         let dead = self.names.get(DEAD).and_then(|key| self.queues.get_mut(key));
-        if let (Some(letter), Some(dead)) = (letter_of(message, &name, "expired"), dead)
+        if let Some(dead) = dead
             && let Some(place) = dead.place(letter)
         {
             dead.remove(place);

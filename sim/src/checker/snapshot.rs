@@ -272,9 +272,20 @@ impl Snapshot {
         letters
     }
 
-    /// The same with exactly the messages found: what the next life starts from.
-    pub(crate) fn with(&self, found: &Found) -> Snapshot {
+    /// The same with exactly the messages found: what the next life starts from. What was due is kept
+    /// as well where its letter was found: the next life will write it again, and it may take time.
+    pub(crate) fn with(&self, found: &Found, now_ms: u64) -> Snapshot {
         let mut snapshot = self.clone();
+        let sure: BTreeSet<MessageId> = (self.queues.get(DEAD).into_iter())
+            .flat_map(|dead| &dead.messages)
+            .filter(|letter| letter.there == Known::Yes)
+            .map(|letter| letter.id)
+            .collect();
+        let new: BTreeSet<MessageId> = (found.queues.get(DEAD).into_iter())
+            .flat_map(|dead| dead.messages.iter().map(|(id, _)| *id))
+            .filter(|id| !sure.contains(id))
+            .collect();
+        snapshot.dying.clear();
         for (name, queue) in &mut snapshot.queues {
             let Some(found) = found.queues.get(name) else { continue };
             let known: BTreeMap<MessageId, KeptMessage> =
@@ -286,7 +297,11 @@ impl Snapshot {
                 there: Known::Yes,
                 deadline_ms: known.get(id).and_then(|kept| kept.deadline_ms),
             });
-            queue.messages = messages.collect();
+            let due = queue.messages.iter().filter(|message| {
+                message.deadline_ms.is_some_and(|ms| ms <= now_ms)
+                    && letter(message.id, name, "expired").is_some_and(|id| new.contains(&id))
+            });
+            queue.messages = messages.chain(due.copied()).collect();
             queue.fog.clear();
         }
         snapshot
