@@ -154,6 +154,18 @@ impl Vhost {
             }
         }
         self.hand_out_reads();
+        self.wake_waiting(waiting);
+    }
+
+    /// Whoever waited for messages that were moved, or are gone, looks again.
+    pub(crate) fn wake_left_waiting(&mut self) {
+        while !self.chunks.left_waiting.is_empty() {
+            let waiting = std::mem::take(&mut self.chunks.left_waiting);
+            self.wake_waiting(waiting);
+        }
+    }
+
+    fn wake_waiting(&mut self, waiting: Waiting) {
         for queue in waiting.queues {
             self.mark_dirty(queue);
         }
