@@ -29,8 +29,14 @@ pub(crate) const CHANNEL_OPEN_OK: MethodId = (20, 11);
 pub(crate) const CHANNEL_FLOW: MethodId = (20, 20);
 pub(crate) const CHANNEL_CLOSE: MethodId = (20, 40);
 pub(crate) const CHANNEL_CLOSE_OK: MethodId = (20, 41);
+pub(crate) const EXCHANGE_DECLARE: MethodId = (40, 10);
+pub(crate) const EXCHANGE_DECLARE_OK: MethodId = (40, 11);
+pub(crate) const EXCHANGE_DELETE: MethodId = (40, 20);
+pub(crate) const EXCHANGE_DELETE_OK: MethodId = (40, 21);
 pub(crate) const QUEUE_DECLARE: MethodId = (50, 10);
 pub(crate) const QUEUE_DECLARE_OK: MethodId = (50, 11);
+pub(crate) const QUEUE_BIND: MethodId = (50, 20);
+pub(crate) const QUEUE_BIND_OK: MethodId = (50, 21);
 pub(crate) const QUEUE_DELETE: MethodId = (50, 40);
 pub(crate) const QUEUE_DELETE_OK: MethodId = (50, 41);
 pub(crate) const BASIC_QOS: MethodId = (60, 10);
@@ -144,12 +150,13 @@ pub(crate) fn put_method(
     o.push(FRAME_END);
 }
 
-/// A whole basic.publish to the default exchange (method, header and body
+/// A whole basic.publish (method, header and body
 /// frames); the offset of the body's first byte comes back with it. The first
 /// 16 body bytes must fit the first body frame.
 pub(crate) fn publish_frames(
     channel: u16,
-    queue: &str,
+    exchange: &str,
+    routing_key: &str,
     persistent: bool,
     body: &[u8],
     frame_max: usize,
@@ -157,8 +164,8 @@ pub(crate) fn publish_frames(
     let mut o = Vec::with_capacity(body.len() + 128);
     put_method(&mut o, channel, BASIC_PUBLISH, |a| {
         a.extend_from_slice(&[0, 0]);
-        put_shortstr(a, ""); // exchange
-        put_shortstr(a, queue);
+        put_shortstr(a, exchange);
+        put_shortstr(a, routing_key);
         a.push(0); // mandatory, immediate
     });
     o.push(FRAME_HEADER);
@@ -389,6 +396,38 @@ impl Conn {
         Ok(u64::from(a.u32()))
     }
 
+    pub(crate) fn declare_fanout(&mut self, exchange: &str, durable: bool) -> Result<()> {
+        put_method(&mut self.wire.out, CH, EXCHANGE_DECLARE, |a| {
+            a.extend_from_slice(&[0, 0]);
+            put_shortstr(a, exchange);
+            put_shortstr(a, "fanout");
+            a.push(u8::from(durable) << 1);
+            put_table(a, &[]);
+        });
+        self.call(EXCHANGE_DECLARE_OK).map(|_| ())
+    }
+
+    pub(crate) fn delete_exchange(&mut self, exchange: &str) -> Result<()> {
+        put_method(&mut self.wire.out, CH, EXCHANGE_DELETE, |a| {
+            a.extend_from_slice(&[0, 0]);
+            put_shortstr(a, exchange);
+            a.push(0);
+        });
+        self.call(EXCHANGE_DELETE_OK).map(|_| ())
+    }
+
+    pub(crate) fn bind(&mut self, queue: &str, exchange: &str) -> Result<()> {
+        put_method(&mut self.wire.out, CH, QUEUE_BIND, |a| {
+            a.extend_from_slice(&[0, 0]);
+            put_shortstr(a, queue);
+            put_shortstr(a, exchange);
+            put_shortstr(a, "");
+            a.push(0);
+            put_table(a, &[]);
+        });
+        self.call(QUEUE_BIND_OK).map(|_| ())
+    }
+
     pub(crate) fn delete(&mut self, queue: &str) -> Result<()> {
         put_method(&mut self.wire.out, CH, QUEUE_DELETE, |a| {
             a.extend_from_slice(&[0, 0]);
@@ -490,7 +529,7 @@ mod tests {
     #[test]
     fn frames_round_trip() {
         let body = crate::stamp::template(300);
-        let (b, at) = publish_frames(1, "q", true, &body, 136);
+        let (b, at) = publish_frames(1, "", "q", true, &body, 136);
         assert_eq!(&b[at..at + 16], &body[..16]);
         let (mut pos, mut got, mut kinds) = (0, Vec::new(), Vec::new());
         while let Some(f) = peek(&b[pos..]).unwrap() {

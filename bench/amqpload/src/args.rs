@@ -21,9 +21,14 @@ amqpload: load generator and exactly-once checker for AMQP 0-9-1
   --ack K                       ack (multiple) every K deliveries, 0 = no-ack mode [100]
   --queue-args TYPE             x-queue-type: classic, quorum, stream [none sent]
   --transient                   declare queues not durable
-  --phase PHASE                 both | publish-only | drain-only | idle | churn [both]
+  --fanout                      publish to a fanout exchange PREFIX that every queue is bound to
+  --unread N                    with --fanout: the last N queues have no consumer [0]
+  --first I                     queues PREFIX-I..I+N-1      [0]
+  --phase PHASE                 both | publish-only | drain-only | counts | idle | churn [both]
                                 drain-only checks against --count if given,
                                 else against the queues' message counts
+                                counts: tries to connect until it gets through, then
+                                adds up what waits in the queues
                                 idle: --connections N with a channel each, held --hold S
                                 churn: open and close --connections N in all, by
                                 --publishers P threads
@@ -41,19 +46,27 @@ pub(crate) enum Phase {
     Both,
     PublishOnly,
     DrainOnly,
+    Counts,
     Idle,
     Churn,
 }
 
 impl Phase {
-    const ALL: [Phase; 5] =
-        [Phase::Both, Phase::PublishOnly, Phase::DrainOnly, Phase::Idle, Phase::Churn];
+    const ALL: [Phase; 6] = [
+        Phase::Both,
+        Phase::PublishOnly,
+        Phase::DrainOnly,
+        Phase::Counts,
+        Phase::Idle,
+        Phase::Churn,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Phase::Both => "both",
             Phase::PublishOnly => "publish-only",
             Phase::DrainOnly => "drain-only",
+            Phase::Counts => "counts",
             Phase::Idle => "idle",
             Phase::Churn => "churn",
         }
@@ -78,6 +91,9 @@ pub(crate) struct Opts {
     pub(crate) ack: u64,
     pub(crate) queue_type: Option<String>,
     pub(crate) durable: bool,
+    pub(crate) fanout: bool,
+    pub(crate) unread: usize,
+    pub(crate) first: usize,
     pub(crate) phase: Phase,
     pub(crate) connections: usize,
     pub(crate) hold: f64,
@@ -107,6 +123,9 @@ impl Opts {
             ack: 100,
             queue_type: None,
             durable: true,
+            fanout: false,
+            unread: 0,
+            first: 0,
             phase: Phase::Both,
             connections: 1000,
             hold: 10.0,
@@ -136,6 +155,9 @@ impl Opts {
                 "--ack" => o.ack = num(&k, &val()?)?,
                 "--queue-args" => o.queue_type = Some(val()?),
                 "--transient" => o.durable = false,
+                "--fanout" => o.fanout = true,
+                "--unread" => o.unread = num(&k, &val()?)?,
+                "--first" => o.first = num(&k, &val()?)?,
                 "--phase" => {
                     let names = Phase::ALL.map(Phase::name);
                     o.phase = Phase::ALL[pick(&k, &val()?, &names)?];
@@ -156,11 +178,15 @@ impl Opts {
         if o.body < crate::stamp::HEAD {
             return Err(format!("--body must be at least {}", crate::stamp::HEAD));
         }
-        if o.queues == 0 || o.publishers == 0 || o.consumers == 0 {
+        let no_queue = o.queues == 0 && o.phase != Phase::Counts;
+        if no_queue || o.publishers == 0 || o.consumers == 0 {
             return Err("--queues, --publishers and --consumers must be at least 1".into());
         }
         if o.prefetch > 0 && o.ack > u64::from(o.prefetch) {
             return Err("--ack must not exceed --prefetch".into());
+        }
+        if o.unread > 0 && !o.fanout || o.unread > 0 && o.unread >= o.queues {
+            return Err("--unread needs --fanout and fewer than --queues".into());
         }
         Ok(o)
     }
@@ -175,13 +201,28 @@ impl Opts {
     }
 
     pub(crate) fn queue(&self, i: usize) -> String {
-        format!("{}-{i}", self.prefix)
+        format!("{}-{}", self.prefix, self.first + i)
     }
 
-    /// Queues worker `w` of `n` handles: its share, or one queue if there are
+    /// How many queues are consumed.
+    pub(crate) fn read_queues(&self) -> usize {
+        self.queues - self.unread
+    }
+
+    /// How many deliveries each message comes to.
+    pub(crate) fn copies(&self) -> u64 {
+        if self.fanout { self.read_queues() as u64 } else { 1 }
+    }
+
+    /// The exchange that is published to.
+    pub(crate) fn exchange(&self) -> &str {
+        if self.fanout { &self.prefix } else { "" }
+    }
+
+    /// Queues worker `w` of `n` handles, of `queues`: its share, or one queue if there are
     /// more workers than queues.
-    pub(crate) fn share(&self, w: usize, n: usize) -> Vec<usize> {
-        if n <= self.queues { (w..self.queues).step_by(n).collect() } else { vec![w % self.queues] }
+    pub(crate) fn share(w: usize, n: usize, queues: usize) -> Vec<usize> {
+        if n <= queues { (w..queues).step_by(n).collect() } else { vec![w % queues] }
     }
 }
 

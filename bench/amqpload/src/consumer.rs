@@ -43,6 +43,7 @@ pub(crate) fn run(
     run_start_ns: u64,
 ) -> Consumed {
     let mut c = Consumed::default();
+    c.ledger.fanout_publishers = if opts.fanout { opts.publishers } else { 0 };
     let made = Conn::open(&opts.target).and_then(|mut conn| {
         if opts.ack > 0 && opts.prefetch > 0 {
             conn.qos(opts.prefetch)?;
@@ -66,7 +67,7 @@ fn consume(
     ledger: &mut Ledger,
 ) -> Result<()> {
     let fill = stamp::template(o.body);
-    for q in o.share(me, o.consumers) {
+    for q in Opts::share(me, o.consumers, o.read_queues()) {
         conn.consume(&o.queue(q), &q.to_string(), o.ack == 0);
     }
     conn.wire.flush()?;
@@ -79,7 +80,7 @@ fn consume(
         let all = match expect {
             Expect::Count(n) => Some(n),
             Expect::AllSent if shared.publishers_left.load(Relaxed) == 0 => {
-                Some(shared.sent.load(Relaxed))
+                Some(shared.sent.load(Relaxed) * o.copies())
             }
             Expect::AllSent => None,
         };

@@ -7,6 +7,9 @@ use crate::stamp::{self, SEQ_BITS, SEQ_MASK};
 #[derive(Default, Clone)]
 pub(crate) struct Ledger {
     seen: Vec<Vec<u64>>, // bitmap per publisher
+    /// How many publishers there are if each queue gets a copy of each message; 0 if each message
+    /// goes to one queue.
+    pub(crate) fanout_publishers: usize,
     last: Vec<Vec<u64>>, // last sequence + 1 per lane (queue) and publisher, to check FIFO
     pub(crate) received: u64,
     pub(crate) duplicates: u64,
@@ -55,7 +58,7 @@ impl Ledger {
             self.corrupt += 1;
             return;
         }
-        let publisher = (id >> SEQ_BITS) as usize;
+        let publisher = (id >> SEQ_BITS) as usize + lane * self.fanout_publishers;
         let seq = id & SEQ_MASK;
         if publisher >= self.seen.len() {
             self.seen.resize(publisher + 1, Vec::new());
@@ -94,6 +97,7 @@ impl Ledger {
     }
 
     pub(crate) fn merge(&mut self, o: &Ledger) {
+        self.fanout_publishers = o.fanout_publishers;
         if o.seen.len() > self.seen.len() {
             self.seen.resize(o.seen.len(), Vec::new());
         }
@@ -107,7 +111,8 @@ impl Ledger {
                 self.duplicates += u64::from(both.count_ones());
                 while both != 0 {
                     let bit = u64::from(both.trailing_zeros());
-                    let dup = stamp::mix(stamp::id(p, w as u64 * 64 + bit));
+                    let publisher = p.checked_rem(self.fanout_publishers).unwrap_or(p);
+                    let dup = stamp::mix(stamp::id(publisher, w as u64 * 64 + bit));
                     self.id_sum = self.id_sum.wrapping_sub(dup);
                     both &= both - 1;
                 }
@@ -128,7 +133,8 @@ impl Ledger {
         self.last_ns = self.last_ns.max(o.last_ns);
     }
 
-    /// Compares with what the publishers had accepted: `sent[p]` ids `0..sent[p]`.
+    /// Compares with what the publishers had accepted: `sent[p]` ids `0..sent[p]`, and the same
+    /// again for each further copy.
     pub(crate) fn check(&self, sent: &[u64]) -> Check {
         let (mut lost, mut unexpected) = (0u64, 0u64);
         for (p, &n) in sent.iter().enumerate() {

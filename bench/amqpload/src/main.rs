@@ -9,6 +9,7 @@
 )]
 
 mod churn;
+mod counts;
 mod idle;
 mod load;
 
@@ -23,6 +24,7 @@ mod amqp;
 mod net;
 
 mod ledger;
+mod pace;
 mod hist;
 mod json;
 mod proc;
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
     let opts = Opts::parse(std::env::args().skip(1)).unwrap_or_else(|e| die(&e));
     let ok = match opts.phase {
         Phase::Idle => idle::run(&opts),
+        Phase::Counts => counts::run(&opts),
         Phase::Churn => churn::run(&opts),
         Phase::Both | Phase::PublishOnly | Phase::DrainOnly => load::run(&opts),
     };

@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) received: AtomicU64,
     pub(crate) publishers_left: AtomicU64,
     pub(crate) stop: AtomicBool,
+    /// Everybody is done.
+    pub(crate) over: AtomicBool,
 }
 
 const FLUSH_AT: usize = 64 * 1024;
@@ -90,13 +92,15 @@ pub(crate) fn run(opts: &Opts, shared: &Shared, me: usize, ready: &Barrier) -> P
 impl Publisher<'_> {
     fn publish(&mut self, me: usize) -> Result<()> {
         let o = self.opts;
-        let queues = o.share(me, o.publishers);
+        // One message to the exchange is one to each queue.
+        let queues = if o.fanout { vec![0] } else { Opts::share(me, o.publishers, o.queues) };
         let body = stamp::template(o.body);
         let mut frames: Vec<(Vec<u8>, usize)> = queues
             .iter()
             .map(|&q| {
                 amqp::publish_frames(
                     amqp::CH,
+                    o.exchange(),
                     &o.queue(q),
                     o.persistent,
                     &body,

@@ -5,6 +5,7 @@ use crate::consumer::{Consumed, Expect};
 use crate::hist::Hist;
 use crate::json::{self, Obj};
 use crate::ledger::Ledger;
+use crate::pace::Pace;
 use crate::publisher::Published;
 
 /// What happened in a run.
@@ -17,6 +18,8 @@ pub(crate) struct Run<'a> {
     pub(crate) published: Vec<Published>,
     pub(crate) consumed: Vec<Consumed>,
     pub(crate) expect: Expect,
+    pub(crate) publish_pace: Pace,
+    pub(crate) deliver_pace: Pace,
     pub(crate) cost: Obj,
 }
 
@@ -69,7 +72,8 @@ impl Run<'_> {
     fn sums_match(&self, all: &Ledger) -> bool {
         match self.expect {
             Expect::AllSent if !self.consumed.is_empty() => {
-                all.id_sum == self.sent_sum() || self.total(|p| p.nacked) > 0
+                all.id_sum == self.sent_sum().wrapping_mul(self.opts.copies())
+                    || self.total(|p| p.nacked) > 0
             }
             Expect::AllSent | Expect::Count(_) => true,
         }
@@ -82,7 +86,7 @@ impl Run<'_> {
         match self.expect {
             Expect::AllSent => {
                 let sent: Vec<u64> = self.published.iter().map(|p| p.sent).collect();
-                let check = all.check(&sent);
+                let check = all.check(&sent.repeat(self.opts.copies() as usize));
                 Missing { lost: check.lost, unexpected: check.unexpected }
             }
             Expect::Count(n) => Missing {
@@ -100,6 +104,7 @@ impl Run<'_> {
             .str("server", &self.server)
             .str("phase", o.phase.name())
             .int("queues", o.queues as u64)
+            .int("copies", o.copies())
             .int("publishers", self.published.len() as u64)
             .int("consumers", self.consumed.len() as u64)
             .int("body", o.body as u64)
@@ -129,6 +134,7 @@ impl Run<'_> {
             .num("publish_s", publish_s)
             .num("publish_per_s", rate(sent, publish_s))
             .num("publish_mib_per_s", self.mib_per_s(sent, publish_s))
+            .raw("publish_tenths", &self.publish_pace.to_json())
             .raw("confirm_us", &confirm.to_json_us())
             .raw("lag_us", &lag.to_json_us())
             .str("sent_id_sum", &format!("{:016x}", self.sent_sum()))
@@ -142,6 +148,7 @@ impl Run<'_> {
             .num("deliver_s", deliver_s)
             .num("deliver_per_s", rate(all.received, deliver_s))
             .num("deliver_mib_per_s", self.mib_per_s(all.received, deliver_s))
+            .raw("deliver_tenths", &self.deliver_pace.to_json())
             .raw("latency_us", &all.latency.to_json_us())
             .int("lost", missing.lost)
             .int("unexpected", missing.unexpected)

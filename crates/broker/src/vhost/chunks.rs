@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use domain::queue::Bodies;
 use domain::run::{Place, Run};
+use stdx::fault::{Fault, planted};
 use storage::Position;
 
 use crate::chunk::{Chunk, Persistence};
@@ -37,8 +38,8 @@ pub(crate) struct Chunks {
     pub(crate) arrivals: Arrivals,
     pub(crate) segments: Segments,
     pub(crate) blocks: Blocks,
-    /// Who waited for messages of a run that went: they look elsewhere.
-    pub(crate) left_waiting: Waiting,
+    /// Who waited for a message of a run that is gone; they have to look again.
+    pub(crate) waiting_in_vain: Waiting,
     /// What the chunks in memory take, in bytes.
     memory_bytes: usize,
 }
@@ -249,7 +250,10 @@ impl Chunks {
     }
 
     /// The sealed run and the blocks that were read, to change both.
-    pub(crate) fn sealed_and_blocks(&mut self, index: u32) -> Option<(&mut SealedRun, &mut Blocks)> {
+    pub(crate) fn sealed_and_blocks(
+        &mut self,
+        index: u32,
+    ) -> Option<(&mut SealedRun, &mut Blocks)> {
         match &mut self.slots.get_mut(index as usize)?.home {
             Home::Memory(_) => None,
             Home::Sealed(sealed) => Some((sealed, &mut self.blocks)),
@@ -285,11 +289,15 @@ impl Chunks {
             Home::Memory(_) => {}
             Home::Sealed(sealed) => {
                 self.segments.released(sealed, count);
+                if live == 1 && planted(Fault::SegmentDeletedEarly) {
+                    self.segments.doom(sealed.segment.number());
+                }
                 if live == 0 {
                     self.blocks.forget_all(sealed);
                     self.segments.remove_run(sealed);
-                    if let Home::Sealed(sealed) = self.slots.remove(index as usize).home {
-                        self.left_waiting.extend(sealed.waiting);
+                    let gone = self.slots.remove(index as usize);
+                    if let Home::Sealed(sealed) = gone.home {
+                        self.waiting_in_vain.join(sealed.waiting);
                     }
                 }
             }

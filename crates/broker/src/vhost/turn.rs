@@ -10,6 +10,7 @@ use domain::dead_letter::Reason;
 use domain::queue::Look;
 use domain::run::{Durability, Run};
 use stdx::clock::Monotonic;
+use stdx::fault::{Fault, planted};
 use storage::{Nudge, Position, Staged};
 
 use super::Vhost;
@@ -103,7 +104,7 @@ pub(crate) struct Finished {
 impl Vhost {
     /// Ends the turn. The caller nudges the writer and wakes the sessions, once it has let the vhost go.
     pub(crate) fn finish_turn(&mut self, now: Monotonic) -> Finished {
-        self.wake_left_waiting();
+        self.wake_who_waits_in_vain();
         let mut finished = Finished { more: self.deliver_dirty(), ..Finished::default() };
         self.bury_dead();
         self.write_watermarks();
@@ -134,7 +135,8 @@ impl Vhost {
         finished.jobs = std::mem::take(&mut self.turn.jobs);
         finished.wake = std::mem::take(&mut self.turn.wake);
         self.turn.dead_bytes = 0;
-        finished.more |= !self.turn.dirty.is_empty() || !self.chunks.left_waiting.is_empty();
+        finished.more |= !self.turn.dirty.is_empty();
+        finished.more |= !self.chunks.waiting_in_vain.is_empty();
         if !self.is_poisoned() {
             finished.more |= !self.turn.dead.is_empty() && !self.turn.dead_waits;
             finished.due_ms = self.timers.next_ms();
@@ -166,10 +168,15 @@ impl Vhost {
     }
 
     fn write_settled(&mut self) {
+        let lost = planted(Fault::AckLostAtCheckpoint) && self.is_checkpoint_due();
         let mut settled = std::mem::take(&mut self.turn.settled);
         for queue in settled.drain(..) {
             let Some(slot) = self.queues.get_mut(&queue) else { continue };
             let spans = &mut slot.settled;
+            if lost {
+                spans.clear();
+                continue;
+            }
             self.turn.staged.record(tag::SETTLED, |out| put_settled(out, queue, spans));
             spans.clear();
         }
@@ -376,7 +383,7 @@ impl Vhost {
     fn write_segment_states(&mut self) {
         let next = self.chunks.segments.next_number();
         self.turn.staged.record(tag::NEXT_SEGMENT, |out| put_next_segment(out, next));
-        if self.chunks.segments.is_empty() {
+        if self.chunks.segments.is_empty() || planted(Fault::CheckpointWithoutSegments) {
             return;
         }
         let mut queues: Vec<QueueId> =

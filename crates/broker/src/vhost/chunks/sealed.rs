@@ -37,8 +37,8 @@ impl Waiting {
         self.queues.is_empty() && self.sessions.is_empty()
     }
 
-    /// Takes others in.
-    pub(crate) fn extend(&mut self, others: Waiting) {
+    /// Others wait as well.
+    pub(crate) fn join(&mut self, others: Waiting) {
         self.queues.extend(others.queues);
         self.sessions.extend(others.sessions);
     }
