@@ -18,16 +18,28 @@ pub enum Fault {
     ConfirmOutOfOrder,
     /// A requeued message goes to the end of its queue.
     RequeueToTail,
+    /// What is settled in the turn of a checkpoint is not written down.
+    AckLostAtCheckpoint,
+    /// What a purge dropped is not written down.
+    PurgeForgotten,
+    /// A segment is deleted while one message in it is still alive.
+    SegmentDeletedEarly,
+    /// A checkpoint does not say what is alive in segments.
+    CheckpointWithoutSegments,
 }
 
 /// Every planted fault with the name that switches it on.
-pub const FAULTS: [(&str, Fault); 6] = [
+pub const FAULTS: [(&str, Fault); 10] = [
     ("confirm-before-sync", Fault::ConfirmBeforeSync),
     ("commit-before-sync", Fault::CommitBeforeSync),
     ("skipped-checksum", Fault::SkippedChecksum),
     ("forgotten-directory-sync", Fault::ForgottenDirectorySync),
     ("confirm-out-of-order", Fault::ConfirmOutOfOrder),
     ("requeue-to-tail", Fault::RequeueToTail),
+    ("ack-lost-at-checkpoint", Fault::AckLostAtCheckpoint),
+    ("purge-forgotten", Fault::PurgeForgotten),
+    ("segment-deleted-early", Fault::SegmentDeletedEarly),
+    ("checkpoint-without-segments", Fault::CheckpointWithoutSegments),
 ];
 
 /// Whether `fault` is switched on in this process.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use domain::queue::Bodies;
 use domain::run::{Place, Run};
+use stdx::fault::{Fault, planted};
 use storage::Position;
 
 use crate::chunk::{Chunk, Persistence};
@@ -288,6 +289,9 @@ impl Chunks {
             Home::Memory(_) => {}
             Home::Sealed(sealed) => {
                 self.segments.released(sealed, count);
+                if live == 1 && planted(Fault::SegmentDeletedEarly) {
+                    self.segments.doom(sealed.segment.number());
+                }
                 if live == 0 {
                     self.blocks.forget_all(sealed);
                     self.segments.remove_run(sealed);

@@ -5,6 +5,7 @@ use domain::name::Name;
 use domain::refusal::{Kind, Refusal};
 use domain::run::Durability;
 use domain::topology::{Change, Orphans};
+use stdx::fault::{Fault, planted};
 
 use super::Vhost;
 use crate::event::{Event, Reply};
@@ -82,6 +83,10 @@ impl Vhost {
             messages += u64::from(run.count);
             if run.label.durability == Durability::Journaled {
                 self.gate(session);
+            }
+            if planted(Fault::PurgeForgotten) {
+                self.chunks.release(&run);
+                continue;
             }
             self.left(id, &run);
         }

@@ -136,8 +136,6 @@ impl Vhost {
     /// A read is done: whoever waits looks again.
     pub(crate) fn loaded(&mut self, loaded: Loaded) {
         self.loads.in_flight = self.loads.in_flight.saturating_sub(1);
-        // Before what came now, however large it is: it is to be handed out first.
-        self.drop_old_blocks();
         let Loaded { slot, key, blocks } = loaded;
         // What has just come stays until whoever waits for it has looked, however large it is.
         self.drop_old_blocks();

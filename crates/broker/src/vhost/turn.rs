@@ -10,6 +10,7 @@ use domain::dead_letter::Reason;
 use domain::queue::Look;
 use domain::run::{Durability, Run};
 use stdx::clock::Monotonic;
+use stdx::fault::{Fault, planted};
 use storage::{Nudge, Position, Staged};
 
 use super::Vhost;
@@ -167,10 +168,15 @@ impl Vhost {
     }
 
     fn write_settled(&mut self) {
+        let lost = planted(Fault::AckLostAtCheckpoint) && self.is_checkpoint_due();
         let mut settled = std::mem::take(&mut self.turn.settled);
         for queue in settled.drain(..) {
             let Some(slot) = self.queues.get_mut(&queue) else { continue };
             let spans = &mut slot.settled;
+            if lost {
+                spans.clear();
+                continue;
+            }
             self.turn.staged.record(tag::SETTLED, |out| put_settled(out, queue, spans));
             spans.clear();
         }
@@ -377,7 +383,7 @@ impl Vhost {
     fn write_segment_states(&mut self) {
         let next = self.chunks.segments.next_number();
         self.turn.staged.record(tag::NEXT_SEGMENT, |out| put_next_segment(out, next));
-        if self.chunks.segments.is_empty() {
+        if self.chunks.segments.is_empty() || planted(Fault::CheckpointWithoutSegments) {
             return;
         }
         let mut queues: Vec<QueueId> =
