@@ -17,8 +17,8 @@ use crate::event::Closing;
 pub use crate::hub::Background;
 use crate::hub::Hub;
 use crate::limits;
-use crate::memory::MemoryBudget;
 use crate::logins::{Desk, Login};
+use crate::memory::MemoryBudget;
 use crate::outbox::{InflightShare, Outbox, Wake};
 use crate::passwords::{HashFailed, PasswordHash};
 use crate::permissions::Permission;
@@ -26,9 +26,9 @@ use crate::recover::{Recovery, ReplayError};
 use crate::register::Change;
 use crate::session::{Draws, Session};
 use crate::users::{Account, GUEST, LoginRefusal, Reach, User};
-use crate::vhost::{Restored, Surroundings, Vhost};
 use crate::vhost::stats::Stats;
 use crate::vhost::timers::Moment;
+use crate::vhost::{Restored, Surroundings, Vhost};
 use crate::writers::{Alarm, Driven, Step};
 
 /// Where the broker keeps what it keeps.

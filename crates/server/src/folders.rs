@@ -9,17 +9,23 @@ use broker::Disks;
 use domain::name::Name;
 use storage::disk::{Disk, RealDisk};
 
+/// The folder of the catalogue in the data directory.
+pub(crate) const CATALOGUE: &str = "catalogue";
+
+/// The folder of the virtual hosts' folders.
+pub(crate) const VHOSTS: &str = "vhosts";
+
 /// The data directory.
 #[derive(Debug)]
 pub(crate) struct Folders(pub(crate) PathBuf);
 
 impl Disks for Folders {
     fn catalogue(&self) -> io::Result<Arc<dyn Disk>> {
-        Ok(Arc::new(RealDisk::open(&self.0.join("catalogue"))?))
+        Ok(Arc::new(RealDisk::open(&self.0.join(CATALOGUE))?))
     }
 
     fn vhost(&self, name: &Name) -> io::Result<Arc<dyn Disk>> {
-        let path = self.0.join("vhosts").join(folder_name(name.as_str()));
+        let path = self.0.join(VHOSTS).join(folder_name(name.as_str()));
         Ok(Arc::new(RealDisk::open(&path)?))
     }
 }
