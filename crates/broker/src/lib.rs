@@ -5,6 +5,8 @@
 
 mod import;
 
+mod rehearsal;
+
 mod broker;
 
 mod logins;
@@ -67,6 +69,7 @@ pub use outbox::{Outbox, Wake};
 pub use passwords::{HashError, HashFailed, PasswordHash};
 pub use permissions::{NoPattern, Permission, Right, TopicPermission, check_pattern};
 pub use recover::ReplayError;
+pub use rehearsal::rehearse;
 pub use session::Session;
 pub use session_id::SessionId;
 pub use users::{GUEST, LoginRefusal, Reach, User};

@@ -1,9 +1,10 @@
-//! The command line: `postroom serve`, `--help`, `--version`.
+//! The command line: `postroom serve`, `postroom backup`, `--help`, `--version`.
 
 use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches};
 
+use crate::backup::BackupArguments;
 use crate::config::Settings;
 use crate::config::layers::{self, SettingsError};
 
@@ -24,6 +25,8 @@ pub(crate) enum Command {
     /// --config names; if in more than one place, the first of these wins. Unknown settings are
     /// errors.
     Serve(Box<Settings>),
+    /// Copy the data directory of a broker that may be running into one that starts
+    Backup(BackupArguments),
 }
 
 /// Reads what this process was started with; the file as it is now.
@@ -34,8 +37,13 @@ pub(crate) fn given() -> Result<Arguments, SettingsError> {
 
 /// The same, of a process that was started to serve.
 pub(crate) fn given_settings() -> Result<Settings, SettingsError> {
-    let Command::Serve(settings) = given()?.command;
-    Ok(*settings)
+    match given()?.command {
+        Command::Serve(settings) => Ok(*settings),
+        Command::Backup(_) => {
+            let kind = clap::error::ErrorKind::InvalidSubcommand;
+            Err(clap::Error::raw(kind, "this process was not started to serve").into())
+        }
+    }
 }
 
 /// Reads the command line, the environment and the file.
@@ -59,6 +67,7 @@ mod tests {
         let arguments: Vec<_> = ["postroom", "serve"].iter().chain(flags).map(Into::into).collect();
         match read(&arguments, variables.iter().map(Into::into)) {
             Ok(Arguments { command: Command::Serve(settings) }) => Ok(*settings),
+            Ok(Arguments { command: Command::Backup(_) }) => Err("a backup".to_owned()),
             Err(error) => Err(error.to_string()),
         }
     }

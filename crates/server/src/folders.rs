@@ -10,6 +10,11 @@ use domain::name::Name;
 use storage::disk::{Disk, RealDisk};
 
 use crate::reserve::Reserve;
+/// The folder of the catalogue in the data directory.
+pub(crate) const CATALOGUE: &str = "catalogue";
+
+/// The folder of the virtual hosts' folders.
+pub(crate) const VHOSTS: &str = "vhosts";
 
 /// The data directory.
 #[derive(Debug)]
@@ -20,11 +25,11 @@ pub(crate) struct Folders {
 
 impl Disks for Folders {
     fn catalogue(&self) -> io::Result<Arc<dyn Disk>> {
-        Ok(Arc::new(RealDisk::open(&self.data_dir.join("catalogue"))?))
+        Ok(Arc::new(RealDisk::open(&self.data_dir.join(CATALOGUE))?))
     }
 
     fn vhost(&self, name: &Name) -> io::Result<Arc<dyn Disk>> {
-        let path = self.data_dir.join("vhosts").join(folder_name(name.as_str()));
+        let path = self.data_dir.join(VHOSTS).join(folder_name(name.as_str()));
         Ok(Arc::new(RealDisk::open(&path)?))
     }
 

@@ -2,6 +2,7 @@
 
 mod args;
 
+mod backup;
 mod serve;
 
 mod reload;
@@ -30,7 +31,7 @@ use args::Command;
 use config::layers::SettingsError;
 
 fn main() -> ExitCode {
-    let Command::Serve(settings) = match args::given() {
+    let command = match args::given() {
         Ok(arguments) => arguments.command,
         // Also --help and --version, which go to standard output and are no failure.
         Err(SettingsError::Arguments(error)) => error.exit(),
@@ -39,8 +40,17 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    logging::start(settings.log);
-    match serve::run(&settings, args::given_settings) {
+    match command {
+        Command::Serve(settings) => {
+            logging::start(settings.log);
+            ended(serve::run(&settings, args::given_settings))
+        }
+        Command::Backup(arguments) => ended(backup::run(&arguments)),
+    }
+}
+
+fn ended<E: std::fmt::Display>(outcome: Result<(), E>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("postroom: {error}");

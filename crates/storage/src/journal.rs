@@ -5,6 +5,8 @@
 //! else: group commit without timers. A frame has a [`Position`]; when its sync is done, everything
 //! in it is durable at once and its waiters come back in the order in which they came.
 
+mod copy;
+
 mod replay;
 mod writer;
 
@@ -29,6 +31,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use stdx::clock::Monotonic;
 
+pub(crate) use copy::{CopyError, copy_journal};
 pub use disk_use::DiskUse;
 pub use poison::Poison;
 pub use replay::{Damage, OpenError, Opened, Record, ReplaySummary, TornTail, open};

@@ -5,6 +5,8 @@
 //! they are durable, and gives them back after a restart: all that was durable, in order, and
 //! nothing that was never written. It owns no thread, reads no clock and draws no random number.
 
+mod backup;
+
 mod directory_lock;
 mod journal;
 mod staged;
@@ -19,6 +21,7 @@ mod position;
 
 pub mod disk;
 
+pub use backup::{BackedUp, BackupError, back_up};
 pub use directory_lock::{DirectoryLock, LockError};
 pub use journal::{
     Committed, Damage, DiskUse, Journal, JournalSettings, Nudge, OpenError, Opened,

@@ -75,6 +75,20 @@ impl Replay {
     }
 }
 
+/// Reads the catalogue and writes nothing.
+pub(crate) fn read_register(
+    disk: Arc<dyn Disk>,
+    settings: JournalSettings,
+) -> Result<Register, StoreError> {
+    let mut replay = Replay::default();
+    let opened = storage::open::<()>(disk, settings, &mut |record| replay.record(&record));
+    opened.map_err(StoreError::Journal)?;
+    match replay.error {
+        Some(error) => Err(StoreError::Replay(error)),
+        None => Ok(replay.state),
+    }
+}
+
 impl Store {
     /// Reads the catalogue. `first` is what an empty one begins with.
     pub(crate) fn open(

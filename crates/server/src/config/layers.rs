@@ -51,14 +51,15 @@ pub(crate) fn with_environment(command: Command) -> Command {
     })
 }
 
-/// Reads `arguments` as those of `command`, whose subcommand `serve` has the settings.
+/// Reads `arguments` as those of `command`, whose subcommand `serve` has the settings; what other
+/// subcommands want stands on the command line alone.
 pub(crate) fn read(
     command: &Command,
     arguments: &[OsString],
     variables: impl Iterator<Item = OsString>,
 ) -> Result<ArgMatches, SettingsError> {
     let matches = command.clone().try_get_matches_from(arguments)?;
-    let Some((name, serve)) = matches.subcommand() else { return Ok(matches) };
+    let Some((name @ "serve", serve)) = matches.subcommand() else { return Ok(matches) };
     let keys = keys(command, name);
     check_variables(&keys, variables)?;
     let Some(file) = serve.get_one::<PathBuf>("config") else { return Ok(matches) };

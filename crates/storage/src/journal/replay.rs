@@ -14,7 +14,7 @@
 //! whose first position says at every later opening where this one ended. This holds in every sync
 //! mode, because only a sync makes a frame known as durable.
 
-mod reader;
+pub(super) mod reader;
 
 use std::collections::VecDeque;
 use std::io;

@@ -17,9 +17,9 @@ use crate::position::Position;
 const WINDOW_BYTES: usize = 256 << 10;
 
 /// One journal file, read from front to back.
-pub(super) struct FileReader {
-    pub(super) name: String,
-    pub(super) header: FileHeader,
+pub(in crate::journal) struct FileReader {
+    pub(in crate::journal) name: String,
+    pub(in crate::journal) header: FileHeader,
     file: Box<dyn DiskFile>,
     file_bytes: u64,
     /// Bytes of the file from `window_at` on.
@@ -28,16 +28,16 @@ pub(super) struct FileReader {
 }
 
 /// A whole frame.
-pub(super) struct Frame {
-    pub(super) payload: Bytes,
-    pub(super) durable: Position,
-    pub(super) released: Position,
+pub(in crate::journal) struct Frame {
+    pub(in crate::journal) payload: Bytes,
+    pub(in crate::journal) durable: Position,
+    pub(in crate::journal) released: Position,
     /// What it takes of the file.
-    pub(super) bytes: u64,
+    pub(in crate::journal) bytes: u64,
 }
 
 /// What is at a place where the next frame should start.
-pub(super) enum FrameSeen {
+pub(in crate::journal) enum FrameSeen {
     /// The frame.
     Whole(Frame),
     /// Nothing of the file's present life.
@@ -47,7 +47,10 @@ pub(super) enum FrameSeen {
 }
 
 /// What the file of this name says of itself, and how long it is.
-pub(super) fn read_header(disk: &dyn Disk, name: &str) -> Result<(FileHeader, u64), OpenError> {
+pub(in crate::journal) fn read_header(
+    disk: &dyn Disk,
+    name: &str,
+) -> Result<(FileHeader, u64), OpenError> {
     let (file, file_bytes) = open_file(disk, name)?;
     let mut bytes = [0; HEADER_BYTES];
     let read = file.read_at(&mut bytes, 0).map_err(failed(name, Operation::Read))?;
@@ -79,7 +82,10 @@ fn failed(name: &str, operation: Operation) -> impl FnOnce(io::Error) -> OpenErr
 }
 
 impl FileReader {
-    pub(super) fn open(disk: &dyn Disk, header: FileHeader) -> Result<FileReader, OpenError> {
+    pub(in crate::journal) fn open(
+        disk: &dyn Disk,
+        header: FileHeader,
+    ) -> Result<FileReader, OpenError> {
         let name = FileName::Journal(header.number).to_string();
         let (file, file_bytes) = open_file(disk, &name)?;
         Ok(FileReader { name, header, file, file_bytes, window: Vec::new(), window_at: 0 })
@@ -90,7 +96,7 @@ impl FileReader {
     }
 
     /// The frame of `position` at `offset`, or what is there instead.
-    pub(super) fn frame(
+    pub(in crate::journal) fn frame(
         &mut self,
         offset: u64,
         position: Position,
