@@ -2,8 +2,8 @@
 //! tasks are moved by hand.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use broker::{
     Broker, BrokerSettings, ConnectRefusal, Disks, FirstUser, OpenError, Recovered, Session, Wake,

@@ -123,3 +123,6 @@ pub const LOGIN_FAILURES_MAX: usize = 8_192;
 
 /// Exchanges that a session with limited rights is remembered to have published to.
 pub const GRANTED_EXCHANGES_MAX: usize = 12;
+
+/// How often a writer that is to stop looks whether the full disk has room, ten times a second.
+pub const LAST_TRIES_ON_A_FULL_DISK: u32 = 20;

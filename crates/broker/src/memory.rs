@@ -88,7 +88,8 @@ impl MemoryShare {
         let used = self.budget.used_bytes.load(Ordering::Relaxed);
         let vhosts = self.budget.vhosts.load(Ordering::Relaxed).max(1);
         let high = self.high_bytes();
-        bytes > high || (used > self.budget.max_bytes / 2 && bytes.saturating_mul(2 * vhosts) >= used)
+        bytes > high
+            || (used > self.budget.max_bytes / 2 && bytes.saturating_mul(2 * vhosts) >= used)
     }
 
     /// What may be in memory of what was read back, in bytes.

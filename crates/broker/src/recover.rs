@@ -19,8 +19,8 @@ use crate::journaled::checkpoint_records::{Checkpoint, QueueState};
 use crate::journaled::message_records::{
     Enqueued, take_chunk_head, take_returned, take_settled, take_watermark,
 };
-use crate::journaled::{ChunkId, Malformed, exchange_records, queue_records, tag};
 use crate::journaled::segment_records::{Alive, KeptRecord, take_next_segment};
+use crate::journaled::{ChunkId, Malformed, exchange_records, queue_records, tag};
 use crate::limits;
 use crate::operation::Destination;
 use crate::vhost::Restored;

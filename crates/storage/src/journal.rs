@@ -345,6 +345,19 @@ impl<W> Journal<W> {
         self.state().shortage = Some(shortage.clone());
     }
 
+    /// The frame at `position` will not be written after all, if nothing came after it.
+    fn take_back(&self, position: Position) -> bool {
+        let mut state = self.state();
+        let newest = state.position == position.next();
+        let alone = newest && state.gathering.is_empty() && state.in_flight.is_empty();
+        if alone && state.gathering.waiters.is_empty() {
+            state.position = position;
+            state.shortage = None;
+            return true;
+        }
+        false
+    }
+
     /// From which release on a file goes, and what there is.
     fn set_files(&self, goes_at: Option<Position>, disk_use: DiskUse) {
         let mut state = self.state();

@@ -247,7 +247,10 @@ impl Chunks {
     }
 
     /// The sealed run and the blocks that were read, to change both.
-    pub(crate) fn sealed_and_blocks(&mut self, index: u32) -> Option<(&mut SealedRun, &mut Blocks)> {
+    pub(crate) fn sealed_and_blocks(
+        &mut self,
+        index: u32,
+    ) -> Option<(&mut SealedRun, &mut Blocks)> {
         match &mut self.slots.get_mut(index as usize)?.home {
             Home::Memory(_) => None,
             Home::Sealed(sealed) => Some((sealed, &mut self.blocks)),

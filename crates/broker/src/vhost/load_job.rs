@@ -34,8 +34,10 @@ pub enum ReadError {
     #[error(transparent)]
     Segment(#[from] SegmentError),
     /// A block's checksum is right, but it is not made of messages.
-    #[error("segment {segment}, run {run}: the block from message {index} on is not made of whole \
-             messages, though its checksum is right: please report this")]
+    #[error(
+        "segment {segment}, run {run}: the block from message {index} on is not made of whole \
+             messages, though its checksum is right: please report this"
+    )]
     NotMessages {
         /// The segment's number.
         segment: u64,

@@ -68,11 +68,13 @@ impl Vhost {
         if !self.sealing.busy && self.sealing.retry_at_ms <= self.now.ms {
             if let Some(age) = self.age_to_seal() {
                 self.start_sealing(Choice::Older(age));
-            } else if self.chunks.segments.is_changed()
-                && self.sealing.rewrite_at_ms <= self.now.ms
+            } else if self.chunks.segments.is_changed() && self.sealing.rewrite_at_ms <= self.now.ms
             {
                 self.chunks.segments.seen();
-                let segments = self.chunks.segments.worth_rewriting(self.memory.dead_bytes(), self.memory.small_bytes());
+                let segments = self
+                    .chunks
+                    .segments
+                    .worth_rewriting(self.memory.dead_bytes(), self.memory.small_bytes());
                 if !segments.is_empty() {
                     self.start_sealing(Choice::Segments(&segments));
                 }

@@ -107,7 +107,7 @@ fn open(disk: &Arc<SimulatedDisk>, clock: &Arc<ManualClock>, later: &Arc<Later>)
         sync: SyncMode::Always,
         journal_file_bytes: Some(64 << 10),
         memory_bytes_max: 1 << 20,
-            checkpoint_bytes: None,
+        checkpoint_bytes: None,
         consumer_timeout_ms: None,
         clock: Arc::clone(clock) as _,
         entropy: Arc::new(move || draws.fetch_add(1, std::sync::atomic::Ordering::Relaxed)),

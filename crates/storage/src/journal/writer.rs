@@ -136,6 +136,20 @@ impl<W> Writer<W> {
         self.step(now, Extent::Everything)
     }
 
+    /// Gives up the frame that has no room, for an owner that would rather say so than wait: as if it
+    /// had never been committed; who waited for it comes back. None if there is no such frame, or if
+    /// more was committed since.
+    pub fn withdraw(&mut self) -> Option<Vec<W>> {
+        let position = self.in_hand?.position;
+        if !self.journal.take_back(position) {
+            return None;
+        }
+        self.in_hand = None;
+        let waiters = std::mem::take(&mut self.frame.waiters);
+        self.frame.clear();
+        Some(waiters)
+    }
+
     fn step(&mut self, now: Monotonic, mut extent: Extent) -> Work<W> {
         loop {
             if let Some(in_hand) = self.in_hand.take() {
