@@ -19,7 +19,7 @@ pub use crate::hub::Background;
 use crate::hub::Hub;
 use crate::limits;
 use crate::logins::{Desk, Login};
-use crate::memory::MemoryBudget;
+use crate::memory::{MemoryBudget, MessagesMemory};
 use crate::outbox::{InflightShare, Outbox, Wake};
 use crate::passwords::{HashFailed, PasswordHash};
 use crate::permissions::Permission;
@@ -395,6 +395,11 @@ impl Broker {
         for host in self.all() {
             host.hub.close(&Closing::Shutdown);
         }
+    }
+
+    /// What messages take of the memory, and may take.
+    pub fn messages_memory(&self) -> MessagesMemory {
+        self.share.messages_memory()
     }
 
     /// Sessions that are not over.

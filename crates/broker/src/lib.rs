@@ -65,6 +65,7 @@ pub use disks::{Disks, Relief};
 pub use event::{Closing, DeliveryRun, Event, Reply};
 pub use import::ImportError;
 pub use logins::{Hashing, Login, PasswordCheck, Turn};
+pub use memory::MessagesMemory;
 pub use outbox::{Outbox, Wake};
 pub use passwords::{HashError, HashFailed, PasswordHash};
 pub use permissions::{NoPattern, Permission, Right, TopicPermission, check_pattern};

@@ -21,6 +21,15 @@ pub(crate) struct MemoryShare {
     told_bytes: usize,
 }
 
+/// What messages take of the memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessagesMemory {
+    /// What they take, in bytes: their bodies, and what keeps their order.
+    pub used_bytes: u64,
+    /// What they may take, in bytes.
+    pub max_bytes: u64,
+}
+
 /// What came of telling how much is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Room {
@@ -40,6 +49,12 @@ impl MemoryBudget {
     pub(crate) fn share(self: &Arc<MemoryBudget>) -> MemoryShare {
         self.vhosts.fetch_add(1, Ordering::Relaxed);
         MemoryShare { budget: Arc::clone(self), told_bytes: 0 }
+    }
+
+    /// What is used of it.
+    pub(crate) fn used(&self) -> MessagesMemory {
+        let used_bytes = self.used_bytes.load(Ordering::Relaxed) as u64;
+        MessagesMemory { used_bytes, max_bytes: self.max_bytes as u64 }
     }
 
     /// Whether publishers have to wait.
@@ -95,12 +110,6 @@ impl MemoryShare {
     /// What may be in memory of what was read back, in bytes.
     pub(crate) fn blocks_bytes(&self) -> usize {
         (self.budget.max_bytes / 8).min(limits::READ_BLOCKS_BYTES_MAX)
-    }
-
-    /// The whole of all virtual hosts, and what is used of it, in bytes.
-    pub(crate) fn of_all(&self) -> (u64, u64) {
-        let used = self.budget.used_bytes.load(Ordering::Relaxed);
-        (self.budget.max_bytes as u64, used as u64)
     }
 }
 

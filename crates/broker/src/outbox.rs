@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::event::Event;
 use crate::limits;
-use crate::memory::{MemoryBudget, MemoryShare};
+use crate::memory::{MemoryBudget, MemoryShare, MessagesMemory};
 use crate::operation::ChannelId;
 
 /// How a session is told that something waits for it. Must not block.
@@ -58,6 +58,11 @@ impl WakeList {
 impl InflightShare {
     pub(crate) fn new(memory: Arc<MemoryBudget>) -> InflightShare {
         InflightShare { sessions: AtomicUsize::new(0), memory, held: Mutex::default() }
+    }
+
+    /// What messages take of the memory.
+    pub(crate) fn messages_memory(&self) -> MessagesMemory {
+        self.memory.used()
     }
 
     /// A virtual host comes, and has its share of the memory.

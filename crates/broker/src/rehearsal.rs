@@ -8,8 +8,8 @@ use stdx::clock::Clock;
 use storage::JournalSettings;
 
 use crate::broker::{OpenError, Recovered};
-use crate::disks::Disks;
 use crate::catalogue::read_register;
+use crate::disks::Disks;
 use crate::recover::Recovery;
 use crate::vhost::timers::Moment;
 

@@ -156,7 +156,7 @@ fn attempt(from: &Path, to: &Path) -> Result<(BackedUp, Vec<Recovered>), BackupF
     copy_new(&mut done)?;
     sync_directory(&vhosts_to)?;
     sync_directory(to)?;
-    let vhosts = rehearse(&Folders(to.to_path_buf()), &SystemClock::start());
+    let vhosts = rehearse(&Folders::of(to), &SystemClock::start());
     Ok((done, vhosts.map_err(BackupFailure::Unreadable)?))
 }
 

@@ -23,6 +23,13 @@ pub(crate) struct Folders {
     pub(crate) reserve: Arc<Reserve>,
 }
 
+impl Folders {
+    /// The data directory at `path`.
+    pub(crate) fn of(path: &Path) -> Folders {
+        Folders { data_dir: path.to_path_buf(), reserve: Arc::new(Reserve::of(path)) }
+    }
+}
+
 impl Disks for Folders {
     fn catalogue(&self) -> io::Result<Arc<dyn Disk>> {
         Ok(Arc::new(RealDisk::open(&self.data_dir.join(CATALOGUE))?))

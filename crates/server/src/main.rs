@@ -14,6 +14,7 @@ mod folders;
 mod watermarks;
 mod welcome;
 
+mod heap;
 mod listeners;
 mod open_files;
 mod ports;

@@ -12,6 +12,7 @@ use broker::{Broker, Resource};
 use tokio::sync::watch;
 
 use crate::config::Watermarks;
+use crate::heap::{self, Heap};
 use crate::reserve::Reserve;
 
 /// How often it is looked.
@@ -34,7 +35,11 @@ pub(crate) async fn watch(
     mut watermarks: watch::Receiver<Watermarks>,
 ) {
     let memory_bytes = memory_bytes();
+    let mut heap = Heap::default();
     loop {
+        if heap.is_to_shrink(broker.messages_memory()) {
+            let _ = tokio::task::spawn_blocking(heap::shrink).await;
+        }
         let limits = *watermarks.borrow_and_update();
         let room = disk_room(&data_dir, limits)
             .map(|room| if broker.is_disk_full() { room } else { keep(&reserve, room, limits) });

@@ -153,6 +153,9 @@ impl<W> Writer<W> {
     fn step(&mut self, now: Monotonic, mut extent: Extent) -> Work<W> {
         loop {
             if let Some(in_hand) = self.in_hand.take() {
+                if let Some(poison) = self.journal.poison() {
+                    return self.poisoned(poison);
+                }
                 return self.write_out(in_hand, now);
             }
             let due_at = match self.journal.take(&mut self.frame, now, extent) {

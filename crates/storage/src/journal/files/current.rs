@@ -13,8 +13,8 @@ use std::io::{self, IoSlice};
 use super::{FIRST_FRAME_OFFSET, WrittenBytes};
 use crate::disk::{DiskFile, write_all};
 use crate::journal::frame::{FrameHeader, HEADER_BYTES, PAGE_BYTES};
-use crate::operation::Operation;
 use crate::journal::shortage::{Setback, is_full, setback};
+use crate::operation::Operation;
 use crate::pieces::Pieces;
 
 /// What pads frames and fills files.
