@@ -307,6 +307,9 @@ impl Life {
         self.checker.written();
         let snapshot = Snapshot { clean, ..self.checker.snapshot() };
         if self.sync == SyncMode::Always || clean {
+            self.frames.drain(..self.frames.len().saturating_sub(1));
+        }
+        if clean {
             self.frames.clear();
         }
         self.frames.push(snapshot);
@@ -449,6 +452,11 @@ impl Life {
         };
         let frames = self.frames.iter().rev().take(newest);
         self.torn.iter().chain(frames).cloned().collect()
+    }
+
+    /// What may be found where bits rot: the newest frame counts as torn if it is not whole.
+    pub(crate) fn outcomes_where_bits_rot(&self) -> Vec<Snapshot> {
+        self.torn.iter().chain(self.frames.iter().rev()).cloned().collect()
     }
 
     /// Whether the session waits for a message: what it asks for meanwhile is not heard before it is
