@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use broker::operation::{
     Acknowledgement, Answer, BindingChange, Declare, Destination, Operation, Unroutable,
 };
-use broker::{Batch, Event, MessageHead, Persistence, Session};
+use broker::{Batch, Event, MessageHead, Persistence, Recovered, Session};
 use domain::binding::BindingArguments;
 use domain::exchange::ExchangeSettings;
 use domain::name::Name;
@@ -29,6 +29,8 @@ const GETTING: u16 = 2;
 struct Inspector {
     process: Process,
     session: Session,
+    /// Why the broker gave up, if it did.
+    gave_up: Option<String>,
 }
 
 /// What is there, as far as `candidates` can tell how to ask for it.
@@ -44,6 +46,19 @@ pub(crate) fn inspect(
         Err(error) => return broken!(Starts, "{error}"),
     };
     let mut inspector = Inspector::new(process)?;
+    match look(&mut inspector, &recovered, names, messages, candidates) {
+        Err(wrong) if wrong.rule == Rule::Intact => Err(wrong),
+        looked => inspector.goes_on().and(looked),
+    }
+}
+
+fn look(
+    inspector: &mut Inspector,
+    recovered: &Recovered,
+    names: &Names,
+    messages: &Messages,
+    candidates: &[Snapshot],
+) -> Result<Found, Violation> {
     let mut found = Found::default();
     for name in &names.exchanges {
         let of = |snapshot: &Snapshot| snapshot.topology.exchanges.get(name).cloned();
@@ -78,7 +93,7 @@ impl Inspector {
             Ok((session, _)) => session,
             Err(error) => return broken!(Starts, "nobody is let in: {error}"),
         };
-        let mut inspector = Inspector { process, session };
+        let mut inspector = Inspector { process, session, gave_up: None };
         inspector.ask(Operation::OpenChannel { channel: CHANNEL });
         inspector.ask(Operation::OpenChannel { channel: GETTING });
         Ok(inspector)
@@ -97,6 +112,11 @@ impl Inspector {
         // Some answers wait for the journal, some for what lies on the disk.
         while matches!(self.process.broker.step(), Ok(true)) || self.process.run_background(0) {}
         self.session.take(&mut events);
+        for event in &events {
+            if let Event::Closing(why) = event {
+                self.gave_up = Some(format!("{why:?}"));
+            }
+        }
         let told = events.iter().map(Event::cost_bytes).sum();
         self.session.written(told);
         if events.iter().any(|event| matches!(event, Event::Refused { .. })) {
@@ -107,6 +127,14 @@ impl Inspector {
             self.session.take(&mut Vec::new());
         }
         events
+    }
+
+    /// What a broker that gave up says is not what it found.
+    fn goes_on(&self) -> Result<(), Violation> {
+        match &self.gave_up {
+            Some(why) => broken!(Starts, "it gave up: {why}"),
+            None => Ok(()),
+        }
     }
 
     /// Whether the request worked.
@@ -232,7 +260,8 @@ pub(crate) fn has_binding(
             settings_of_none(),
         ));
         let delete = Operation::DeleteExchange { channel, exchange, only_if_unused, answer };
-        return Ok(Some(there && !inspector.works(delete)));
+        let bound = there && !inspector.works(delete);
+        return inspector.goes_on().map(|()| Some(bound));
     }
     // A predeclared exchange can't be deleted: a message shows whether the binding leads anywhere.
     let by_headers = ["amq.headers", "amq.match"].contains(&&*binding.source);
@@ -247,6 +276,7 @@ pub(crate) fn has_binding(
     let mut batch = Batch::default();
     add(&mut batch, &content, 1, Unroutable::Returned);
     let events = inspector.submit(batch);
+    inspector.goes_on()?;
     Ok(Some(!events.iter().any(|event| matches!(event, Event::Returned { .. }))))
 }
 

@@ -86,8 +86,11 @@ pub(crate) enum Loss {
     Nothing,
 }
 
-/// What is done in the background until everything is settled, and never more.
+/// What is done in the background at one moment, and never more.
 const STEPS_MAX: u32 = 20_000;
+
+/// After so many looks at what only looks whether there is something to do, there is nothing.
+const QUIET_MAX: u32 = 100;
 
 impl Life {
     pub(crate) fn begin(
@@ -304,6 +307,9 @@ impl Life {
         self.checker.written();
         let snapshot = Snapshot { clean, ..self.checker.snapshot() };
         if self.sync == SyncMode::Always || clean {
+            self.frames.drain(..self.frames.len().saturating_sub(1));
+        }
+        if clean {
             self.frames.clear();
         }
         self.frames.push(snapshot);
@@ -350,11 +356,10 @@ impl Life {
     /// Everything that can be done is done; then nobody may wait for anything.
     pub(crate) fn settle(&mut self) -> Result<(), Violation> {
         self.trace.line("everything settles".to_owned());
-        let mut steps = 0;
-        loop {
-            let mut any = false;
+        let mut quiet = 0;
+        while quiet < QUIET_MAX {
+            let (mut steps, mut any) = (0, false);
             while self.background(0)? {
-                any = true;
                 steps += 1;
                 demand!(steps < STEPS_MAX, NothingHangs, "the background never comes to rest");
             }
@@ -364,9 +369,13 @@ impl Life {
             if self.checker.poisoned {
                 return Ok(());
             }
-            if !any {
-                break;
-            }
+            quiet = if any {
+                0
+            } else if steps == 0 {
+                QUIET_MAX
+            } else {
+                quiet + 1
+            };
         }
         self.checker.written();
         for (key, client) in &self.clients {
@@ -386,6 +395,8 @@ impl Life {
         let any = self.process.run_background(choice);
         if !self.checker.poisoned && self.disk_fails() && self.process.is_poisoned() {
             self.trace.line("the background fails".to_owned());
+            let stepped = self.process.broker.step();
+            demand!(stepped.is_err(), PoisonTold, "the writer goes on: {stepped:?}");
             self.gives_up()?;
         }
         self.see_and_write()?;
@@ -441,6 +452,11 @@ impl Life {
         };
         let frames = self.frames.iter().rev().take(newest);
         self.torn.iter().chain(frames).cloned().collect()
+    }
+
+    /// What may be found where bits rot: the newest frame counts as torn if it is not whole.
+    pub(crate) fn outcomes_where_bits_rot(&self) -> Vec<Snapshot> {
+        self.torn.iter().chain(self.frames.iter().rev()).cloned().collect()
     }
 
     /// Whether the session waits for a message: what it asks for meanwhile is not heard before it is

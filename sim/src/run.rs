@@ -15,7 +15,7 @@ use crate::process::{Process, Setup};
 use crate::random::Random;
 use crate::restart::{Restart, restart};
 use crate::trace::{Lines, Trace};
-use crate::violation::{Violation, broken};
+use crate::violation::{Rule, Violation, broken};
 
 /// What a run came to.
 #[derive(Clone, Debug)]
@@ -122,7 +122,7 @@ impl Run {
                 }
                 let mut outcomes = std::mem::take(&mut self.instead);
                 outcomes.insert(0, self.start.clone());
-                return self.come_back(ending, &setup, &outcomes);
+                return self.come_back(ending, &setup, &outcomes).map(drop);
             }
         };
         let messages = std::mem::take(&mut self.messages);
@@ -147,10 +147,12 @@ impl Run {
             | Ending::Full
             | Ending::Stop => Loss::Unsynced,
         });
+        let rotten = life.outcomes_where_bits_rot();
         self.messages = std::mem::take(&mut life.checker.messages);
         self.now_ms = life.checker.now_ms;
         drop(life);
-        self.come_back(ending, &setup, &outcomes)
+        let setup = self.come_back(ending, &setup, &outcomes)?;
+        if self.random.chance(25) { self.rot(&setup, &rotten) } else { Ok(()) }
     }
 
     fn setup(&mut self) -> Setup {
@@ -299,7 +301,7 @@ impl Run {
         ending: Ending,
         setup: &Setup,
         outcomes: &[Snapshot],
-    ) -> Result<(), Violation> {
+    ) -> Result<Setup, Violation> {
         let power_fails = match ending {
             Ending::PowerLoss => true,
             Ending::Kill => false,
@@ -309,7 +311,7 @@ impl Run {
         };
         // While it is down, time passes.
         self.now_ms += self.random.one_of([0, 0, 1, 10, 50]);
-        let setup = &Setup { began_ms: self.now_ms, ..*setup };
+        let setup = Setup { began_ms: self.now_ms, ..*setup };
         let crash_seed = self.random.next();
         self.disk = if power_fails {
             self.disk.crash(crash_seed)
@@ -321,12 +323,38 @@ impl Run {
         };
         let messages = std::mem::take(&mut self.messages);
         let restarted =
-            restart(&Restart { disk: &self.disk, setup, messages: &messages, outcomes });
+            restart(&Restart { disk: &self.disk, setup: &setup, messages: &messages, outcomes });
         self.messages = messages;
         let (start, summary) = restarted?;
         self.trace.line(format!("power failed: {power_fails}; found {summary}"));
         self.start = start;
         self.instead = if power_fails { Vec::new() } else { outcomes.to_vec() };
+        Ok(setup)
+    }
+
+    /// Bits flip in what is durable. Whoever finds that has to say so, or it does no harm.
+    fn rot(&mut self, setup: &Setup, outcomes: &[Snapshot]) -> Result<(), Violation> {
+        for _ in 0..self.random.between(1, 3) {
+            let files = self.disk.files();
+            let names: Vec<(String, usize)> =
+                files.iter().map(|(name, bytes)| (name.clone(), bytes.len())).collect();
+            let Some((name, bytes)) = self.random.pick(&names).cloned() else { return Ok(()) };
+            let offset = usize::try_from(self.random.below(bytes as u64)).unwrap_or(0);
+            let bit = self.random.below(8);
+            let disk = &SimulatedDisk::with_files(files);
+            disk.flip_bit(&name, offset, u32::try_from(bit).unwrap_or(0));
+            let messages = &self.messages;
+            match restart(&Restart { disk, setup, messages, outcomes }) {
+                Ok(_) => self.trace.line(format!("bit {bit} of {name} at {offset}: no harm")),
+                Err(told) if told.rule == Rule::Starts => {
+                    self.trace.line(format!("bit {bit} of {name} at {offset}: {told}"));
+                }
+                Err(Violation { rule, detail }) => {
+                    let what = format!("bit {bit} of {name} at {offset} flipped: {detail}");
+                    return Err(Violation::new(rule, what));
+                }
+            }
+        }
         Ok(())
     }
 }

@@ -70,11 +70,10 @@ impl Checker {
         if surely == Known::Yes {
             queue.remove(place);
         }
-        if perhaps_died {
-            // What became of the letter was for others to say since.
-            return;
-        }
+        // When it died, and what became of its letter since, nobody can say.
+        let there = if perhaps_died { Known::Perhaps } else { there };
         let Some(letter) = letter else { return };
+        self.dying.retain(|dying| dying.letter != letter);
         self.dying.push(Dying { queue: key, place, entry: gone, letter, there });
         self.write_letter(letter, message);
     }

@@ -273,7 +273,7 @@ impl Snapshot {
     }
 
     /// The same with exactly the messages found: what the next life starts from. What was due is kept
-    /// as well where its letter was found: the next life will write it again, and it may take time.
+    /// as well where its letter was found, or has nowhere to go yet: the next life will write it again, and it may take time.
     pub(crate) fn with(&self, found: &Found, now_ms: u64) -> Snapshot {
         let mut snapshot = self.clone();
         let sure: BTreeSet<MessageId> = (self.queues.get(DEAD).into_iter())
@@ -285,6 +285,7 @@ impl Snapshot {
             .flat_map(|dead| dead.messages.iter().map(|(id, _)| *id))
             .filter(|id| !sure.contains(id))
             .collect();
+        let nowhere = !found.queues.contains_key(DEAD);
         snapshot.dying.clear();
         for (name, queue) in &mut snapshot.queues {
             let Some(found) = found.queues.get(name) else { continue };
@@ -298,8 +299,9 @@ impl Snapshot {
                 deadline_ms: known.get(id).and_then(|kept| kept.deadline_ms),
             });
             let due = queue.messages.iter().filter(|message| {
+                let comes = |id| nowhere || new.contains(&id);
                 message.deadline_ms.is_some_and(|ms| ms <= now_ms)
-                    && letter(message.id, name, "expired").is_some_and(|id| new.contains(&id))
+                    && letter(message.id, name, "expired").is_some_and(comes)
             });
             queue.messages = messages.chain(due.copied()).collect();
             queue.fog.clear();

@@ -46,6 +46,10 @@ impl Vhost {
     /// another queue too long may send further ones on their way.
     pub(crate) fn bury_dead(&mut self) {
         self.turn.dead_waits = false;
+        if self.is_poisoned() {
+            // Nothing could be written; what was given up is in its queue after a restart.
+            return;
+        }
         while let Some(dead) = self.turn.dead.pop_front() {
             if self.turn.dead_bytes >= limits::DEAD_LETTERS_BYTES_MAX {
                 self.turn.dead.push_front(dead);
@@ -66,14 +70,11 @@ impl Vhost {
 
     /// Dead-letters all that was given up, however much it is.
     pub(crate) fn bury_all_dead(&mut self) {
-        while !self.turn.dead.is_empty() {
+        while !self.turn.dead.is_empty() && !self.is_poisoned() {
             self.turn.dead_bytes = 0;
             self.bury_dead();
             if let (true, Some(dead)) = (self.turn.dead_waits, self.turn.dead.front()) {
                 self.read_now(dead.run.place);
-                if self.is_poisoned() {
-                    return;
-                }
             }
         }
     }

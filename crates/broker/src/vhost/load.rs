@@ -206,6 +206,8 @@ impl Vhost {
         let (file, operation) = (error.file(), error.operation());
         let poison = self.journal.stop(&file, operation, std::io::Error::other(error.to_string()));
         tracing::error!(reason = %poison, "the virtual host stops: its storage failed");
+        // Whoever waits for the journal is let go by its writer.
+        self.turn.calls_writer = true;
         self.poisoned(&Closing::Poisoned(poison));
     }
 }

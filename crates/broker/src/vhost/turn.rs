@@ -54,6 +54,8 @@ pub(crate) struct Turn {
     pub(crate) dead_waits: bool,
     /// For whoever may wait for the disk.
     pub(crate) jobs: Vec<Job>,
+    /// The journal's writer has to look, whatever it waits for.
+    pub(crate) calls_writer: bool,
     pub(crate) wake: WakeList,
 }
 
@@ -129,6 +131,7 @@ impl Vhost {
         }
         self.confirm_the_rest();
         finished.nudge_writer |= self.release_journal() == Nudge::Writer;
+        finished.nudge_writer |= std::mem::take(&mut self.turn.calls_writer);
         self.look_after_storage();
         self.free_rooms();
         self.remove_ended();
