@@ -234,7 +234,14 @@ impl Vhost {
 
     /// What has been counted.
     pub(crate) fn stats(&self) -> Stats {
-        self.stats
+        let segments = self.chunks.segments.totals();
+        Stats {
+            memory_bytes: (self.chunks.memory_bytes() + self.chunks.blocks.bytes()) as u64,
+            segments: segments.segments,
+            segment_file_bytes: segments.file_bytes,
+            segment_live_bytes: segments.live_bytes,
+            ..self.stats
+        }
     }
 
     /// Applies one batch. What it changed is not yet durable and what it says not yet told:

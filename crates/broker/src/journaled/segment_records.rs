@@ -86,7 +86,7 @@ impl KeptRecord {
         for alive in &self.alive {
             let marked = alive.mark != Mark::default();
             let counted = alive.counts != Counts::default();
-            out.push(u8::from(marked) * MARKED | u8::from(counted) * COUNTED);
+            out.push((u8::from(marked) * MARKED) | (u8::from(counted) * COUNTED));
             put_kept(out, &alive.kept, &mut before);
             if marked {
                 out.push(alive.mark.level);

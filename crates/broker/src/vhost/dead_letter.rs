@@ -55,7 +55,7 @@ impl Vhost {
                 self.turn.dead.push_front(dead);
                 return;
             }
-            let Some(readable) = self.reach(dead.run.place, Wanted::ByTurn) else {
+            let Some(readable) = self.reach(dead.run.place, Wanted::Turn) else {
                 self.turn.dead.push_front(dead);
                 self.turn.dead_waits = true;
                 return;

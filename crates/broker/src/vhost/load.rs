@@ -28,11 +28,11 @@ pub(crate) struct Loads {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// A queue, to deliver it.
-    ByQueue(QueueId),
+    Queue(QueueId),
     /// A session, to get it.
-    BySession(SessionId),
+    Session(SessionId),
     /// Whoever buries the dead looks at every turn.
-    ByTurn,
+    Turn,
 }
 
 impl Vhost {
@@ -42,13 +42,12 @@ impl Vhost {
         if self.chunks.sealed(place.chunk).is_none() {
             return found;
         }
-        match found {
-            Some(_) => self.read_ahead(place),
-            None => {
-                let run = self.chunks.sealed_mut(place.chunk)?;
-                run.waiting.add(wanted);
-                self.start_reading(place.chunk, place.index);
-            }
+        if found.is_some() {
+            self.read_ahead(place);
+        } else {
+            let run = self.chunks.sealed_mut(place.chunk)?;
+            run.waiting.add(wanted);
+            self.start_reading(place.chunk, place.index);
         }
         found
     }
@@ -60,7 +59,7 @@ impl Vhost {
             return Some(u32::MAX);
         }
         let front = self.queues.get(&queue).and_then(|slot| slot.queue.front());
-        front.map_or(Some(u32::MAX), |front| self.reach(front.place, Wanted::ByQueue(queue)))
+        front.map_or(Some(u32::MAX), |front| self.reach(front.place, Wanted::Queue(queue)))
     }
 
     /// Messages before `end` of what lies in the slot were handed out.
@@ -83,7 +82,7 @@ impl Vhost {
             self.expire_messages(id);
         }
         let front = self.queues.get(&id).and_then(|slot| slot.queue.front());
-        front.is_some_and(|front| self.reach(front.place, Wanted::BySession(session)).is_none())
+        front.is_some_and(|front| self.reach(front.place, Wanted::Session(session)).is_none())
     }
 
     /// Asks for what follows while there is still something of what was read.
@@ -215,11 +214,11 @@ impl Vhost {
 impl Waiting {
     fn add(&mut self, wanted: Wanted) {
         match wanted {
-            Wanted::ByQueue(queue) if !self.queues.contains(&queue) => self.queues.push(queue),
-            Wanted::BySession(session) if !self.sessions.contains(&session) => {
+            Wanted::Queue(queue) if !self.queues.contains(&queue) => self.queues.push(queue),
+            Wanted::Session(session) if !self.sessions.contains(&session) => {
                 self.sessions.push(session);
             }
-            Wanted::ByQueue(_) | Wanted::BySession(_) | Wanted::ByTurn => {}
+            Wanted::Queue(_) | Wanted::Session(_) | Wanted::Turn => {}
         }
     }
 }

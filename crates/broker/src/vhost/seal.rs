@@ -227,14 +227,9 @@ impl Vhost {
         let mut slots: BTreeMap<u32, u32> = BTreeMap::new();
         for placed in sealed.placed {
             let run = placed.run;
-            let index = match slots.get(&run) {
-                Some(index) => *index,
-                None => {
-                    let index = self.insert_run(&segment, &placed);
-                    slots.insert(run, index);
-                    index
-                }
-            };
+            let known = slots.get(&run).copied();
+            let index = known.unwrap_or_else(|| self.insert_run(&segment, &placed));
+            slots.insert(run, index);
             self.relocate(number, run, index, &placed.piece);
         }
         if slots.is_empty() {
@@ -343,21 +338,19 @@ impl Sources {
         {
             return Some(source);
         }
-        let source = match self.by_slot.get(&slot) {
-            Some(source) => *source,
-            None => {
-                let source = match vhost.chunks.in_memory(slot) {
-                    Some((chunk, _)) => Source::Chunk(Arc::clone(chunk)),
-                    None => {
-                        let sealed = vhost.chunks.sealed(slot)?;
-                        Source::Run { segment: Arc::clone(&sealed.segment), run: sealed.run }
-                    }
-                };
-                let index = u32::try_from(self.list.len()).ok()?;
-                self.list.push(source);
-                self.by_slot.insert(slot, index);
-                index
-            }
+        let source = if let Some(source) = self.by_slot.get(&slot) {
+            *source
+        } else {
+            let source = if let Some((chunk, _)) = vhost.chunks.in_memory(slot) {
+                Source::Chunk(Arc::clone(chunk))
+            } else {
+                let sealed = vhost.chunks.sealed(slot)?;
+                Source::Run { segment: Arc::clone(&sealed.segment), run: sealed.run }
+            };
+            let index = u32::try_from(self.list.len()).ok()?;
+            self.list.push(source);
+            self.by_slot.insert(slot, index);
+            index
         };
         self.last = Some((slot, source));
         Some(source)

@@ -110,16 +110,15 @@ impl SealJob {
                 let other = placed.get(*at)?;
                 is_same(&other.piece.parts, &piece.parts).then_some(other.run)
             });
-            let run = match known {
-                Some(run) => run,
-                None => {
-                    alike.push(placed.len());
-                    let run = builder.begin_run(piece.queue.0);
-                    for part in &piece.parts {
-                        copier.copy(part, |sequence, bytes| builder.append(sequence, bytes))?;
-                    }
-                    run
+            let run = if let Some(run) = known {
+                run
+            } else {
+                alike.push(placed.len());
+                let run = builder.begin_run(piece.queue.0);
+                for part in &piece.parts {
+                    copier.copy(part, |sequence, bytes| builder.append(sequence, bytes))?;
                 }
+                run
             };
             let weights = match piece.weigh {
                 Weigh::No => None,

@@ -49,4 +49,12 @@ pub struct Stats {
     pub sealed_bytes: u64,
     /// Bytes of messages read back from segments.
     pub read_back_bytes: u64,
+    /// Just now: what messages take in memory, in bytes.
+    pub memory_bytes: u64,
+    /// Just now: segments on disk.
+    pub segments: u64,
+    /// Just now: bytes of their files.
+    pub segment_file_bytes: u64,
+    /// Just now: about so many of these bytes are of messages that are alive.
+    pub segment_live_bytes: u64,
 }

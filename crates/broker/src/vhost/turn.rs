@@ -428,8 +428,7 @@ impl Vhost {
     fn is_stated(&self, run: &Run) -> Look {
         match (self.chunks.in_memory(run.place.chunk), run.label.durability) {
             // What is in memory is younger than what is on disk.
-            (Some(_), _) => Look::Skip,
-            (None, Durability::InMemory) => Look::Skip,
+            (Some(_), _) | (None, Durability::InMemory) => Look::Skip,
             (None, Durability::Journaled) => Look::Take,
         }
     }

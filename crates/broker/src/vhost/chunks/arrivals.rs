@@ -61,9 +61,4 @@ impl Arrivals {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arrival> {
         self.entries.iter()
     }
-
-    /// How many chunks are there.
-    pub(crate) fn present(&self) -> usize {
-        self.present
-    }
 }
