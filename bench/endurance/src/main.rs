@@ -10,16 +10,17 @@ mod fanout;
 mod interleaved;
 mod steady;
 
-mod args;
-
 mod report;
 
 mod broker;
 mod load;
 mod watch;
 
-mod failure;
+mod args;
+
 mod proc;
+
+mod failure;
 
 use std::process::ExitCode;
 

@@ -40,9 +40,9 @@ pub(crate) mod binding_records;
 pub(crate) mod catalogue_records;
 pub(crate) mod checkpoint_records;
 pub(crate) mod exchange_records;
+pub(crate) mod segment_records;
 pub(crate) mod message_records;
 pub(crate) mod queue_records;
-pub(crate) mod segment_records;
 
 use domain::name::Name;
 use domain::table::Table;

@@ -15,10 +15,10 @@ mod catalogue;
 
 mod session;
 
+mod writers;
+
 mod alarms;
 mod connection_limits;
-
-mod writers;
 
 mod disks;
 

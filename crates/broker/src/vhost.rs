@@ -30,9 +30,9 @@ mod seal_job;
 
 pub(crate) mod load_job;
 
+mod sessions;
 pub(crate) mod chunks;
 pub(crate) mod queues;
-mod sessions;
 pub(crate) mod stats;
 pub(crate) mod tags;
 pub(crate) mod timers;

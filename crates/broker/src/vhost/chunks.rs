@@ -6,8 +6,8 @@
 
 pub(crate) mod arrivals;
 pub(crate) mod blocks;
-pub(crate) mod sealed;
 pub(crate) mod segments;
+pub(crate) mod sealed;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
