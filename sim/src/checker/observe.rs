@@ -105,7 +105,12 @@ impl Checker {
             ) if *heard == number => {
                 let Some(message) = chunk.message(*index) else { return wrong() };
                 let message = self.messages.recognise(&message)?;
-                let queue = self.namesake(*queue).unwrap_or(*queue);
+                // It may have come before its queue went, or from what has its name since.
+                let has = |key: &QueueKey| {
+                    let queue = self.queues.get(key);
+                    queue.is_some_and(|queue| queue.place(message).is_some())
+                };
+                let queue = self.namesake(*queue).filter(has).unwrap_or(*queue);
                 self.left(session, queue, asked, *remaining);
                 self.take_delivery(&Delivery {
                     session,
