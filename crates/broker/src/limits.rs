@@ -60,7 +60,7 @@ pub const SEAL_IDLE_MS: u64 = 3_000;
 
 /// Bytes of messages in memory, with what keeps their order, over which the oldest move to the disk,
 /// however large the memory is: so much a restart has to read.
-pub const UNSEALED_BYTES_MAX: usize = 256 << 20;
+pub const UNSEALED_BYTES_MAX: usize = 512 << 20;
 
 /// What one sealing copies, in bytes.
 pub const SEAL_JOB_BYTES: usize = 64 << 20;

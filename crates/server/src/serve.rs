@@ -121,6 +121,9 @@ pub(crate) fn run(settings: &Settings, reread: Reread) -> Result<(), ServeError>
             unroutable_dropped = counted.unroutable_dropped,
             unroutable_returned = counted.unroutable_returned,
             purged = counted.purged,
+            sealed_bytes = counted.sealed_bytes,
+            read_back_bytes = counted.read_back_bytes,
+            segment_file_bytes = counted.segment_file_bytes,
             "counted since the start"
         );
     }

@@ -39,7 +39,7 @@ use current::{Current, GROWTH_BYTES};
 const SMALL_FILE_BYTES: u64 = 4 * GROWTH_BYTES;
 
 /// So many files, the present one included, are not old.
-const YOUNG_FILES: usize = 4;
+const YOUNG_FILES: usize = 8;
 
 /// A journal file that may still be needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
