@@ -74,6 +74,7 @@ impl Background for Later {
 }
 
 struct World {
+    memory_bytes: usize,
     disk: Arc<SimulatedDisk>,
     broker: Arc<Broker>,
     clock: Arc<ManualClock>,
@@ -99,14 +100,19 @@ impl Disks for OneVhost {
     }
 }
 
-fn open(disk: &Arc<SimulatedDisk>, clock: &Arc<ManualClock>, later: &Arc<Later>) -> Arc<Broker> {
+fn open(
+    disk: &Arc<SimulatedDisk>,
+    clock: &Arc<ManualClock>,
+    later: &Arc<Later>,
+    memory_bytes_max: usize,
+) -> Arc<Broker> {
     let draws = std::sync::atomic::AtomicU64::new(1);
     let settings = BrokerSettings {
         disks: Arc::new(OneVhost(Arc::clone(disk))),
         first_user: FirstUser::guest(None),
         sync: SyncMode::Always,
         journal_file_bytes: Some(64 << 10),
-        memory_bytes_max: 1 << 20,
+        memory_bytes_max,
         checkpoint_bytes: None,
         consumer_timeout_ms: None,
         clock: Arc::clone(clock) as _,
@@ -118,12 +124,12 @@ fn open(disk: &Arc<SimulatedDisk>, clock: &Arc<ManualClock>, later: &Arc<Later>)
 }
 
 impl World {
-    fn new() -> World {
+    fn new(memory_bytes: usize) -> World {
         let disk = Arc::new(SimulatedDisk::new());
         let clock = Arc::new(ManualClock::default());
         let later = Arc::new(Later::default());
-        let broker = open(&disk, &clock, &later);
-        World { disk, broker, clock, later, sessions: BTreeMap::new() }
+        let broker = open(&disk, &clock, &later, memory_bytes);
+        World { memory_bytes, disk, broker, clock, later, sessions: BTreeMap::new() }
     }
 
     fn run(&mut self, line: &str) -> Vec<String> {
@@ -138,13 +144,13 @@ impl World {
                 // The old broker's sessions must not be heard of again: they go with its disk.
                 self.sessions.clear();
                 self.disk = Arc::new(self.disk.crash(7));
-                self.broker = open(&self.disk, &self.clock, &self.later);
+                self.broker = open(&self.disk, &self.clock, &self.later, self.memory_bytes);
             }
             ["stop"] => {
                 self.broker.close();
                 self.sessions.clear();
                 self.broker.finish().unwrap();
-                self.broker = open(&self.disk, &self.clock, &self.later);
+                self.broker = open(&self.disk, &self.clock, &self.later, self.memory_bytes);
             }
             [session, verb, ref arguments @ ..] => self.ask(session, verb, arguments),
             _ => panic!("{line}"),
@@ -412,13 +418,43 @@ fn text(event: &Event) -> String {
     }
 }
 
-/// Runs a script; `expected` has a line `LINE -> WHAT` for every line that says something.
+/// Enough for all messages of a script, and so little that each moves to the disk at once.
+const MEMORIES_BYTES: [usize; 2] = [1 << 20, 64];
+
+/// Runs a script, wherever messages lie; `expected` has a line `LINE -> WHAT` for every line that says something.
 pub(crate) fn check(script: &str) {
-    let mut world = World::new();
+    for memory_bytes in MEMORIES_BYTES {
+        check_with(memory_bytes, script);
+    }
+}
+
+fn check_with(memory_bytes: usize, script: &str) {
+    let mut world = World::new(memory_bytes);
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (command, expected) = line.split_once("->").unwrap_or((line, ""));
         let expected: Vec<&str> =
             expected.split(';').map(str::trim).filter(|word| !word.is_empty()).collect();
-        assert_eq!(world.run(command.trim()), expected, "at `{line}` of\n{script}");
+        let told = world.run(command.trim());
+        let (told, expected) = (apart(told.iter().map(String::as_str)), apart(expected));
+        assert_eq!(told, expected, "with {memory_bytes} bytes of memory, at `{line}` of\n{script}");
     }
+}
+
+/// Deliveries one by one: how many come together depends on where the messages lay.
+fn apart<'l>(lines: impl IntoIterator<Item = &'l str>) -> Vec<String> {
+    let mut all = Vec::new();
+    for line in lines {
+        let mut words = line.split(' ');
+        let (who, delivery) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        match delivery.split_once('#').and_then(|(tag, first)| Some((tag, first.parse().ok()?))) {
+            Some((tag, first)) if who.ends_with(':') && !tag.starts_with("got") => {
+                let numbered = (first..).zip(words);
+                all.extend(
+                    numbered.map(|(number, word): (u64, _)| format!("{who} {tag}#{number} {word}")),
+                );
+            }
+            _other => all.push(line.to_owned()),
+        }
+    }
+    all
 }
