@@ -243,7 +243,9 @@ async fn observe_content(
         Look::Whole | Look::Emptied if !view.is_stuck => {
             desk.ledger().observe_queue(queue, said, &view.arrivals);
         }
-        _ => desk.ledger().observe_front(queue, &view.arrivals),
+        Look::Count | Look::Front(_) | Look::Whole | Look::Emptied => {
+            desk.ledger().observe_front(queue, &view.arrivals);
+        }
     }
     if view.is_stuck {
         let (queue, found) = (queue.to_owned(), view.arrivals.len() as u64);
