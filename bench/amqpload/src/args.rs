@@ -185,7 +185,7 @@ impl Opts {
         if o.prefetch > 0 && o.ack > u64::from(o.prefetch) {
             return Err("--ack must not exceed --prefetch".into());
         }
-        if o.unread > 0 && !o.fanout || o.unread > 0 && o.unread >= o.queues {
+        if o.unread > 0 && (!o.fanout || o.unread >= o.queues) {
             return Err("--unread needs --fanout and fewer than --queues".into());
         }
         Ok(o)
