@@ -51,6 +51,9 @@ pub const WATERMARK_STEPS_AHEAD: u64 = 4;
 /// The least that bodies need of the memory, in bytes, in all virtual hosts together.
 pub const MEMORY_BYTES_MIN: usize = 1 << 20;
 
+/// Runs of messages that a buffer has room for when nothing is in it.
+pub const RUNS_KEPT_MAX: usize = 1_024;
+
 /// What lies in memory for more than [`SEAL_IDLE_MS`] moves to the disk if it is more than this, in
 /// bytes: a trickle stays in the journal until its files go.
 pub const SEAL_IDLE_BYTES: usize = 16 << 20;

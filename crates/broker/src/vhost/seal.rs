@@ -289,6 +289,7 @@ impl Vhost {
                 _apart => alive.push(next),
             }
         }
+        old.shrink_to(limits::RUNS_KEPT_MAX);
         self.gone = old;
         if !alive.is_empty() {
             let record = KeptRecord { segment, run, queue: piece.queue, alive };
