@@ -355,6 +355,10 @@ impl Life {
 
     /// Everything that can be done is done; then nobody may wait for anything.
     pub(crate) fn settle(&mut self) -> Result<(), Violation> {
+        if self.faults.capacity_bytes.is_some() {
+            // Whoever waits for room on the disk waits.
+            return Ok(());
+        }
         self.trace.line("everything settles".to_owned());
         let mut quiet = 0;
         while quiet < QUIET_MAX {

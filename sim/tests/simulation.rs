@@ -27,7 +27,7 @@ fn seeds_keep_every_promise() {
 
 /// Seeds that found a bug, and which. A change of what clients do makes other runs of them; the
 /// scripted scenario below meets most of these bugs whatever the seeds do.
-const FOUND: [(u64, &str); 9] = [
+const FOUND: [(u64, &str); 16] = [
     (2, "a session whose news were held back was not told of a poisoned journal"),
     (19, "a session that had asked for its end was not told of it on a poisoned journal"),
     (911, "replay asked the auto-delete rule again, and lost an exchange with transient bindings"),
@@ -37,6 +37,16 @@ const FOUND: [(u64, &str); 9] = [
     (5, "a session used after its end reached another one that had got its number"),
     (478, "a message that went with its queue took its batch along at replay: no start"),
     (613, "the same"),
+    (
+        2,
+        "a block larger than what may be kept of blocks was dropped before anybody saw it, for ever",
+    ),
+    (20, "whoever waited for a message of a segment whose run went was never told"),
+    (83, "a segment that was being written anew was deleted, and the vhost stopped"),
+    (289, "a vhost that had stopped went on reading what it could not dead-letter"),
+    (442, "when a segment could not be written, who waited for the journal was not let go"),
+    (5681, "the checker: what came back unseen may have died, and its letter may have been purged"),
+    (7143, "the checker: what was due went to somebody when another one came"),
 ];
 
 #[test]
