@@ -31,6 +31,8 @@ pub(crate) struct Life {
     frames: Vec<Snapshot>,
     /// What would be there if the frame that failed made it to the disk.
     torn: Option<Snapshot>,
+    /// What there was when a frame was begun that may be waiting for room on the disk.
+    waiting: Option<Snapshot>,
 }
 
 /// A client's side of its session.
@@ -103,7 +105,18 @@ impl Life {
     ) -> Life {
         let (clients, frames) = (BTreeMap::new(), vec![start]);
         let (disk, faults) = (disk.clone(), faults.clone());
-        Life { process, checker, trace, clients, sync, disk, faults, frames, torn: None }
+        Life {
+            process,
+            checker,
+            trace,
+            clients,
+            sync,
+            disk,
+            faults,
+            frames,
+            torn: None,
+            waiting: None,
+        }
     }
 
     pub(crate) fn sessions(&self) -> Vec<SessionKey> {
@@ -289,6 +302,10 @@ impl Life {
                 Ok(true)
             }
             Ok(false) => {
+                if self.faults.capacity_bytes.is_some() {
+                    // A frame that waits for room has what there was when it was begun.
+                    self.waiting.get_or_insert(before);
+                }
                 self.see_and_write()?;
                 Ok(false)
             }
@@ -311,6 +328,8 @@ impl Life {
         }
         if clean {
             self.frames.clear();
+        } else {
+            self.frames.extend(self.waiting.take());
         }
         self.frames.push(snapshot);
         self.see_and_write()
