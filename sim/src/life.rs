@@ -33,6 +33,8 @@ pub(crate) struct Life {
     torn: Option<Snapshot>,
     /// What there was when a frame was begun that may be waiting for room on the disk.
     waiting: Option<Snapshot>,
+    /// Of the newest frames: 1 if the last had waited for room.
+    waited: usize,
 }
 
 /// A client's side of its session.
@@ -116,6 +118,7 @@ impl Life {
             frames,
             torn: None,
             waiting: None,
+            waited: 0,
         }
     }
 
@@ -329,6 +332,7 @@ impl Life {
         if clean {
             self.frames.clear();
         } else {
+            self.waited = usize::from(self.waiting.is_some());
             self.frames.extend(self.waiting.take());
         }
         self.frames.push(snapshot);
@@ -471,7 +475,7 @@ impl Life {
     pub(crate) fn outcomes(&self, loss: Loss) -> Vec<Snapshot> {
         let newest = match (loss, self.sync) {
             (Loss::Unsynced, SyncMode::Interval { .. } | SyncMode::Never) => self.frames.len(),
-            (Loss::Unsynced, SyncMode::Always) | (Loss::Nothing, _) => 1,
+            (Loss::Unsynced, SyncMode::Always) | (Loss::Nothing, _) => 1 + self.waited,
         };
         let frames = self.frames.iter().rev().take(newest);
         self.torn.iter().chain(frames).cloned().collect()
