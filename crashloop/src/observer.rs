@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use crate::client::{Desk, connect, consume, properties_of, read};
 use crate::message::{Arrival, BODY_BYTES_MIN, Content, MessageId, body_of};
+use crate::violation::Violation;
 
 /// Probes come from a publisher that the load never uses.
 const PROBE: u16 = u16::MAX;
@@ -229,20 +230,25 @@ async fn observe_content(
 ) -> lapin::Result<Vec<u32>> {
     let channel = connection.create_channel().await?;
     let mut view = View::default();
-    match look {
+    let said_here = usize::try_from(said).unwrap_or(usize::MAX);
+    let wanted = match look {
         Look::Count => return Ok(Vec::new()),
-        Look::Front(count) => {
-            let count = count.min(usize::try_from(said).unwrap_or(usize::MAX));
-            view.take(&channel, queue, (count, Then::Ack, Beyond::IsNotWanted)).await?;
-            desk.ledger().observe_front(queue, &view.arrivals);
-        }
-        Look::Whole | Look::Emptied => {
-            let said_here = usize::try_from(said).unwrap_or(usize::MAX);
-            let then = if look == Look::Emptied { Then::Ack } else { Then::Keep };
-            view.take(&channel, queue, (said_here, then, Beyond::IsLookedFor)).await?;
-            let said = said.saturating_sub(view.probes.len() as u64);
+        Look::Front(count) => (count.min(said_here), Then::Ack, Beyond::IsNotWanted),
+        Look::Whole => (said_here, Then::Keep, Beyond::IsLookedFor),
+        Look::Emptied => (said_here, Then::Ack, Beyond::IsLookedFor),
+    };
+    view.take(&channel, queue, wanted).await?;
+    let said = said.saturating_sub(view.probes.len() as u64);
+    match look {
+        Look::Whole | Look::Emptied if !view.is_stuck => {
             desk.ledger().observe_queue(queue, said, &view.arrivals);
         }
+        _ => desk.ledger().observe_front(queue, &view.arrivals),
+    }
+    if view.is_stuck {
+        let (queue, found) = (queue.to_owned(), view.arrivals.len() as u64);
+        desk.ledger().violations.push(Violation::Stuck { queue, said, found });
+        return Ok(view.probes);
     }
     let length = view.arrivals.len();
     let bytes: usize = view.arrivals.iter().map(|arrival| arrival.content.length).sum();
@@ -279,6 +285,8 @@ struct View {
     probes: Vec<u32>,
     /// Arrivals that are acked, from the first on.
     acked: usize,
+    /// Nothing came for long, though there should be more.
+    is_stuck: bool,
     /// Dropped too early, it would send a cancel behind the close of its channel.
     consumer: Option<Consumer>,
 }
@@ -312,7 +320,10 @@ impl View {
                 asked_for_more = true;
             }
             let patience = if asked_for_more { Duration::from_millis(5) } else { IDLE_LONGEST };
-            let Ok(Some(delivery)) = timeout(patience, deliveries.next()).await else { break };
+            let Ok(Some(delivery)) = timeout(patience, deliveries.next()).await else {
+                self.is_stuck = !asked_for_more;
+                break;
+            };
             self.arrived(channel, &delivery?).await?;
             let unacked = &self.tags[self.acked..];
             if then == Then::Ack && unacked.len() >= ACKED_TOGETHER {

@@ -44,6 +44,10 @@ impl Places {
     }
 }
 
+/// So little memory and so short journal files that messages move to segments, segments are written
+/// anew and files go many times in a round.
+const NARROW: [&str; 4] = ["--memory-bytes-max", "8388608", "--journal-file-bytes", "2097152"];
+
 /// How to start the broker.
 #[derive(Clone, Debug)]
 pub(crate) struct Recipe {
@@ -92,6 +96,7 @@ impl Recipe {
         let mut command = Command::new(&self.binaries.broker);
         command.args(["serve", "--bind", "127.0.0.1", "--amqp-port", "0", "--http-port", "0"]);
         command.args(["--sync", &self.sync]).arg("--data-dir").arg(&data);
+        command.args(NARROW);
         command.arg("--definitions").arg(self.places.definitions());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
         if let Some(fault) = &self.planted_fault {

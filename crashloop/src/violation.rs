@@ -24,6 +24,8 @@ pub(crate) enum Violation {
     Unmarked { queue: String, id: MessageId },
     /// The queue says it holds more or less than it does.
     Miscounted { queue: String, said: u64, found: u64 },
+    /// The queue hands out less than it says it holds, and nothing more for long.
+    Stuck { queue: String, said: u64, found: u64 },
     /// A queue, exchange or binding that was answered for is gone.
     TopologyLost { what: String },
     /// A queue, exchange or binding that was deleted or should not outlive a restart is there.
@@ -62,6 +64,9 @@ impl fmt::Display for Violation {
             }
             Self::Miscounted { queue, said, found } => {
                 write!(f, "miscounted: {queue} says {said} messages and holds {found}")
+            }
+            Self::Stuck { queue, said, found } => {
+                write!(f, "stuck: {queue} says {said} messages and hands out only {found}")
             }
             Self::TopologyLost { what } => write!(f, "lost: {what}"),
             Self::TopologyResurrected { what } => write!(f, "resurrected: {what}"),

@@ -116,7 +116,8 @@ impl Begun {
         let turnstile = Arc::new(Turnstile::default());
         let own = Arc::clone(&turnstile);
         let thread = std::thread::spawn(move || {
-            if own.stop().is_err() {
+            // It may have been told to go before it got here.
+            if own.await_turn(own.moves()).is_err() {
                 return;
             }
             TURNSTILE.set(Some(Arc::clone(&own)));
@@ -188,7 +189,7 @@ impl Background for Tasks {
     }
 
     fn run_waiting(&self, task: Task) {
-        self.state().waiting.push(task);
+        self.run(task);
     }
 
     fn run_at(&self, at: Monotonic, task: Task) {
@@ -258,6 +259,11 @@ impl DiskFile for PacedFile {
     fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         stop()?;
         self.0.write_vectored_at(slices, offset)
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<u64> {
+        stop()?;
+        self.0.allocate(bytes)
     }
 
     fn sync(&self) -> io::Result<()> {

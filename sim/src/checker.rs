@@ -27,6 +27,7 @@ use domain::name::Name;
 
 use crate::message::Messages;
 use crate::violation::{Violation, broken, demand};
+use expiry::Dying;
 use queue::{Entry, Known, Queue, QueueKey, Whereabouts};
 use sessions::{Channel, Consumer, Session, Told};
 use snapshot::Snapshot;
@@ -71,6 +72,8 @@ pub(crate) struct Checker {
     /// Where each session's last delivery of this turn from each level of each queue stood. How
     /// levels take turns is for the rules' own tests.
     delivered: BTreeMap<(QueueKey, SessionKey, u8), u64>,
+    /// What queues have given up and may not have become a letter yet.
+    dying: Vec<Dying>,
     /// What this turn's gets said about how many messages are left.
     left: Vec<(QueueKey, u64)>,
     pub(crate) poisoned: bool,

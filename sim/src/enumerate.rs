@@ -146,7 +146,8 @@ pub fn crash_at_every_operation(damages: u64) -> Enumerated {
 fn crash_at(shape: &Shape, operation: Option<u64>, damage: u64) -> Result<u64, Violation> {
     let mut disk = SimulatedDisk::new();
     let write_bytes_max = shape.write_bytes_max;
-    disk.set_faults(Faults { power_out: operation, write_bytes_max, ..Faults::default() });
+    let faults = Faults { power_out: operation, write_bytes_max, ..Faults::default() };
+    disk.set_faults(faults.clone());
     let (mut start, mut messages) = (Snapshot::default(), Messages::default());
     let mut now_ms = 0;
     for (number, script) in LIVES.iter().enumerate() {
@@ -154,6 +155,7 @@ fn crash_at(shape: &Shape, operation: Option<u64>, damage: u64) -> Result<u64, V
             sync: SyncMode::Always,
             file_bytes: shape.file_bytes,
             checkpoint_bytes: 24 << 10,
+            memory_bytes: 1 << 20,
             seed: 1_000 * (number as u64 + 1),
             began_ms: now_ms,
         };
@@ -168,7 +170,7 @@ fn crash_at(shape: &Shape, operation: Option<u64>, damage: u64) -> Result<u64, V
         };
         let checker = Checker::restored(messages, &start, now_ms);
         let trace = Trace::new(Lines::Hashed);
-        let mut life = Life::begin(process, checker, trace, setup.sync, start);
+        let mut life = Life::begin(process, checker, trace, setup.sync, (&disk, &faults), start);
         Player::default().play(&mut life, script)?;
         if !life.is_poisoned() {
             life.stop()?;

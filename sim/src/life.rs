@@ -7,7 +7,9 @@ use std::sync::Arc;
 use broker::operation::{ChannelId, Operation, Unroutable};
 use broker::{Batch, LargeMessage, MessageHead, Session};
 use storage::SyncMode;
+use storage::disk::{Faults, SimulatedDisk};
 
+use crate::checker::sessions::Told;
 use crate::checker::snapshot::Snapshot;
 use crate::checker::{Checker, SessionKey};
 use crate::message::MessageId;
@@ -23,6 +25,8 @@ pub(crate) struct Life {
     pub(crate) trace: Trace,
     clients: BTreeMap<SessionKey, Client>,
     sync: SyncMode,
+    disk: SimulatedDisk,
+    faults: Faults,
     /// What each frame written so far left; the first is what the life began with.
     frames: Vec<Snapshot>,
     /// What would be there if the frame that failed made it to the disk.
@@ -82,16 +86,21 @@ pub(crate) enum Loss {
     Nothing,
 }
 
+/// What is done in the background until everything is settled, and never more.
+const STEPS_MAX: u32 = 20_000;
+
 impl Life {
     pub(crate) fn begin(
         process: Process,
         checker: Checker,
         trace: Trace,
         sync: SyncMode,
+        (disk, faults): (&SimulatedDisk, &Faults),
         start: Snapshot,
     ) -> Life {
         let (clients, frames) = (BTreeMap::new(), vec![start]);
-        Life { process, checker, trace, clients, sync, frames, torn: None }
+        let (disk, faults) = (disk.clone(), faults.clone());
+        Life { process, checker, trace, clients, sync, disk, faults, frames, torn: None }
     }
 
     pub(crate) fn sessions(&self) -> Vec<SessionKey> {
@@ -217,6 +226,9 @@ impl Life {
 
     /// Shows the checker everything that was told.
     fn see(&mut self) -> Result<(), Violation> {
+        if !self.process.has_background() {
+            self.checker.bury();
+        }
         let mut events = Vec::new();
         for (key, client) in &mut self.clients {
             client.session.take(&mut events);
@@ -302,8 +314,27 @@ impl Life {
     fn failed(&mut self, before: Snapshot) -> Result<(), Violation> {
         self.checker.begin_turn();
         if !self.checker.poisoned {
-            self.checker.poison();
+            demand!(self.disk_fails(), PoisonTold, "the broker gives up on a disk that works");
             self.torn = Some(before);
+        }
+        self.gives_up()
+    }
+
+    /// Whether anything has failed on the disk.
+    fn disk_fails(&self) -> bool {
+        let Faults { fail_write, fail_sync, power_out, capacity_bytes, .. } = self.faults;
+        let counts = self.disk.counts();
+        let reached = |at: Option<u64>, count: u64| at.is_some_and(|at| at <= count);
+        reached(fail_write, counts.writes)
+            || reached(fail_sync, counts.syncs)
+            || reached(power_out, counts.operations)
+            || capacity_bytes.is_some()
+    }
+
+    /// Nothing will be written any more.
+    fn gives_up(&mut self) -> Result<(), Violation> {
+        if !self.checker.poisoned {
+            self.checker.poison();
         }
         self.see_and_write()?;
         for (key, session) in &self.checker.sessions {
@@ -319,10 +350,13 @@ impl Life {
     /// Everything that can be done is done; then nobody may wait for anything.
     pub(crate) fn settle(&mut self) -> Result<(), Violation> {
         self.trace.line("everything settles".to_owned());
+        let mut steps = 0;
         loop {
             let mut any = false;
             while self.background(0)? {
                 any = true;
+                steps += 1;
+                demand!(steps < STEPS_MAX, NothingHangs, "the background never comes to rest");
             }
             self.pass(50);
             any |= self.step()?;
@@ -350,6 +384,10 @@ impl Life {
     pub(crate) fn background(&mut self, choice: u64) -> Result<bool, Violation> {
         self.checker.begin_quiet_turn();
         let any = self.process.run_background(choice);
+        if !self.checker.poisoned && self.disk_fails() && self.process.is_poisoned() {
+            self.trace.line("the background fails".to_owned());
+            self.gives_up()?;
+        }
         self.see_and_write()?;
         Ok(any)
     }
@@ -374,6 +412,7 @@ impl Life {
         self.see_and_write()?;
         demand!(self.connect(Pace::Fast)?.is_none(), OverIsOver, "a stopping broker lets in");
         for key in self.sessions() {
+            while self.is_waiting(key) && (self.background(0)? || self.step()?) {}
             if !self.is_ending(key) {
                 self.request(key, &[Request::Operation(Operation::End)])?;
             }
@@ -402,6 +441,14 @@ impl Life {
         };
         let frames = self.frames.iter().rev().take(newest);
         self.torn.iter().chain(frames).cloned().collect()
+    }
+
+    /// Whether the session waits for a message: what it asks for meanwhile is not heard before it is
+    /// read from the disk.
+    pub(crate) fn is_waiting(&self, session: SessionKey) -> bool {
+        self.checker.sessions.get(&session).is_some_and(|session| {
+            session.expected.iter().any(|expected| matches!(expected.told, Told::Got { .. }))
+        })
     }
 
     /// Whether the session has asked for its end.

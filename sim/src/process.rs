@@ -2,8 +2,8 @@
 //! tasks are moved by hand.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use broker::{
     Broker, BrokerSettings, ConnectRefusal, Disks, FirstUser, OpenError, Recovered, Session, Wake,
@@ -23,6 +23,7 @@ pub(crate) struct Setup {
     pub(crate) sync: SyncMode,
     pub(crate) file_bytes: u64,
     pub(crate) checkpoint_bytes: u64,
+    pub(crate) memory_bytes: usize,
     pub(crate) seed: u64,
     /// What the wall shows when it starts, in milliseconds since the run began.
     pub(crate) began_ms: u64,
@@ -81,7 +82,7 @@ impl Process {
             first_user: FirstUser::guest(None),
             sync: setup.sync,
             journal_file_bytes: Some(setup.file_bytes),
-            memory_bytes_max: 128 << 10,
+            memory_bytes_max: setup.memory_bytes,
             checkpoint_bytes: Some(setup.checkpoint_bytes),
             consumer_timeout_ms: None,
             clock: Arc::clone(&clock) as _,
@@ -102,6 +103,11 @@ impl Process {
         };
         let session = self.broker.connect(&user, "/", Arc::clone(&woken) as _)?;
         Ok((session, woken))
+    }
+
+    /// Whether the broker has given up.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        matches!(self.connect(), Err(ConnectRefusal::Poisoned(_)))
     }
 
     /// Whether anything could be done in the background.

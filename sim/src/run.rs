@@ -109,7 +109,7 @@ impl Run {
         let setup = self.setup();
         let faults = self.faults(ending);
         self.trace.line(format!("life {number}: {setup:?}, ends by {ending:?}, {faults:?}"));
-        self.disk.set_faults(faults);
+        self.disk.set_faults(faults.clone());
         let process = match Process::start(&self.disk, &setup) {
             Ok((process, recovered)) => {
                 self.trace.line(format!("{recovered:?}"));
@@ -128,7 +128,14 @@ impl Run {
         let messages = std::mem::take(&mut self.messages);
         let checker = Checker::restored(messages, &self.start, self.now_ms);
         let trace = std::mem::replace(&mut self.trace, Trace::new(Lines::Hashed));
-        let mut life = Life::begin(process, checker, trace, setup.sync, self.start.clone());
+        let mut life = Life::begin(
+            process,
+            checker,
+            trace,
+            setup.sync,
+            (&self.disk, &faults),
+            self.start.clone(),
+        );
         let lived = self.live(&mut life, ending);
         self.trace = life.trace.clone();
         lived?;
@@ -159,6 +166,7 @@ impl Run {
             sync,
             file_bytes: random.one_of([8 << 10, 16 << 10, 32 << 10, 64 << 10]),
             checkpoint_bytes: random.one_of([8 << 10, 24 << 10, 64 << 10, 256 << 10]),
+            memory_bytes: random.one_of([32 << 10, 128 << 10, 512 << 10, 2 << 20, 16 << 20]),
             seed: random.next(),
             began_ms: self.now_ms,
         }
@@ -216,8 +224,9 @@ impl Run {
     }
 
     fn act(&mut self, life: &mut Life) -> Result<(), Violation> {
-        let sessions: Vec<_> =
-            life.sessions().into_iter().filter(|key| !life.is_ending(*key)).collect();
+        let sessions: Vec<_> = (life.sessions().into_iter())
+            .filter(|key| !life.is_ending(*key) && !life.is_waiting(*key))
+            .collect();
         let choice = self.random.below(100);
         let Some(session) = self.random.pick(&sessions).copied() else {
             if life.is_poisoned() {

@@ -11,8 +11,9 @@ use storage::disk::Disk;
 use storage::{JournalSettings, Opened, Poison, Record, ReplaySummary, SyncMode};
 
 use crate::alarms::{AlarmBoard, Alarms, Resource};
-use crate::catalogue::{Catalogue, Store, StoreError};
+use crate::catalogue::{Catalogue, Store, StoreError, Unwritten};
 use crate::connection_limits::{ConnectionLimits, Full, Places};
+use crate::disks::Disks;
 use crate::event::Closing;
 pub use crate::hub::Background;
 use crate::hub::Hub;
@@ -29,16 +30,7 @@ use crate::users::{Account, GUEST, LoginRefusal, Reach, User};
 use crate::vhost::stats::Stats;
 use crate::vhost::timers::Moment;
 use crate::vhost::{Restored, Surroundings, Vhost};
-use crate::writers::{Alarm, Driven, Step};
-
-/// Where the broker keeps what it keeps.
-pub trait Disks: Send + Sync + std::fmt::Debug {
-    /// The directory of the catalogue.
-    fn catalogue(&self) -> io::Result<Arc<dyn Disk>>;
-
-    /// The directory that belongs to that virtual host alone; made if it is not there.
-    fn vhost(&self, name: &Name) -> io::Result<Arc<dyn Disk>>;
-}
+use crate::writers::{Alarm, Driven, Pen, Step};
 
 /// The virtual host that every client knows, made at the first start.
 pub const FIRST_VHOST: &str = "/";
@@ -155,7 +147,7 @@ pub enum OpenError {
     CatalogueReplay(ReplayError),
     /// The catalogue can't be written.
     #[error("the catalogue of users and vhosts can't be written: {0}")]
-    CataloguePoisoned(Poison),
+    CatalogueUnwritten(Unwritten),
     /// The first user's password can't be hashed.
     #[error(transparent)]
     Hash(#[from] HashFailed),
@@ -193,7 +185,7 @@ impl From<StoreError> for OpenError {
         match error {
             StoreError::Journal(error) => OpenError::Catalogue(error),
             StoreError::Replay(error) => OpenError::CatalogueReplay(error),
-            StoreError::Poisoned(poison) => OpenError::CataloguePoisoned(poison),
+            StoreError::Unwritten(error) => OpenError::CatalogueUnwritten(error),
             StoreError::Hash(failed) => OpenError::Hash(failed),
         }
     }
@@ -210,7 +202,7 @@ pub enum CreateVhostError {
     Open(#[from] OpenError),
     /// The catalogue can't be written.
     #[error("the catalogue of users and vhosts can't be written: {0}")]
-    Poisoned(#[from] Poison),
+    Unwritten(#[from] Unwritten),
 }
 
 /// Why a client is not let in.
@@ -276,10 +268,11 @@ impl Broker {
         let memory = MemoryBudget::new(settings.memory_bytes_max);
         let share = Arc::new(InflightShare::new(memory));
         let names: Vec<Name> = catalogue.read().vhosts.iter().cloned().collect();
+        let alarms = Arc::new(AlarmBoard::default());
         let mut hosts = BTreeMap::new();
         let mut recovered = Vec::with_capacity(names.len());
         for name in names {
-            let (host, found) = open_vhost(&name, &settings, &share)?;
+            let (host, found) = open_vhost(&name, &settings, &share, &alarms)?;
             hosts.insert(name, Arc::new(host));
             recovered.push(found);
         }
@@ -290,7 +283,7 @@ impl Broker {
             desk: Arc::new(desk),
             settings,
             share,
-            alarms: Arc::default(),
+            alarms,
             places: Arc::default(),
         };
         Ok((Arc::new(broker), recovered))
@@ -328,16 +321,12 @@ impl Broker {
 
     /// Raises an alarm: whoever publishes is blocked until all alarms are cleared.
     pub fn block(&self, resource: Resource) {
-        if self.alarms.raise(resource) {
-            self.rouse();
-        }
+        self.alarms.raise(resource);
     }
 
     /// Clears an alarm.
     pub fn unblock(&self, resource: Resource) {
-        if self.alarms.clear(resource) {
-            self.rouse();
-        }
+        self.alarms.clear(resource);
     }
 
     /// The alarms that are raised.
@@ -345,11 +334,14 @@ impl Broker {
         self.alarms.raised()
     }
 
-    /// Lets every session look at the alarms.
-    fn rouse(&self) {
-        for host in self.all() {
-            host.hub.rouse();
-        }
+    /// Whether this alarm was raised by [`Broker::block`] and not cleared.
+    pub fn is_blocked(&self, resource: Resource) -> bool {
+        self.alarms.is_raised(resource)
+    }
+
+    /// Whether some journal found no room on the disk and has not gone on since.
+    pub fn is_disk_full(&self) -> bool {
+        self.alarms.is_disk_full()
     }
 
     /// Lets a user into a virtual host. `wake` is called when the session should look at its
@@ -391,7 +383,7 @@ impl Broker {
         if self.hosts().contains_key(name) {
             return Ok(());
         }
-        let (host, _) = open_vhost(name, &self.settings, &self.share)?;
+        let (host, _) = open_vhost(name, &self.settings, &self.share, &self.alarms)?;
         self.catalogue.change(&[Change::Vhost(name.clone())])?;
         let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
         hosts.insert(name.clone(), Arc::new(host));
@@ -475,6 +467,7 @@ fn open_vhost(
     name: &Name,
     settings: &BrokerSettings,
     share: &Arc<InflightShare>,
+    alarms: &Arc<AlarmBoard>,
 ) -> Result<(Host, Recovered), OpenError> {
     let name = name.clone();
     let disk = settings
@@ -521,6 +514,8 @@ fn open_vhost(
         Arc::clone(&alarm) as Arc<dyn crate::hub::Bell>,
         Arc::clone(&settings.background),
     ));
+    alarms.watched_by(&hub);
+    let writer = Pen::new(writer, Arc::clone(alarms), Arc::clone(&settings.disks));
     let driven = match settings.drive {
         WriterDrive::ByHand => Driven::by_hand(writer),
         WriterDrive::Threads => {

@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use domain::name::Name;
 use stdx::clock::Clock;
-use storage::Poison;
 
 use crate::passwords::PasswordHash;
 use crate::permissions::Access;
 use crate::register::{Change, Register};
 use crate::users::{Account, Reach, User};
+pub use store::Unwritten;
 pub(crate) use store::{Opened, Store, StoreError, read_register};
 
 /// The catalogue of a running broker. Reading it never waits for the disk.
@@ -42,7 +42,7 @@ impl Catalogue {
     }
 
     /// Makes changes durable, all or none, and then visible. Waits for the disk.
-    pub(crate) fn change(&self, changes: &[Change]) -> Result<(), Poison> {
+    pub(crate) fn change(&self, changes: &[Change]) -> Result<(), Unwritten> {
         if changes.is_empty() {
             return Ok(());
         }
@@ -97,7 +97,7 @@ impl Catalogue {
         let account = Account { password: to, replaced: Some(from.fingerprint()), ..account };
         match self.change(&[Change::User(user.clone(), account)]) {
             Ok(()) => tracing::info!(%user, "the imported password hash is now argon2id"),
-            Err(poison) => tracing::error!(%user, %poison, "the catalogue can't be written"),
+            Err(error) => tracing::error!(%user, %error, "the catalogue can't be written"),
         }
     }
 

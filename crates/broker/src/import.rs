@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, HashSet};
 
 use domain::name::Name;
-use storage::Poison;
 
 use crate::broker::{Broker, CreateVhostError};
+use crate::catalogue::Unwritten;
 use crate::definitions::{Definitions, Effect, Misfit, Plan, Problem, Section, UserDefinition};
 use crate::permissions::check_pattern;
 use crate::register::{Change, Register};
@@ -25,7 +25,7 @@ pub enum ImportError {
     Vhost(#[from] CreateVhostError),
     /// The catalogue can't be written.
     #[error("the catalogue of users and vhosts can't be written: {0}")]
-    Poisoned(#[from] Poison),
+    Unwritten(#[from] Unwritten),
 }
 
 /// What is found out before anything is done.

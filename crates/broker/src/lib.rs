@@ -20,6 +20,8 @@ mod connection_limits;
 
 mod writers;
 
+mod disks;
+
 mod recover;
 
 mod hub;
@@ -53,11 +55,13 @@ mod session_id;
 pub use alarms::{Alarms, Resource};
 pub use batch::{Batch, LargeMessage};
 pub use broker::{
-    Background, Broker, BrokerSettings, ConnectRefusal, CreateVhostError, Disks, Entropy,
-    FIRST_VHOST, FirstUser, OpenError, Recovered, WriterDrive,
+    Background, Broker, BrokerSettings, ConnectRefusal, CreateVhostError, Entropy, FIRST_VHOST,
+    FirstUser, OpenError, Recovered, WriterDrive,
 };
+pub use catalogue::Unwritten;
 pub use chunk::{Chunk, ChunkBuilder, Message, MessageHead, NotMessages, Persistence};
 pub use connection_limits::{ConnectionLimits, Full};
+pub use disks::{Disks, Relief};
 pub use event::{Closing, DeliveryRun, Event, Reply};
 pub use import::ImportError;
 pub use logins::{Hashing, Login, PasswordCheck, Turn};

@@ -76,7 +76,7 @@ pub const STORAGE_LOOK_MS: u64 = 50;
 pub const REWRITE_BYTES_PER_MS: u64 = 64 << 10;
 
 /// The least pause between two rewritings, in milliseconds.
-pub const REWRITE_PAUSE_MS: u64 = 200;
+pub const REWRITE_PAUSE_MS: u64 = 1_000;
 
 /// Dead messages worth a rewriting, in bytes.
 pub const DEAD_SEGMENT_BYTES_MIN: u64 = 8 << 20;
@@ -123,3 +123,6 @@ pub const LOGIN_FAILURES_MAX: usize = 8_192;
 
 /// Exchanges that a session with limited rights is remembered to have published to.
 pub const GRANTED_EXCHANGES_MAX: usize = 12;
+
+/// How often a writer that is to stop looks whether the full disk has room, ten times a second.
+pub const LAST_TRIES_ON_A_FULL_DISK: u32 = 20;

@@ -7,8 +7,9 @@ use domain::name::Name;
 use stdx::clock::Clock;
 use storage::JournalSettings;
 
-use crate::broker::{Disks, OpenError, Recovered};
+use crate::broker::{OpenError, Recovered};
 use crate::catalogue::read_register;
+use crate::disks::Disks;
 use crate::recover::Recovery;
 use crate::vhost::timers::Moment;
 

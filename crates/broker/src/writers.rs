@@ -7,11 +7,17 @@ use std::time::Duration;
 
 use stdx::abort_on_panic::AbortOnPanic;
 use stdx::clock::{Clock, Monotonic};
-use storage::{Poison, Work, Writer};
+use storage::{Poison, Shortage, Work, Writer};
 
+use crate::alarms::AlarmBoard;
 use crate::confirms::{Waiter, abandon, release};
+use crate::disks::{Disks, Relief};
 use crate::event::Closing;
 use crate::hub::{Bell, Hub};
+use crate::limits;
+
+/// How long a writer that is to stop waits for room between two tries.
+const LAST_TRIES_PAUSE: Duration = Duration::from_millis(100);
 
 /// How the writer is woken and told to stop.
 #[derive(Debug, Default)]
@@ -60,24 +66,104 @@ impl Bell for Alarm {
     }
 }
 
-/// One step of writing: what is due is written and synced, and whoever waited for it learns.
-/// `Ok(None)`: nothing is due, ever; `Ok(Some(at))`: nothing before `at`.
-fn step(
-    hub: &Arc<Hub>,
-    writer: &mut Writer<Waiter>,
-    work: impl FnOnce(&mut Writer<Waiter>) -> Work<Waiter>,
-) -> Result<Step, Poison> {
-    match work(writer) {
-        Work::Wrote { waiters, .. } => {
-            release(waiters);
-            Ok(Step::Wrote)
+/// A writer and whom it tells when the disk is full.
+#[derive(Debug)]
+pub(crate) struct Pen {
+    writer: Writer<Waiter>,
+    alarms: Arc<AlarmBoard>,
+    disks: Arc<dyn Disks>,
+    room: Room,
+}
+
+/// Whether there was room for the newest frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    Enough,
+    None,
+}
+
+impl Pen {
+    pub(crate) fn new(
+        writer: Writer<Waiter>,
+        alarms: Arc<AlarmBoard>,
+        disks: Arc<dyn Disks>,
+    ) -> Pen {
+        Pen { writer, alarms, disks, room: Room::Enough }
+    }
+
+    /// One step of writing: what is due is written and synced, and whoever waited for it learns.
+    fn step(
+        &mut self,
+        hub: &Arc<Hub>,
+        work: impl FnOnce(&mut Writer<Waiter>) -> Work<Waiter>,
+    ) -> Result<Step, Poison> {
+        match work(&mut self.writer) {
+            Work::Wrote { waiters, .. } => {
+                self.has_room(hub);
+                release(waiters);
+                Ok(Step::Wrote)
+            }
+            Work::Idle { wake_at } => Ok(Step::Idle(wake_at)),
+            Work::Full { retry_at, shortage } => Ok(self.has_no_room(hub, &shortage, retry_at)),
+            Work::Poisoned { poison, abandoned } => {
+                tracing::error!(vhost = %hub.name, reason = %poison, "the journal can't be written any more");
+                self.has_room(hub);
+                hub.poison(&Closing::Poisoned(poison.clone()));
+                abandon(abandoned);
+                Err(poison)
+            }
         }
-        Work::Idle { wake_at } => Ok(Step::Idle(wake_at)),
-        Work::Poisoned { poison, abandoned } => {
-            tracing::error!(vhost = %hub.name, reason = %poison, "the journal can't be written any more");
-            hub.poison(&Closing::Poisoned(poison.clone()));
-            abandon(abandoned);
-            Err(poison)
+    }
+
+    /// Publishers are blocked, and what was kept in reserve for this moment is used.
+    fn has_no_room(&mut self, hub: &Arc<Hub>, shortage: &Shortage, retry_at: Monotonic) -> Step {
+        if self.room == Room::Enough {
+            self.room = Room::None;
+            tracing::warn!(
+                vhost = %hub.name, reason = %shortage,
+                "the journal waits for room on the disk; publishers are blocked, consumers go on"
+            );
+            self.alarms.journal_full();
+        }
+        match self.disks.relieve() {
+            Relief::GaveBack => Step::Relieved,
+            Relief::NothingLeft => Step::Full { retry_at },
+        }
+    }
+
+    fn has_room(&mut self, hub: &Arc<Hub>) {
+        if self.room == Room::None {
+            self.room = Room::Enough;
+            tracing::info!(vhost = %hub.name, "the journal has room on the disk again");
+            self.alarms.journal_goes_on();
+        }
+    }
+
+    /// Writes and syncs everything gathered; on a full disk not for ever.
+    fn finish(
+        &mut self,
+        hub: &Arc<Hub>,
+        mut rest: impl FnMut() -> Monotonic,
+    ) -> Result<(), Poison> {
+        let mut tries_left = limits::LAST_TRIES_ON_A_FULL_DISK;
+        let mut now = rest();
+        loop {
+            match self.step(hub, |writer| writer.flush(now))? {
+                Step::Wrote | Step::Relieved => {}
+                Step::Idle(_) => return Ok(()),
+                Step::Full { .. } if tries_left == 0 => {
+                    tracing::error!(
+                        vhost = %hub.name,
+                        "the disk is full to the end: what was not confirmed and the newest \
+                         acknowledgements are not kept"
+                    );
+                    return Ok(());
+                }
+                Step::Full { .. } => {
+                    tries_left -= 1;
+                    now = rest();
+                }
+            }
         }
     }
 }
@@ -86,7 +172,14 @@ fn step(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Wrote,
+    /// Nothing is due before that moment, if ever.
     Idle(Option<Monotonic>),
+    /// There was no room, and there is more now.
+    Relieved,
+    /// There is no room.
+    Full {
+        retry_at: Monotonic,
+    },
 }
 
 /// A journal's writer with whoever drives it.
@@ -95,13 +188,13 @@ pub(crate) enum Driven {
     /// A thread of its own.
     Thread { alarm: Arc<Alarm>, thread: Mutex<Option<JoinHandle<Result<(), Poison>>>> },
     /// Somebody calls [`Driven::step`].
-    ByHand { writer: Mutex<Box<Writer<Waiter>>> },
+    ByHand { pen: Mutex<Box<Pen>> },
 }
 
 impl Driven {
     pub(crate) fn thread(
         hub: Arc<Hub>,
-        mut writer: Writer<Waiter>,
+        mut pen: Pen,
         alarm: Arc<Alarm>,
         clock: Arc<dyn Clock>,
     ) -> std::io::Result<Driven> {
@@ -109,23 +202,23 @@ impl Driven {
         let run = move || {
             // Without its writer a journal would take commits for ever and confirm none.
             let _whole = AbortOnPanic::while_doing("writing a journal");
-            drive(&hub, &mut writer, &bell, &*clock)
+            drive(&hub, &mut pen, &bell, &*clock)
         };
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(run)?;
         Ok(Driven::Thread { alarm, thread: Mutex::new(Some(thread)) })
     }
 
-    pub(crate) fn by_hand(writer: Writer<Waiter>) -> Driven {
-        Driven::ByHand { writer: Mutex::new(Box::new(writer)) }
+    pub(crate) fn by_hand(pen: Pen) -> Driven {
+        Driven::ByHand { pen: Mutex::new(Box::new(pen)) }
     }
 
     /// Does one step by hand; nothing where a thread does it.
     pub(crate) fn step(&self, hub: &Arc<Hub>, now: Monotonic) -> Option<Result<Step, Poison>> {
         match self {
             Driven::Thread { .. } => None,
-            Driven::ByHand { writer } => {
-                let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-                Some(step(hub, &mut writer, |writer| writer.work(now)))
+            Driven::ByHand { pen } => {
+                let mut pen = pen.lock().unwrap_or_else(PoisonError::into_inner);
+                Some(pen.step(hub, |writer| writer.work(now)))
             }
         }
     }
@@ -142,28 +235,30 @@ impl Driven {
                     None => Ok(()),
                 }
             }
-            Driven::ByHand { writer } => {
-                let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-                while step(hub, &mut writer, |writer| writer.flush(now))? == Step::Wrote {}
-                Ok(())
+            Driven::ByHand { pen } => {
+                let mut pen = pen.lock().unwrap_or_else(PoisonError::into_inner);
+                pen.finish(hub, || now)
             }
         }
     }
 }
 
-fn drive(
-    hub: &Arc<Hub>,
-    writer: &mut Writer<Waiter>,
-    alarm: &Alarm,
-    clock: &dyn Clock,
-) -> Result<(), Poison> {
+fn drive(hub: &Arc<Hub>, pen: &mut Pen, alarm: &Alarm, clock: &dyn Clock) -> Result<(), Poison> {
     loop {
         let now = clock.monotonic();
-        let Step::Idle(wake_at) = step(hub, writer, |writer| writer.work(now))? else { continue };
+        let wake_at = match pen.step(hub, |writer| writer.work(now))? {
+            Step::Wrote | Step::Relieved => continue,
+            Step::Idle(wake_at) => wake_at,
+            Step::Full { retry_at } => Some(retry_at),
+        };
         let for_ns = wake_at.map(|at| at.0.saturating_sub(clock.monotonic().0));
         if alarm.sleep(for_ns) {
-            while step(hub, writer, |writer| writer.flush(clock.monotonic()))? == Step::Wrote {}
-            return Ok(());
+            let mut pause = Duration::ZERO;
+            return pen.finish(hub, || {
+                std::thread::sleep(pause);
+                pause = LAST_TRIES_PAUSE;
+                clock.monotonic()
+            });
         }
     }
 }

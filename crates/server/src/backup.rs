@@ -13,12 +13,14 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use broker::{Recovered, rehearse};
 use stdx::clock::SystemClock;
 use storage::{BackedUp, BackupError, back_up};
 
 use crate::folders::{CATALOGUE, Folders, VHOSTS};
+use crate::reserve::Reserve;
 
 /// How often it is tried while the broker is too quick.
 const ATTEMPTS_MAX: u32 = 10;
@@ -156,7 +158,9 @@ fn attempt(from: &Path, to: &Path) -> Result<(BackedUp, Vec<Recovered>), BackupF
     copy_new(&mut done)?;
     sync_directory(&vhosts_to)?;
     sync_directory(to)?;
-    let vhosts = rehearse(&Folders(to.to_path_buf()), &SystemClock::start());
+    let reserve = Arc::new(Reserve::of(to));
+    let copy = Folders { data_dir: to.to_path_buf(), reserve };
+    let vhosts = rehearse(&copy, &SystemClock::start());
     Ok((done, vhosts.map_err(BackupFailure::Unreadable)?))
 }
 

@@ -280,6 +280,11 @@ pub(crate) struct Watermarks {
     #[arg(long, value_name = "BYTES", default_value_t = 50_000_000)]
     pub(crate) disk_free_min_bytes: u64,
 
+    /// So much of the disk is held back for the moment when it is full, in bytes, so that
+    /// acknowledgements can still be written down; publishers are blocked while it is used. 0: nothing.
+    #[arg(long, value_name = "BYTES", default_value_t = 16_777_216)]
+    pub(crate) disk_reserve_bytes: u64,
+
     /// Publishers are blocked while the broker uses more than this share of the memory that it may
     /// have (the machine's, or its control group's); 0 blocks them always.
     #[arg(long, value_name = "SHARE", default_value_t = 0.6, value_parser = share)]

@@ -134,7 +134,7 @@ fn refused(file: &Path, definitions: &Definitions, error: ImportError) -> Defini
             let faults = misfits.iter().map(|misfit| words(definitions, misfit)).collect();
             DefinitionsError::Faults { file, faults }
         }
-        error @ (ImportError::Vhost(_) | ImportError::Poisoned(_)) => {
+        error @ (ImportError::Vhost(_) | ImportError::Unwritten(_)) => {
             DefinitionsError::Import { file, error }
         }
     }

@@ -5,10 +5,11 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use broker::Disks;
+use broker::{Disks, Relief};
 use domain::name::Name;
 use storage::disk::{Disk, RealDisk};
 
+use crate::reserve::Reserve;
 /// The folder of the catalogue in the data directory.
 pub(crate) const CATALOGUE: &str = "catalogue";
 
@@ -17,16 +18,23 @@ pub(crate) const VHOSTS: &str = "vhosts";
 
 /// The data directory.
 #[derive(Debug)]
-pub(crate) struct Folders(pub(crate) PathBuf);
+pub(crate) struct Folders {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) reserve: Arc<Reserve>,
+}
 
 impl Disks for Folders {
     fn catalogue(&self) -> io::Result<Arc<dyn Disk>> {
-        Ok(Arc::new(RealDisk::open(&self.0.join(CATALOGUE))?))
+        Ok(Arc::new(RealDisk::open(&self.data_dir.join(CATALOGUE))?))
     }
 
     fn vhost(&self, name: &Name) -> io::Result<Arc<dyn Disk>> {
-        let path = self.0.join(VHOSTS).join(folder_name(name.as_str()));
+        let path = self.data_dir.join(VHOSTS).join(folder_name(name.as_str()));
         Ok(Arc::new(RealDisk::open(&path)?))
+    }
+
+    fn relieve(&self) -> Relief {
+        self.reserve.give_back()
     }
 }
 

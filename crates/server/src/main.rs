@@ -17,6 +17,7 @@ mod welcome;
 mod listeners;
 mod open_files;
 mod ports;
+mod reserve;
 mod shutdown;
 mod tls;
 

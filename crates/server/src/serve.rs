@@ -20,6 +20,7 @@ use crate::folders::Folders;
 use crate::listeners::{self, ListenError};
 use crate::ports::{Ports, PortsFile};
 use crate::reload::{Reload, Reread};
+use crate::reserve::Reserve;
 use crate::shutdown::{GOODBYE_MAX, LAST_WORDS, SESSIONS_LOOK, Signals};
 use crate::tls::{TlsDoor, TlsError};
 use crate::{open_files, watermarks, welcome};
@@ -80,7 +81,8 @@ pub(crate) fn run(settings: &Settings, reread: Reread) -> Result<(), ServeError>
     let _lock = DirectoryLock::acquire(data_dir)?;
     PortsFile::remove_stale(data_dir).map_err(unusable)?;
     let first_user = first_user::choose(&settings.users, |name| std::env::var_os(name))?;
-    let broker = open_broker(settings, first_user, &runtime)?;
+    let reserve = Arc::new(Reserve::of(&settings.storage.data_dir));
+    let broker = open_broker(settings, first_user, &runtime, Arc::clone(&reserve))?;
     if let Some(file) = &settings.users.definitions {
         match settings.users.definitions_mode {
             DefinitionsMode::Import => definitions::import(file, &broker)?,
@@ -92,7 +94,7 @@ pub(crate) fn run(settings: &Settings, reread: Reread) -> Result<(), ServeError>
     }
     check_somebody_may_come(&settings.listen, &broker)?;
 
-    runtime.block_on(accept_until_told(settings, reread, &broker, tls, open_files))?;
+    runtime.block_on(accept_until_told(settings, reread, &broker, tls, open_files, reserve))?;
 
     broker.finish().map_err(ServeError::Unfinished)?;
     for (vhost, counted) in broker.stats() {
@@ -140,11 +142,12 @@ fn open_broker(
     settings: &Settings,
     first_user: FirstUser,
     runtime: &tokio::runtime::Runtime,
+    reserve: Arc<Reserve>,
 ) -> Result<Arc<Broker>, ServeError> {
     let storage = &settings.storage;
     let clock = Arc::new(SystemClock::start());
     let (broker, recovered) = Broker::open(BrokerSettings {
-        disks: Arc::new(Folders(storage.data_dir.clone())),
+        disks: Arc::new(Folders { data_dir: storage.data_dir.clone(), reserve }),
         first_user,
         sync: match storage.sync {
             Sync::Always => SyncMode::Always,
@@ -181,6 +184,7 @@ async fn accept_until_told(
     broker: &Arc<Broker>,
     tls: Option<Arc<TlsDoor>>,
     open_files: Option<u64>,
+    reserve: Arc<Reserve>,
 ) -> Result<(), ServeError> {
     let mut signals = Signals::catch()?;
     let reload = Reload::catch(settings, reread, Arc::clone(broker), tls.clone())?;
@@ -200,7 +204,7 @@ async fn accept_until_told(
 
     let data_dir = settings.storage.data_dir.clone();
     let watermarks = reload.watermarks.subscribe();
-    tokio::spawn(watermarks::watch(data_dir, Arc::clone(broker), watermarks));
+    tokio::spawn(watermarks::watch(data_dir, reserve, Arc::clone(broker), watermarks));
     tokio::spawn(reload.when_told());
     let accepting = accept::start(plain, encrypted, broker, &settings.limits, open_files);
     let signal = signals.next().await;

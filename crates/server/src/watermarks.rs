@@ -1,5 +1,6 @@
 //! Watches the room that is left, on the disk and in memory, and blocks publishers while there is
-//! too little. Consumers go on and make room.
+//! too little. Consumers go on and make room. Also keeps the reserve, or makes it again when there is
+//! room for it.
 
 use std::fs;
 use std::io;
@@ -11,6 +12,7 @@ use broker::{Broker, Resource};
 use tokio::sync::watch;
 
 use crate::config::Watermarks;
+use crate::reserve::Reserve;
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_secs(1);
@@ -21,16 +23,22 @@ const LOOK_CLOSELY: Duration = Duration::from_millis(100);
 /// Less room than this many times the least, and it is looked closely.
 const CLOSE_FACTOR: u64 = 8;
 
+/// What was short is enough when there is this part of the least more.
+const SLACK: u64 = 16;
+
 /// Watches until the broker stops; `watermarks` may change meanwhile.
 pub(crate) async fn watch(
     data_dir: PathBuf,
+    reserve: Arc<Reserve>,
     broker: Arc<Broker>,
     mut watermarks: watch::Receiver<Watermarks>,
 ) {
     let memory_bytes = memory_bytes();
     loop {
         let limits = *watermarks.borrow_and_update();
-        let disk = look(&broker, Resource::Disk, disk_room(&data_dir, limits));
+        let room = disk_room(&data_dir, limits)
+            .map(|room| if broker.is_disk_full() { room } else { keep(&reserve, room, limits) });
+        let disk = look(&broker, Resource::Disk, room);
         let memory = look(&broker, Resource::Memory, memory_room(memory_bytes, limits));
         let rest = if disk || memory { LOOK_CLOSELY } else { LOOK };
         tokio::select! {
@@ -52,8 +60,29 @@ impl Room {
         self.free < self.least
     }
 
+    /// Once short, a little more than the least is needed, lest publishers be stopped and let go in turn.
+    fn is_short_still(self) -> bool {
+        self.free < self.least.saturating_add(self.least / SLACK)
+    }
+
     fn is_close(self) -> bool {
         self.free / CLOSE_FACTOR < self.least
+    }
+}
+
+/// Holds the reserve if it leaves enough room. While it is not held, the disk is short.
+fn keep(reserve: &Reserve, room: Room, limits: Watermarks) -> Room {
+    let bytes = limits.disk_reserve_bytes;
+    let after = Room { free: room.free.saturating_sub(bytes), ..room };
+    if reserve.is_short_of(bytes) && after.is_short() {
+        return after;
+    }
+    match reserve.hold(bytes) {
+        Ok(()) => room,
+        Err(error) => {
+            tracing::warn!(%error, bytes, "the disk reserve could not be made");
+            Room { free: 0, ..room }
+        }
     }
 }
 
@@ -67,15 +96,16 @@ fn look(broker: &Broker, resource: Resource, room: io::Result<Room>) -> bool {
             return false;
         }
     };
-    let raised = broker.alarms();
-    if room.is_short() {
+    let raised = broker.is_blocked(resource);
+    let short = if raised { room.is_short_still() } else { room.is_short() };
+    if short {
         broker.block(resource);
     } else {
         broker.unblock(resource);
     }
-    if broker.alarms() != raised {
+    if short != raised {
         let (free_bytes, least_bytes) = (room.free, room.least);
-        if room.is_short() {
+        if short {
             tracing::warn!(%resource, free_bytes, least_bytes, "low: publishers are blocked");
         } else {
             tracing::info!(%resource, free_bytes, least_bytes, "enough again");
@@ -148,8 +178,11 @@ mod tests {
 
     #[test]
     fn what_this_machine_has() {
-        let limits =
-            |memory_high_watermark| Watermarks { disk_free_min_bytes: 7, memory_high_watermark };
+        let limits = |memory_high_watermark| Watermarks {
+            disk_free_min_bytes: 7,
+            disk_reserve_bytes: 0,
+            memory_high_watermark,
+        };
         let disk = disk_room(Path::new("/"), limits(0.5)).unwrap();
         assert!(disk.free > 0 && disk.least == 7);
         let memory_bytes = memory_bytes();

@@ -140,6 +140,7 @@ fn journal(
                 }
             }
             Work::Idle { .. } => {}
+            Work::Full { shortage, .. } => return Err(shortage.into()),
             Work::Poisoned { poison, .. } => return Err(poison.into()),
         }
     }

@@ -11,7 +11,7 @@ use std::io::{self, IoSlice};
 
 pub use real::RealDisk;
 pub(crate) use real::create_directory;
-pub use simulated::{DiskCounts, Faults, SimulatedDisk};
+pub use simulated::{DiskCounts, Faults, Rot, SimulatedDisk, Stall};
 
 /// The most slices one write may have, by POSIX as Linux has it.
 const SLICES_MAX: usize = 1024;
@@ -47,6 +47,10 @@ pub trait DiskFile: Send + Sync + Debug {
 
     /// Writes the slices one behind the other from `offset`; says how many bytes it managed.
     fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
+
+    /// Sets space aside so that the file is at least so long; what is new reads as zeros. Says how
+    /// long the file is now: less where the system can't do that. Full disks may keep a part.
+    fn allocate(&self, bytes: u64) -> io::Result<u64>;
 
     /// Makes everything written so far durable, with the file's length.
     fn sync(&self) -> io::Result<()>;

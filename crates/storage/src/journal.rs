@@ -12,6 +12,7 @@ mod writer;
 
 mod files;
 
+mod disk_use;
 mod gathering;
 mod progress;
 
@@ -19,6 +20,8 @@ mod file_header;
 mod frame;
 
 mod file_name;
+mod shortage;
+
 mod poison;
 mod settings;
 
@@ -29,14 +32,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use stdx::clock::Monotonic;
 
 pub(crate) use copy::{CopyError, copy_journal};
+pub use disk_use::DiskUse;
 pub use poison::Poison;
 pub use replay::{Damage, OpenError, Opened, Record, ReplaySummary, TornTail, open};
 pub use settings::{JournalSettings, SyncMode};
+pub use shortage::Shortage;
 pub use writer::{Work, Writer};
 
 use crate::operation::Operation;
 use crate::position::Position;
 use crate::staged::Staged;
+use files::TurnTo;
 use gathering::Gathering;
 use progress::Progress;
 
@@ -91,6 +97,11 @@ struct State<W> {
     file_goes_at: Option<Position>,
     sleep: Sleep,
     poison: Option<Poison>,
+    /// Why the frame in the writer's hands is not on the disk yet, if that is for want of room.
+    shortage: Option<Shortage>,
+    /// What the next frame wants of the file it goes to, if it wants another.
+    turn: Option<TurnTo>,
+    disk_use: DiskUse,
     progress: Progress,
     linger_ms: u64,
     gather_bytes: usize,
@@ -99,7 +110,7 @@ struct State<W> {
 /// What the writer finds when it asks for a frame.
 enum Taken<W> {
     /// A frame to write, now in the writer's hands.
-    Frame { position: Position, released: Position },
+    Frame { position: Position, released: Position, turn: Option<TurnTo> },
     /// Nothing is due; something will be at this moment.
     Nothing { due_at: Option<Monotonic> },
     /// Nothing will ever be written again.
@@ -217,6 +228,39 @@ impl<W> Journal<W> {
         self.state().gathering.pieces.len()
     }
 
+    /// The next frame goes into a new file that takes little of the disk, unless it would go into such a
+    /// one anyway. For an owner that needs nothing of what was written so far: when it says so again
+    /// and releases what was before, the journal comes down to a few MiB.
+    pub fn turn_file(&self) {
+        self.state().turn = Some(TurnTo::Small);
+    }
+
+    /// What the journal's files take of the disk.
+    pub fn disk_bytes(&self) -> u64 {
+        self.state().disk_use.bytes()
+    }
+
+    /// Everything that was written to the disk since the journal was opened.
+    pub fn bytes_written(&self) -> u64 {
+        self.state().disk_use.written_bytes
+    }
+
+    /// The same in detail.
+    pub fn disk_use(&self) -> DiskUse {
+        self.state().disk_use
+    }
+
+    /// Whether the disk has no room for the frame that is to be written. It is tried again and again;
+    /// until then commits are taken and nobody's wait ends.
+    pub fn is_full(&self) -> bool {
+        self.state().shortage.is_some()
+    }
+
+    /// What there is no room for, if there is none.
+    pub fn shortage(&self) -> Option<Shortage> {
+        self.state().shortage.clone()
+    }
+
     /// Why the journal takes no more records, if it does not.
     pub fn poison(&self) -> Option<Poison> {
         self.state().poison.clone()
@@ -233,6 +277,9 @@ impl<W> Journal<W> {
                 file_goes_at: None,
                 sleep: Sleep::Asleep { until: None },
                 poison: None,
+                shortage: None,
+                turn: None,
+                disk_use: DiskUse::default(),
                 progress,
                 linger_ms: settings.linger_ms,
                 gather_bytes: settings.gather_bytes,
@@ -262,7 +309,7 @@ impl<W> Journal<W> {
         std::mem::swap(&mut state.gathering, frame);
         let position = state.position;
         state.position = position.next();
-        Taken::Frame { position, released: state.released }
+        Taken::Frame { position, released: state.released, turn: state.turn.take() }
     }
 
     /// Sets the alarm of a writer that has nothing to do, unless something came up meanwhile.
@@ -282,6 +329,7 @@ impl<W> Journal<W> {
     fn complete(&self, position: Position, frame_bytes: u64, waiters: &mut Vec<W>) {
         let mut state = self.state();
         state.durable = position;
+        state.shortage = None;
         self.durable.store(position.0, Ordering::Release);
         state.progress.wrote(position, frame_bytes);
         waiters.append(&mut state.in_flight);
@@ -295,15 +343,40 @@ impl<W> Journal<W> {
         self.old_before.store(position.0, Ordering::Relaxed);
     }
 
-    /// From which release on a file goes.
-    fn set_file_goes_at(&self, position: Option<Position>) {
-        self.state().file_goes_at = position;
+    /// The frame in the writer's hands has no room on the disk.
+    fn set_shortage(&self, shortage: &Shortage) {
+        self.state().shortage = Some(shortage.clone());
+    }
+
+    /// The frame at `position` will not be written after all, if nothing came after it.
+    fn take_back(&self, position: Position) -> bool {
+        let mut state = self.state();
+        let newest = state.position == position.next();
+        let alone = newest && state.gathering.is_empty() && state.in_flight.is_empty();
+        if alone && state.gathering.waiters.is_empty() {
+            state.position = position;
+            state.shortage = None;
+            return true;
+        }
+        false
+    }
+
+    /// From which release on a file goes, and what there is.
+    fn set_files(&self, goes_at: Option<Position>, disk_use: DiskUse) {
+        let mut state = self.state();
+        state.file_goes_at = goes_at;
+        state.disk_use = disk_use;
+    }
+
+    fn set_disk_use(&self, disk_use: DiskUse) {
+        self.state().disk_use = disk_use;
     }
 
     /// Nothing is written any more; everybody who waits is let go, oldest first.
     fn set_poison(&self, poison: &Poison, waiters: Vec<W>) -> Vec<W> {
         let mut state = self.state();
         state.poison.get_or_insert_with(|| poison.clone());
+        state.shortage = None;
         state.abandon(waiters)
     }
 

@@ -24,8 +24,8 @@ pub mod disk;
 pub use backup::{BackedUp, BackupError, back_up};
 pub use directory_lock::{DirectoryLock, LockError};
 pub use journal::{
-    Committed, Damage, Journal, JournalSettings, Nudge, OpenError, Opened, Poison, Record,
-    ReplaySummary, SyncMode, TornTail, Work, Writer, open,
+    Committed, Damage, DiskUse, Journal, JournalSettings, Nudge, OpenError, Opened, Poison, Record,
+    ReplaySummary, Shortage, SyncMode, TornTail, Work, Writer, open,
 };
 pub use operation::Operation;
 pub use position::Position;

@@ -12,6 +12,7 @@ use super::queue::{Known, Queue, QueueKey};
 use super::sessions::Told;
 use super::topology::{Binding, Goal};
 use super::{ChannelKey, Checker, SessionKey, named};
+use crate::vocabulary::DEAD;
 
 impl Checker {
     pub(super) fn declare_exchange(
@@ -130,6 +131,9 @@ impl Checker {
         let key = self.key();
         self.queues.insert(key, state);
         self.names.insert(name.to_owned(), key);
+        if name == DEAD {
+            self.redirect_letters();
+        }
         key
     }
 
@@ -218,6 +222,9 @@ impl Checker {
         if std::mem::replace(&mut state.deleted, true) {
             return;
         }
+        // What it has given up goes its way before.
+        self.bury();
+        let Some(state) = self.queues.get_mut(&key) else { return };
         let (name, durable) = (state.name.clone(), state.is_durable());
         for consumer in std::mem::take(&mut state.consumers) {
             let Some(known) = self.consumers.get(&consumer) else { continue };
@@ -248,6 +255,9 @@ impl Checker {
         let journaled =
             state.ready().any(|(_, entry)| entry.journaled && entry.there == Known::Yes);
         state.purge(if foggy { Known::Perhaps } else { Known::Yes });
+        if state.is_mixed() {
+            self.spare_letters_to_come();
+        }
         // Its answer may have to wait, even where that is not certain.
         self.hold(session);
         if journaled && !foggy {

@@ -1,12 +1,12 @@
 //! Events: what a session was told, held against what it must be told.
 
-use broker::operation::{Acknowledgement, ChannelId};
+use broker::operation::{Acknowledgement, ChannelId, Verb};
 use broker::{DeliveryRun, Event, Reply};
 use domain::refusal::Refusal;
 
 use super::queue::{Known, QueueKey, Whereabouts};
 use super::sessions::{Expected, Told, Unsettled};
-use super::{ChannelKey, Checker, ConsumerKey, SessionKey};
+use super::{ChannelKey, Checker, ConsumerKey, SessionKey, Turn};
 use crate::message::MessageId;
 use crate::violation::{Violation, broken, demand};
 
@@ -69,7 +69,7 @@ impl Checker {
             expected.safe,
             self.durable
         );
-        let Expected { number, channel, ref told, .. } = expected;
+        let Expected { number, channel, asked, ref told, .. } = expected;
         let wrong =
             || broken!(Answered, "session {session} should hear {expected:?} and hears {event:?}");
         match (event, told) {
@@ -90,16 +90,27 @@ impl Checker {
                 Ok(())
             }
             (
+                Event::Refused { channel: heard, verb: Verb::Get, refusal: Refusal::NotFound(..) },
+                Told::Got { queue, .. },
+            ) if *heard == number && self.namesake(*queue).is_none() => {
+                // It went while what it had was read from the disk.
+                self.clear_channel(channel);
+                self.channel(channel).open = false;
+                self.channel(channel).seen_consumers.clear();
+                Ok(())
+            }
+            (
                 Event::Got { channel: heard, tag, redelivered, remaining, chunk, index, .. },
                 Told::Got { queue, acknowledgement },
             ) if *heard == number => {
                 let Some(message) = chunk.message(*index) else { return wrong() };
                 let message = self.messages.recognise(&message)?;
-                self.left(session, *queue, *remaining);
+                let queue = self.namesake(*queue).unwrap_or(*queue);
+                self.left(session, queue, asked, *remaining);
                 self.take_delivery(&Delivery {
                     session,
                     channel,
-                    queue: *queue,
+                    queue,
                     consumer: None,
                     acknowledgement: *acknowledgement,
                     tag: *tag,
@@ -108,7 +119,8 @@ impl Checker {
                 })
             }
             (Event::GotNothing { channel: heard }, Told::Got { queue, .. }) if *heard == number => {
-                self.left(session, *queue, 0);
+                let queue = self.namesake(*queue).unwrap_or(*queue);
+                self.left(session, queue, asked, 0);
                 Ok(())
             }
             (
@@ -134,9 +146,16 @@ impl Checker {
         }
     }
 
-    /// A get said how many messages are left; that is judged if it was said just now.
-    fn left(&mut self, session: SessionKey, queue: QueueKey, count: u64) {
-        if self.session(session).held.is_none() {
+    /// The queue, or what has its name by now.
+    fn namesake(&self, queue: QueueKey) -> Option<QueueKey> {
+        let known = self.queues.get(&queue)?;
+        if known.deleted { self.names.get(&known.name).copied() } else { Some(queue) }
+    }
+
+    /// A get said how many messages are left; that is judged if it was said just now, and nothing came
+    /// between that was waiting for the disk, too.
+    fn left(&mut self, session: SessionKey, queue: QueueKey, asked: Turn, count: u64) {
+        if self.session(session).held.is_none() && asked == self.turn {
             self.left.push((queue, count));
         }
     }

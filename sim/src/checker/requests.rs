@@ -172,11 +172,11 @@ impl Checker {
 
     /// The session must be told this, once the journal has what it promises.
     pub(super) fn expect(&mut self, session: SessionKey, channel: ChannelKey, told: Told) {
-        let (number, safe) = (self.channel(channel).number, self.safe);
+        let (number, asked, safe) = (self.channel(channel).number, self.turn, self.safe);
         if safe > self.durable {
             self.hold(session);
         }
-        self.session(session).expected.push_back(Expected { number, channel, safe, told });
+        self.session(session).expected.push_back(Expected { number, channel, asked, safe, told });
     }
 
     fn refuse(&mut self, session: SessionKey, key: ChannelKey, verb: Verb, refusal: Refusal) {
@@ -230,12 +230,13 @@ impl Checker {
         }
         self.session(session).end_asked = true;
         let channel = last.unwrap_or_default();
-        let expected = Expected { number: 0, channel, safe: 0, told: Told::Ended };
+        let asked = self.turn;
+        let expected = Expected { number: 0, channel, asked, safe: 0, told: Told::Ended };
         self.session(session).expected.push_back(expected);
     }
 
     /// A channel's consumers go, and what it had not settled returns.
-    fn clear_channel(&mut self, key: ChannelKey) {
+    pub(super) fn clear_channel(&mut self, key: ChannelKey) {
         let consumers = std::mem::take(&mut self.channel(key).consumers);
         let mut queues: Vec<_> =
             consumers.into_values().filter_map(|consumer| self.leave(consumer)).collect();

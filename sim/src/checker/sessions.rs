@@ -116,6 +116,8 @@ pub(crate) struct Consumer {
 pub(crate) struct Expected {
     pub(crate) number: ChannelId,
     pub(crate) channel: ChannelKey,
+    /// When it was asked for.
+    pub(crate) asked: Turn,
     /// The journal must have everything up to here before.
     pub(crate) safe: Turn,
     pub(crate) told: Told,

@@ -9,7 +9,7 @@ use domain::queue::settings::QueueSettings;
 use domain::table::Table;
 
 use super::Checker;
-use super::queue::{Known, Queue, Whereabouts};
+use super::queue::{Entry, Known, Queue, Whereabouts};
 use super::topology::Topology;
 use crate::message::{MessageId, letter};
 use crate::vocabulary::DEAD;
@@ -25,6 +25,8 @@ pub(crate) struct Snapshot {
     pub(crate) queues: BTreeMap<String, KeptQueue>,
     /// Whether the broker had time to write down how far every queue delivered.
     pub(crate) clean: bool,
+    /// Where a queue gave a message up, and its letter: exactly one of both is there.
+    pub(crate) dying: Vec<(String, MessageId, MessageId)>,
 }
 
 /// A durable queue.
@@ -84,13 +86,24 @@ impl Checker {
                 let fog: Vec<bool> = (self.sessions.values())
                     .filter_map(|session| session.held_queues.get(key).copied())
                     .collect();
-                queues.insert(queue.name.clone(), keep(queue, &fog));
+                let dying: BTreeMap<u64, &Entry> = (self.dying.iter())
+                    .filter(|dying| dying.queue == *key)
+                    .map(|dying| (dying.place, &dying.entry))
+                    .collect();
+                queues.insert(queue.name.clone(), keep(queue, &fog, dying));
             }
         }
         if let Some(dead) = queues.get_mut(DEAD) {
             dead.messages.extend(self.letters_underway());
         }
-        Snapshot { topology, queues, clean: false }
+        let dying = self.dying.iter().filter(|dying| {
+            dying.there == Known::Yes && dying.entry.there == Known::Yes && dying.entry.journaled
+        });
+        let dying = dying.filter_map(|dying| {
+            let queue = self.queues.get(&dying.queue).filter(|queue| !queue.deleted)?;
+            Some((queue.name.clone(), dying.entry.message, dying.letter))
+        });
+        Snapshot { topology, dying: dying.collect(), queues, clean: false }
     }
 
     /// Letters of queues that no restart finds, which may have come in this very turn.
@@ -113,15 +126,23 @@ impl Checker {
 
 /// `fog` has an entry for every session that may have got messages unseen, true if such a delivery
 /// settled itself.
-fn keep(queue: &Queue, fog: &[bool]) -> KeptQueue {
-    let messages = queue.entries.values().map(|entry| {
+fn keep<'q>(queue: &'q Queue, fog: &[bool], mut dying: BTreeMap<u64, &'q Entry>) -> KeptQueue {
+    let given_up: BTreeSet<MessageId> = dying.values().map(|entry| entry.message).collect();
+    dying.extend(queue.entries.iter().map(|(place, entry)| (*place, entry)));
+    let messages = dying.values().map(|entry| {
+        let is_given_up = given_up.contains(&entry.message);
         let ready = entry.whereabouts == Whereabouts::Ready;
-        let in_doubt = !entry.journaled || entry.perhaps_died || (ready && fog.contains(&true));
+        let in_doubt =
+            is_given_up || !entry.journaled || entry.perhaps_died || (ready && fog.contains(&true));
         let marked_in_doubt = ready && !fog.is_empty() && entry.redelivered == Known::No;
         KeptMessage {
             id: entry.message,
             level: entry.level,
-            redelivered: if marked_in_doubt { Known::Perhaps } else { entry.redelivered },
+            redelivered: if marked_in_doubt || is_given_up {
+                Known::Perhaps
+            } else {
+                entry.redelivered
+            },
             there: if in_doubt { Known::Perhaps } else { entry.there },
             deadline_ms: entry.deadline_ms,
         }
@@ -154,6 +175,17 @@ impl Snapshot {
             let letters = if name == DEAD { self.letters(now_ms) } else { Vec::new() };
             self.explains_messages(name, queue, other, now_ms, &letters)
                 .map_err(|error| format!("queue {name}: {error}"))?;
+        }
+        for (queue, message, letter) in &self.dying {
+            let has = |queue: &str, id: MessageId| {
+                let queue = found.queues.get(queue);
+                queue.is_some_and(|queue| queue.messages.iter().any(|(found, _)| *found == id))
+            };
+            if found.queues.contains_key(DEAD) && has(queue, *message) == has(DEAD, *letter) {
+                return Err(format!(
+                    "message {message} of {queue} and its letter, both or neither"
+                ));
+            }
         }
         for route in &found.routes {
             let known = |name: &str| self.queues.contains_key(name);

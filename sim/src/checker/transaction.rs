@@ -46,6 +46,8 @@ impl Checker {
             journaled |= leaves && entry.is_some_and(|entry| entry.journaled);
             self.end_delivery(delivery, outcome);
         }
+        // Letters of a transaction belong to it.
+        self.bury();
         if journaled {
             self.safe = self.turn;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use stdx::clock::Monotonic;
 use storage::disk::Disk;
-use storage::{Journal, JournalSettings, Poison, Record, Staged, Work, Writer};
+use storage::{Journal, JournalSettings, Poison, Record, Shortage, Staged, Work, Writer};
 
 use crate::journaled::Malformed;
 use crate::journaled::catalogue_records::{CatalogueRecord, put};
@@ -29,6 +29,17 @@ pub(crate) struct Opened {
     pub(crate) store: Store,
 }
 
+/// Why a change of the catalogue was not made.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Unwritten {
+    /// There is no room for it; when there is, it can be asked for again.
+    #[error(transparent)]
+    Full(#[from] Shortage),
+    /// Nothing can be changed any more.
+    #[error(transparent)]
+    Poisoned(#[from] Poison),
+}
+
 /// Why the catalogue can't be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
@@ -37,7 +48,7 @@ pub(crate) enum StoreError {
     #[error(transparent)]
     Replay(ReplayError),
     #[error(transparent)]
-    Poisoned(#[from] Poison),
+    Unwritten(#[from] Unwritten),
     #[error(transparent)]
     Hash(#[from] HashFailed),
 }
@@ -108,7 +119,7 @@ impl Store {
     }
 
     /// Writes changes and waits until they are durable.
-    pub(crate) fn write(&mut self, changes: &[Change], now: Monotonic) -> Result<(), Poison> {
+    pub(crate) fn write(&mut self, changes: &[Change], now: Monotonic) -> Result<(), Unwritten> {
         for change in changes {
             put(&CatalogueRecord::Change(change.clone()), &mut self.staged);
         }
@@ -116,12 +127,19 @@ impl Store {
     }
 
     /// Says everything again, so that older files can go.
-    pub(crate) fn checkpoint(&mut self, state: &Register, now: Monotonic) -> Result<(), Poison> {
+    pub(crate) fn checkpoint(&mut self, state: &Register, now: Monotonic) -> Result<(), Unwritten> {
         put(&CatalogueRecord::Checkpoint, &mut self.staged);
         for change in state.restated() {
             put(&CatalogueRecord::Change(change), &mut self.staged);
         }
-        self.flush(now)?;
+        match self.flush(now) {
+            // It says nothing new, and will be tried again.
+            Err(Unwritten::Full(shortage)) => {
+                tracing::warn!(reason = %shortage, "the catalogue could not be written anew");
+                return Ok(());
+            }
+            outcome => outcome?,
+        }
         let position = self.journal.durable();
         self.journal.mark_checkpoint(position);
         self.journal.release_before(position);
@@ -132,14 +150,19 @@ impl Store {
         self.journal.bytes_since_checkpoint() >= limits::CATALOGUE_CHECKPOINT_BYTES
     }
 
-    fn flush(&mut self, now: Monotonic) -> Result<(), Poison> {
+    fn flush(&mut self, now: Monotonic) -> Result<(), Unwritten> {
         self.staged.urge();
         self.journal.commit(&mut self.staged, now)?;
         loop {
             match self.writer.flush(now) {
                 Work::Wrote { .. } => {}
                 Work::Idle { .. } => return Ok(()),
-                Work::Poisoned { poison, .. } => return Err(poison),
+                Work::Full { shortage, .. } => {
+                    // It is asked for by somebody who waits for the answer.
+                    self.writer.withdraw();
+                    return Err(Unwritten::Full(shortage));
+                }
+                Work::Poisoned { poison, .. } => return Err(Unwritten::Poisoned(poison)),
             }
         }
     }

@@ -20,7 +20,7 @@ use crate::chunk::{Chunk, Persistence};
 use crate::journaled::ChunkId;
 use arrivals::Arrivals;
 use blocks::Blocks;
-use sealed::SealedRun;
+use sealed::{SealedRun, Waiting};
 use segments::Segments;
 
 /// What a run of messages takes in memory beside their bytes.
@@ -37,6 +37,8 @@ pub(crate) struct Chunks {
     pub(crate) arrivals: Arrivals,
     pub(crate) segments: Segments,
     pub(crate) blocks: Blocks,
+    /// Who waited for a message of a run that is gone; they have to look again.
+    pub(crate) waiting_in_vain: Waiting,
     /// What the chunks in memory take, in bytes.
     memory_bytes: usize,
 }
@@ -289,7 +291,10 @@ impl Chunks {
                 if live == 0 {
                     self.blocks.forget_all(sealed);
                     self.segments.remove_run(sealed);
-                    self.slots.remove(index as usize);
+                    let gone = self.slots.remove(index as usize);
+                    if let Home::Sealed(sealed) = gone.home {
+                        self.waiting_in_vain.join(sealed.waiting);
+                    }
                 }
             }
         }

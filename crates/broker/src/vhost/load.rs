@@ -136,7 +136,11 @@ impl Vhost {
     /// A read is done: whoever waits looks again.
     pub(crate) fn loaded(&mut self, loaded: Loaded) {
         self.loads.in_flight = self.loads.in_flight.saturating_sub(1);
+        // Before what came now, however large it is: it is to be handed out first.
+        self.drop_old_blocks();
         let Loaded { slot, key, blocks } = loaded;
+        // What has just come stays until whoever waits for it has looked, however large it is.
+        self.drop_old_blocks();
         let run = self.chunks.sealed_and_blocks(slot).filter(|(run, _)| run.key == key);
         let mut waiting = Waiting::default();
         if let Some((run, known)) = run {
@@ -151,8 +155,19 @@ impl Vhost {
                 Err(error) => self.storage_failed(&error),
             }
         }
-        self.drop_old_blocks();
         self.hand_out_reads();
+        self.look_again(waiting);
+    }
+
+    /// Whoever waited for what is gone by now looks at what is there instead.
+    pub(crate) fn wake_who_waits_in_vain(&mut self) {
+        while !self.chunks.waiting_in_vain.is_empty() {
+            let waiting = std::mem::take(&mut self.chunks.waiting_in_vain);
+            self.look_again(waiting);
+        }
+    }
+
+    fn look_again(&mut self, waiting: Waiting) {
         for queue in waiting.queues {
             self.mark_dirty(queue);
         }

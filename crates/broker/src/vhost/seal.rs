@@ -5,6 +5,7 @@
 //! messages go on being delivered and settled. When the job is done, what is still alive is kept at
 //! its new place, and the journal says so; what lay there before goes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::binding::QueueId;
@@ -28,6 +29,8 @@ use crate::memory::Room;
 pub(crate) struct Sealing {
     /// A job is under way.
     busy: bool,
+    /// Segments that it reads from: they stay until it is done, dead or not.
+    reading: Vec<u64>,
     /// No earlier than this, in milliseconds: the last one failed.
     retry_at_ms: u64,
     /// When segments may be written anew next, in milliseconds.
@@ -70,6 +73,7 @@ impl Vhost {
             } else if self.chunks.segments.is_changed() && self.sealing.rewrite_at_ms <= self.now.ms
             {
                 self.chunks.segments.seen();
+                self.sealing.rewrite_at_ms = self.now.ms + limits::REWRITE_PAUSE_MS;
                 let segments = self
                     .chunks
                     .segments
@@ -174,6 +178,9 @@ impl Vhost {
             return;
         }
         self.sealing.busy = true;
+        if let Choice::Segments(numbers) = choice {
+            self.sealing.reading = numbers.to_vec();
+        }
         let disk = Arc::clone(&self.disk);
         let job = SealJob { number, disk, sources: sources.list, pieces, sync };
         self.turn.jobs.push(Job::Seal(Box::new(job)));
@@ -197,6 +204,7 @@ impl Vhost {
     /// A job is done.
     pub(crate) fn sealed(&mut self, outcome: Result<Sealed, SealError>) {
         self.sealing.busy = false;
+        self.sealing.reading.clear();
         if self.is_poisoned() {
             return;
         }
@@ -216,7 +224,7 @@ impl Vhost {
         let number = segment.number();
         let file_bytes = segment.file_bytes();
         self.stats.sealed_bytes += file_bytes;
-        let mut slots: HashMap<u32, u32> = HashMap::new();
+        let mut slots: BTreeMap<u32, u32> = BTreeMap::new();
         for placed in sealed.placed {
             let run = placed.run;
             let index = match slots.get(&run) {
@@ -306,8 +314,9 @@ impl Vhost {
         }
         let synced = self.journal.synced();
         let mut gone = Vec::new();
+        let reading = &self.sealing.reading;
         self.sealing.doomed.retain(|(position, number)| {
-            let goes = *position <= synced;
+            let goes = *position <= synced && !reading.contains(number);
             if goes {
                 gone.push(*number);
             }

@@ -1,11 +1,11 @@
 //! The part of sealing that reads and writes: it knows no virtual host, only what to copy, and runs
 //! on a thread that may wait for the disk.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::binding::QueueId;
 use domain::run::Sequence;
-use hashbrown::HashMap;
 use stdx::checksum::checksum;
 use storage::disk::Disk;
 use storage::{Segment, SegmentBuilder, SegmentError, SegmentSync, remove_segment};
@@ -100,7 +100,7 @@ impl SealJob {
     fn write(self) -> Result<Sealed, SealError> {
         let SealJob { number, disk, sources, pieces, sync } = self;
         let mut builder = SegmentBuilder::create(&disk, number).map_err(SealError::Write)?;
-        let mut same: HashMap<u64, Vec<usize>> = HashMap::new();
+        let mut same: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
         let mut placed: Vec<Placed> = Vec::with_capacity(pieces.len());
         let mut copier = Copier { sources: &sources, read: None };
         for piece in pieces {

@@ -103,6 +103,7 @@ pub(crate) struct Finished {
 impl Vhost {
     /// Ends the turn. The caller nudges the writer and wakes the sessions, once it has let the vhost go.
     pub(crate) fn finish_turn(&mut self, now: Monotonic) -> Finished {
+        self.wake_who_waits_in_vain();
         let mut finished = Finished { more: self.deliver_dirty(), ..Finished::default() };
         self.bury_dead();
         self.write_watermarks();
@@ -134,6 +135,7 @@ impl Vhost {
         finished.wake = std::mem::take(&mut self.turn.wake);
         self.turn.dead_bytes = 0;
         finished.more |= !self.turn.dirty.is_empty();
+        finished.more |= !self.chunks.waiting_in_vain.is_empty();
         if !self.is_poisoned() {
             finished.more |= !self.turn.dead.is_empty() && !self.turn.dead_waits;
             finished.due_ms = self.timers.next_ms();

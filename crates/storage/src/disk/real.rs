@@ -5,6 +5,9 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::{Errno, retry_on_intr};
+
 use super::{Disk, DiskFile};
 
 /// A directory of the machine's file system.
@@ -109,7 +112,20 @@ impl DiskFile for RealFile {
     }
 
     fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        Ok(rustix::io::retry_on_intr(|| rustix::io::pwritev(&self.0, slices, offset))?)
+        Ok(retry_on_intr(|| rustix::io::pwritev(&self.0, slices, offset))?)
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<u64> {
+        let present_bytes = self.bytes()?;
+        if bytes <= present_bytes {
+            return Ok(present_bytes);
+        }
+        let (flags, more_bytes) = (FallocateFlags::empty(), bytes - present_bytes);
+        match retry_on_intr(|| fallocate(&self.0, flags, present_bytes, more_bytes)) {
+            Ok(()) => Ok(bytes),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(present_bytes),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -140,6 +156,11 @@ mod tests {
         assert_eq!(file.read_at(&mut bytes, 0).unwrap(), 8);
         assert_eq!(&bytes[..8], b"\0\0\0hello");
         assert_eq!(file.bytes().unwrap(), 8);
+        let longer = file.allocate(4096).unwrap();
+        assert!([8, 4096].contains(&longer) && file.bytes().unwrap() == longer);
+        assert_eq!(file.allocate(100).unwrap(), longer, "never shorter");
+        assert_eq!(file.read_at(&mut bytes, 0).unwrap().min(9), longer.min(9).try_into().unwrap());
+        assert_eq!(&bytes[..8], b"\0\0\0hello");
         disk.remove("two").unwrap();
         assert!(disk.open("two").is_err());
         fs::remove_dir_all(&folder).unwrap();

@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::io::Errno;
+
 use super::{Disk, DiskFile};
 use file::{Inode, SimulatedFile};
 use random::SplitMix64;
@@ -36,16 +38,48 @@ pub struct Faults {
     /// The power goes out during this operation (a write, sync, creation, renaming, removal or
     /// directory sync). It and everything after it fails; a write may still reach the disk.
     pub power_out: Option<u64>,
-    /// So many bytes fit into all files; what is over fails with ENOSPC.
+    /// This read fails with EIO.
+    pub fail_read: Option<u64>,
+    /// This creation, renaming or removal fails with EIO and changes nothing.
+    pub fail_entry_change: Option<u64>,
+    /// This sync of the directory fails with EIO and makes nothing durable.
+    pub fail_directory_sync: Option<u64>,
+    /// So many bytes fit into all files; what is over fails with ENOSPC. May be changed at any time, as
+    /// all of this.
     pub capacity_bytes: Option<u64>,
+    /// There is room for so many files; to create another fails with ENOSPC.
+    pub files_max: Option<usize>,
+    /// Some operations take long.
+    pub stall: Option<Stall>,
+    /// Synced bytes rot.
+    pub rot: Option<Rot>,
     /// A write takes at most so many bytes at a time.
     pub write_bytes_max: Option<usize>,
+}
+
+/// Operations that take long. Nothing waits in a simulation: what they took is added up, for
+/// whoever keeps the clock ([`SimulatedDisk::take_stalled_ms`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// Of so many operations one stalls.
+    pub every: u64,
+    /// For so long.
+    pub ms: u64,
+}
+
+/// One bit that flips, in what some file has durably.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rot {
+    /// Just before this operation.
+    pub at: u64,
+    /// Decides which bit of which file.
+    pub seed: u64,
 }
 
 /// How often the disk was asked for what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DiskCounts {
-    /// Everything below together.
+    /// Everything that changes something: everything below together, and space set aside.
     pub operations: u64,
     /// Writes.
     pub writes: u64,
@@ -55,6 +89,8 @@ pub struct DiskCounts {
     pub entry_changes: u64,
     /// Syncs of the directory.
     pub directory_syncs: u64,
+    /// Reads; these are no operations in the sense above.
+    pub reads: u64,
 }
 
 /// A change of the directory that is not synced yet.
@@ -76,6 +112,7 @@ struct State {
     faults: Faults,
     counts: DiskCounts,
     power: Power,
+    stalled_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -132,6 +169,11 @@ impl SimulatedDisk {
         let mut state = self.state();
         let Some(inode) = state.entries.get(name).copied() else { return false };
         state.inodes[inode].flip_bit(offset, bit)
+    }
+
+    /// How long operations have stalled since this was asked last.
+    pub fn take_stalled_ms(&self) -> u64 {
+        std::mem::take(&mut self.state().stalled_ms)
     }
 
     /// The disk as it is found after the power failed: a new one, without faults. The same disk can
@@ -196,12 +238,41 @@ impl State {
             self.power = Power::Out;
             return Ok(Fate::Interrupted);
         }
+        if let Some(rot) = self.faults.rot
+            && rot.at == self.counts.operations
+        {
+            self.rot(rot.seed);
+        }
+        if let Some(stall) = self.faults.stall
+            && self.counts.operations.is_multiple_of(stall.every)
+        {
+            self.stalled_ms += stall.ms;
+        }
         Ok(Fate::Done)
+    }
+
+    /// Flips one bit among all that is durable.
+    fn rot(&mut self, seed: u64) {
+        let mut random = SplitMix64::new(seed);
+        let inodes: Vec<usize> = self.durable_entries.values().copied().collect();
+        let bytes: usize = inodes.iter().map(|inode| self.inodes[*inode].durable_bytes()).sum();
+        let (mut offset, bit) = (random.below(bytes.max(1)), random.below(8));
+        for inode in inodes {
+            let inode = &mut self.inodes[inode];
+            if offset < inode.durable_bytes() {
+                inode.flip_bit(offset, u32::try_from(bit).unwrap_or(0));
+                return;
+            }
+            offset -= inode.durable_bytes();
+        }
     }
 
     fn change_entry(&mut self, change: EntryChange) -> io::Result<()> {
         let fate = self.begin()?;
         self.counts.entry_changes += 1;
+        if self.faults.fail_entry_change == Some(self.counts.entry_changes) {
+            return Err(Errno::IO.into());
+        }
         change.apply(&mut self.entries);
         self.entry_changes.push(change);
         fate.into_result()
@@ -209,6 +280,13 @@ impl State {
 
     fn bytes_in_use(&self) -> u64 {
         self.entries.values().map(|inode| self.inodes[*inode].seen.len() as u64).sum()
+    }
+
+    /// How long a file may get, if the disk has an end.
+    fn bytes_at_most(&self, inode: usize) -> Option<usize> {
+        let free = self.faults.capacity_bytes?.saturating_sub(self.bytes_in_use());
+        let free = usize::try_from(free).unwrap_or(usize::MAX);
+        Some(self.inodes[inode].seen.len().saturating_add(free))
     }
 
     fn find(&self, name: &str) -> io::Result<usize> {
@@ -251,6 +329,9 @@ impl Disk for SimulatedDisk {
         if state.entries.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
+        if state.faults.files_max.is_some_and(|most| state.entries.len() >= most) {
+            return Err(Errno::NOSPC.into());
+        }
         let inode = state.inodes.len();
         state.inodes.push(Inode::default());
         state.change_entry(EntryChange { inode, from: None, to: Some(name.to_owned()) })?;
@@ -275,6 +356,9 @@ impl Disk for SimulatedDisk {
         let mut state = self.state();
         let fate = state.begin()?;
         state.counts.directory_syncs += 1;
+        if state.faults.fail_directory_sync == Some(state.counts.directory_syncs) {
+            return Err(Errno::IO.into());
+        }
         if fate == Fate::Done {
             state.durable_entries = state.entries.clone();
             state.entry_changes.clear();

@@ -195,7 +195,7 @@ fn journal_numbers(disk: &dyn Disk) -> Result<Vec<u64>, CopyError> {
 /// The header of that file; none if it has gone, or is another file by now.
 fn header_of(disk: &dyn Disk, number: u64) -> Result<Option<FileHeader>, CopyError> {
     match read_header(disk, &FileName::Journal(number).to_string()) {
-        Ok(header) => Ok((header.number == number).then_some(header)),
+        Ok((header, _)) => Ok((header.number == number).then_some(header)),
         Err(error) if is_gone(&error) => Ok(None),
         Err(error) => Err(CopyError::Read(error)),
     }

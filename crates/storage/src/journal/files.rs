@@ -1,10 +1,7 @@
 //! The files of a journal: the one that is written, the older ones, and the spare ones.
 //!
-//! Files are recycled, not grown: overwriting bytes that a file already has costs half of what
-//! extending it costs, because a sync then has no new length and no new blocks to record. Where a file
-//! must grow, it grows by zeros, a step ahead of the frames, so that one frame in many pays; an idle
-//! journal takes no more than one such step. Long frames grow the file themselves: for them the
-//! second writing would cost more than it saves.
+//! Files are recycled where there are any to recycle: overwriting bytes that a file already has costs
+//! less than anything else. How a file that must grow does so is told in `current`.
 //!
 //! The steps of turning to another file are ordered so that a crash between any two of them leaves
 //! nothing to guess:
@@ -15,7 +12,9 @@
 //! 4. frames go into it.
 //!
 //! A file that is not needed any more is renamed to `spare-<number>`, and the directory is synced
-//! before a new header may be written into it.
+//! before a new header may be written into it. Spare files that nobody turned to for a while go.
+
+mod current;
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -23,24 +22,21 @@ use std::sync::Arc;
 
 use stdx::fault::{Fault, planted};
 
+use super::disk_use::DiskUse;
 use super::file_header::{FIRST_FRAME_OFFSET, FileHeader};
 use super::file_name::FileName;
-use super::frame::{FrameHeader, HEADER_BYTES, PAGE_BYTES, frame_bytes};
+use super::frame::{FrameHeader, frame_bytes};
 use super::poison::Poison;
 use super::settings::JournalSettings;
+use super::shortage::{Setback, is_full, setback};
 use crate::disk::{Disk, DiskFile, write_all};
 use crate::operation::Operation;
 use crate::pieces::Pieces;
 use crate::position::Position;
+use current::{Current, GROWTH_BYTES};
 
-/// What pads frames and fills files.
-static ZEROS: [u8; 65_536] = [0; 65_536];
-
-/// By so much a file grows ahead of its frames.
-const GROWTH_BYTES: u64 = 1 << 20;
-
-/// A frame longer than this grows the file itself.
-const FRAME_BYTES_WORTH_GROWTH: u64 = GROWTH_BYTES / 4;
+/// A file no longer than this takes so little that it may stay, whatever it is for.
+const SMALL_FILE_BYTES: u64 = 4 * GROWTH_BYTES;
 
 /// So many files, the present one included, are not old.
 const YOUNG_FILES: usize = 4;
@@ -50,6 +46,16 @@ const YOUNG_FILES: usize = 4;
 pub(super) struct LiveFile {
     pub(super) number: u64,
     pub(super) first: Position,
+    pub(super) bytes: u64,
+}
+
+/// A file that waits to be written again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SpareFile {
+    pub(super) number: u64,
+    pub(super) bytes: u64,
+    /// Up to here it was written before, as far as known.
+    pub(super) filled_bytes: u64,
 }
 
 /// What a directory holds when a journal is opened.
@@ -57,20 +63,23 @@ pub(super) struct LiveFile {
 pub(super) struct FilesFound {
     /// Oldest first.
     pub(super) live: VecDeque<LiveFile>,
-    pub(super) spares: Vec<FileName>,
+    pub(super) spares: Vec<SpareFile>,
 }
 
-/// The file that is written.
-#[derive(Debug)]
-struct Current {
-    name: String,
-    file: Box<dyn DiskFile>,
-    generation: u64,
-    /// Where the next frame goes.
-    end: u64,
-    /// How long the file is.
-    file_bytes: u64,
+/// Which file to turn to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TurnTo {
+    /// One whose whole space is there at once: the one before was filled quickly.
+    Whole,
+    /// One in which there is room for much, if there is one.
+    Large,
+    /// One that takes little of the disk.
+    Small,
 }
+
+/// Counts what was written to the disk.
+#[derive(Debug, Default)]
+struct WrittenBytes(u64);
 
 /// All files of one journal.
 pub(super) struct Files {
@@ -80,9 +89,10 @@ pub(super) struct Files {
     generation: Box<dyn FnMut() -> u64 + Send>,
     /// Oldest first; the current one, if any, is the last.
     live: VecDeque<LiveFile>,
-    spares: Vec<FileName>,
+    spares: Vec<SpareFile>,
     current: Option<Current>,
     next_number: u64,
+    written: WrittenBytes,
 }
 
 impl std::fmt::Debug for Files {
@@ -92,6 +102,12 @@ impl std::fmt::Debug for Files {
             .field("spares", &self.spares)
             .field("current", &self.current)
             .finish_non_exhaustive()
+    }
+}
+
+impl WrittenBytes {
+    fn add(&mut self, bytes: u64) {
+        self.0 += bytes;
     }
 }
 
@@ -110,6 +126,18 @@ impl Files {
             spares: found.spares,
             current: None,
             next_number: newest + 1,
+            written: WrittenBytes::default(),
+        }
+    }
+
+    /// What the files take of the disk, and what was written to it.
+    pub(super) fn disk_use(&self) -> DiskUse {
+        DiskUse {
+            live_files: self.live.len(),
+            live_bytes: self.live.iter().map(|file| file.bytes).sum(),
+            spare_files: self.spares.len(),
+            spare_bytes: self.spares.iter().map(|file| file.bytes).sum(),
+            written_bytes: self.written.0,
         }
     }
 
@@ -123,28 +151,113 @@ impl Files {
         })
     }
 
+    /// Whether the current file takes so much that a small one in its place is worth a turn.
+    pub(super) fn is_large(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| current.file_bytes > SMALL_FILE_BYTES)
+    }
+
+    /// Whether a spare file is so long already that a frame of this payload needs no more disk.
+    pub(super) fn has_spare_for(&self, payload_bytes: u64) -> bool {
+        let needed_bytes = frame_bytes(payload_bytes)
+            .and_then(|frame_bytes| frame_bytes.checked_add(FIRST_FRAME_OFFSET));
+        needed_bytes.is_some_and(|needed| self.spares.iter().any(|spare| spare.bytes >= needed))
+    }
+
     /// Turns to another file, whose first frame will be at `first`. The current file must be synced.
-    pub(super) fn turn(&mut self, first: Position, released: Position) -> Result<(), Poison> {
-        let number = self.next_number;
-        let spare = self.spares.pop();
-        let from = spare.unwrap_or(FileName::Spare(number)).to_string();
-        let to = FileName::Journal(number).to_string();
-        let file = match spare {
-            Some(_) => self.disk.open(&from).map_err(failed(&from, Operation::Open))?,
-            None => self.disk.create(&from).map_err(failed(&from, Operation::Create))?,
+    /// Without room for that the current file stays.
+    pub(super) fn turn(
+        &mut self,
+        to: TurnTo,
+        first: Position,
+        released: Position,
+    ) -> Result<(), Setback> {
+        match self.take_spare(to) {
+            Some(spare) => self.turn_to_spare(spare, first, released),
+            None => match self.create_spare(to) {
+                Ok(spare) => self.turn_to_spare(spare, first, released),
+                Err(setback @ Setback::Full(_)) => match self.take_spare(TurnTo::Large) {
+                    Some(spare) => self.turn_to_spare(spare, first, released),
+                    None => Err(setback),
+                },
+                Err(setback) => Err(setback),
+            },
+        }
+    }
+
+    /// The longest spare file, or the longest small one.
+    fn take_spare(&mut self, to: TurnTo) -> Option<SpareFile> {
+        let limit_bytes = match to {
+            TurnTo::Whole | TurnTo::Large => u64::MAX,
+            TurnTo::Small => SMALL_FILE_BYTES,
         };
-        let file_bytes = file.bytes().map_err(failed(&from, Operation::Read))?;
+        let fitting = self.spares.iter().enumerate().filter(|(_, file)| file.bytes <= limit_bytes);
+        let (at, _) = fitting.max_by_key(|(_, file)| file.bytes)?;
+        Some(self.spares.swap_remove(at))
+    }
+
+    /// Its space is set aside at once, so that its header can't meet a full disk in its sync.
+    fn create_spare(&mut self, to: TurnTo) -> Result<SpareFile, Setback> {
+        let wanted_bytes = match to {
+            TurnTo::Whole => self.file_bytes,
+            TurnTo::Large | TurnTo::Small => self.file_bytes.min(GROWTH_BYTES),
+        };
+        let taken = self.spares.iter().map(|spare| spare.number).max().unwrap_or(0);
+        let number = self.next_number.max(taken + 1);
+        let mut spare = SpareFile { number, bytes: 0, filled_bytes: 0 };
+        let name = FileName::Spare(spare.number).to_string();
+        let file = self.disk.create(&name).map_err(setback(&name, Operation::Create))?;
+        let set_aside = match file.allocate(wanted_bytes) {
+            Err(error) if is_full(&error) => file.allocate(FIRST_FRAME_OFFSET),
+            outcome => outcome,
+        };
+        match set_aside.map_err(setback(&name, Operation::Write)) {
+            Ok(bytes) => spare.bytes = bytes,
+            Err(setback @ Setback::Full(_)) => {
+                drop(file);
+                self.disk.remove(&name).map_err(failed(&name, Operation::Remove))?;
+                return Err(setback);
+            }
+            Err(setback) => return Err(setback),
+        }
+        Ok(spare)
+    }
+
+    fn turn_to_spare(
+        &mut self,
+        spare: SpareFile,
+        first: Position,
+        released: Position,
+    ) -> Result<(), Setback> {
+        let outcome = self.dress(spare, first, released);
+        if let Err(Setback::Full(_)) = outcome {
+            self.spares.push(spare);
+        }
+        outcome
+    }
+
+    /// Makes a spare file the current one.
+    fn dress(
+        &mut self,
+        spare: SpareFile,
+        first: Position,
+        released: Position,
+    ) -> Result<(), Setback> {
+        let number = self.next_number;
+        let from = FileName::Spare(spare.number).to_string();
+        let to = FileName::Journal(number).to_string();
+        let file = self.disk.open(&from).map_err(failed(&from, Operation::Open))?;
         let generation = (self.generation)();
         let header = FileHeader { generation, number, first, released }.encode();
-        let mut slices = [IoSlice::new(&header)];
-        write_all(&*file, &mut slices, 0).map_err(failed(&from, Operation::Write))?;
+        write_all(&*file, &mut [IoSlice::new(&header)], 0)
+            .map_err(setback(&from, Operation::Write))?;
         sync(&*file).map_err(failed(&from, Operation::Sync))?;
-        self.disk.rename(&from, &to).map_err(failed(&from, Operation::Rename))?;
+        self.disk.rename(&from, &to).map_err(setback(&from, Operation::Rename))?;
         self.sync_directory(&to)?;
+        self.written.add(FIRST_FRAME_OFFSET);
         self.next_number = number + 1;
-        self.live.push_back(LiveFile { number, first });
-        let end = FIRST_FRAME_OFFSET;
-        self.current = Some(Current { name: to, file, generation, end, file_bytes });
+        let bytes = spare.bytes.max(FIRST_FRAME_OFFSET);
+        self.live.push_back(LiveFile { number, first, bytes });
+        self.current = Some(Current::new(to, file, generation, bytes, spare.filled_bytes));
         Ok(())
     }
 
@@ -153,32 +266,17 @@ impl Files {
         self.current.as_ref().map_or(0, |current| current.generation)
     }
 
-    /// Writes one frame behind the last; says how much of the file it took.
-    pub(super) fn write(&mut self, header: &FrameHeader, pieces: &Pieces) -> Result<u64, Poison> {
+    /// Writes one frame behind the last; says how much of the file it took. Without room nothing
+    /// has changed, and the same frame may be written again.
+    pub(super) fn write(&mut self, header: &FrameHeader, pieces: &Pieces) -> Result<u64, Setback> {
         let Some(current) = &mut self.current else {
             let none = FileName::Journal(self.next_number).to_string();
-            return Err(Poison::new(&none, Operation::Write, io::ErrorKind::NotFound.into()));
+            return Err(failed(&none, Operation::Write)(io::ErrorKind::NotFound.into()).into());
         };
-        let header_bytes = header.encode();
-        let written_bytes = HEADER_BYTES + pieces.len();
-        let frame_bytes = written_bytes.next_multiple_of(PAGE_BYTES);
-        let padding = frame_bytes - written_bytes;
-        let mut slices = Vec::with_capacity(pieces.slice_count() + 2);
-        slices.push(IoSlice::new(&header_bytes));
-        pieces.io_slices(&mut slices);
-        slices.push(IoSlice::new(&ZEROS[..padding]));
-        let frame_bytes = frame_bytes as u64;
-        let end = current.end + frame_bytes;
-        if end > current.file_bytes && frame_bytes <= FRAME_BYTES_WORTH_GROWTH {
-            let wanted_bytes = (end + GROWTH_BYTES).min(self.file_bytes);
-            grow(&*current.file, current.end, wanted_bytes)
-                .map_err(failed(&current.name, Operation::Write))?;
-            current.file_bytes = wanted_bytes;
+        let frame_bytes = current.write(header, pieces, self.file_bytes, &mut self.written)?;
+        if let Some(newest) = self.live.back_mut() {
+            newest.bytes = current.file_bytes;
         }
-        write_all(&*current.file, &mut slices, current.end)
-            .map_err(failed(&current.name, Operation::Write))?;
-        current.end = end;
-        current.file_bytes = current.file_bytes.max(end);
         Ok(frame_bytes)
     }
 
@@ -203,37 +301,62 @@ impl Files {
 
     /// Lets up to `files_max` files go that lie wholly before `released`. The journal must already
     /// say durably that they are not needed: that some of them are missing is then no damage.
-    pub(super) fn retire(&mut self, released: Position, files_max: usize) -> Result<(), Poison> {
+    pub(super) fn retire(&mut self, released: Position, files_max: usize) -> Result<(), Setback> {
         let mut renamed = None;
+        let mut outcome = Ok(());
         for _ in 0..files_max {
-            let Some(oldest) = self.live.front() else { break };
+            let Some(oldest) = self.live.front().copied() else { break };
             if self.live.get(1).is_none_or(|second| second.first > released) {
                 break;
             }
-            let name = FileName::Journal(oldest.number).to_string();
-            let spare = FileName::Spare(oldest.number);
-            let room = self.spares.len() < self.spare_files_max && !self.spares.contains(&spare);
-            // A file that one huge frame made would hold its disk for ever.
-            if room && self.bytes_of(&name)? <= self.file_bytes.saturating_mul(2) {
-                self.disk
-                    .rename(&name, &spare.to_string())
-                    .map_err(failed(&name, Operation::Rename))?;
-                self.spares.push(spare);
-                renamed = Some(name);
-            } else {
-                self.disk.remove(&name).map_err(failed(&name, Operation::Remove))?;
+            outcome = self.let_go(oldest, &mut renamed);
+            if outcome.is_err() {
+                break;
             }
             self.live.pop_front();
         }
-        match renamed {
-            Some(name) => self.sync_directory(&name),
-            None => Ok(()),
+        if let Some(name) = renamed {
+            self.sync_directory(&name)?;
+        }
+        outcome
+    }
+
+    /// Makes a file that is not needed any more a spare one, or deletes it.
+    fn let_go(&mut self, file: LiveFile, renamed: &mut Option<String>) -> Result<(), Setback> {
+        let LiveFile { number, bytes, .. } = file;
+        let name = FileName::Journal(number).to_string();
+        let spare = FileName::Spare(number).to_string();
+        let known = self.spares.iter().any(|spare| spare.number == number);
+        let room = self.spares.len() < self.spare_files_max && !known;
+        // A file that one huge frame made would hold its disk for ever.
+        if room && bytes <= self.file_bytes.saturating_mul(2) {
+            self.disk.rename(&name, &spare).map_err(setback(&name, Operation::Rename))?;
+            self.spares.push(SpareFile { number, bytes, filled_bytes: bytes });
+            *renamed = Some(name);
+            return Ok(());
+        }
+        self.disk.remove(&name).map_err(setback(&name, Operation::Remove))
+    }
+
+    /// Whether spare files take more than a small one does.
+    pub(super) fn has_excess(&self) -> bool {
+        match self.spares.as_slice() {
+            [] => false,
+            [one] => one.bytes > SMALL_FILE_BYTES,
+            [_, _, ..] => true,
         }
     }
 
-    fn bytes_of(&self, name: &str) -> Result<u64, Poison> {
-        let file = self.disk.open(name).map_err(failed(name, Operation::Open))?;
-        file.bytes().map_err(failed(name, Operation::Read))
+    /// Deletes all spare files but a small one. Nothing depends on their names, so no sync is needed.
+    pub(super) fn trim(&mut self) -> Result<(), Poison> {
+        let kept = self.take_spare(TurnTo::Small);
+        while let Some(spare) = self.spares.last() {
+            let name = FileName::Spare(spare.number).to_string();
+            self.disk.remove(&name).map_err(failed(&name, Operation::Remove))?;
+            self.spares.pop();
+        }
+        self.spares.extend(kept);
+        Ok(())
     }
 
     fn sync_directory(&self, name: &str) -> Result<(), Poison> {
@@ -247,21 +370,6 @@ impl Files {
 /// Turns the disk's word into the reason why the journal stops.
 fn failed(name: &str, operation: Operation) -> impl FnOnce(io::Error) -> Poison {
     move |error| Poison::new(name, operation, error)
-}
-
-/// Writes zeros from `start` to `end`. A full disk is no failure here: the frame itself may still fit.
-fn grow(file: &dyn DiskFile, start: u64, end: u64) -> io::Result<()> {
-    let mut slices = Vec::new();
-    let mut left = usize::try_from(end.saturating_sub(start)).unwrap_or(0);
-    while left > 0 {
-        let len = left.min(ZEROS.len());
-        slices.push(IoSlice::new(&ZEROS[..len]));
-        left -= len;
-    }
-    match write_all(file, &mut slices, start) {
-        Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
-        outcome => outcome,
-    }
 }
 
 fn sync(file: &dyn DiskFile) -> io::Result<()> {

@@ -18,10 +18,10 @@ use crate::operation::Operation;
 pub struct Poison(Arc<Cause>);
 
 #[derive(Debug)]
-struct Cause {
-    file: String,
-    operation: Operation,
-    error: io::Error,
+pub(super) struct Cause {
+    pub(super) file: String,
+    pub(super) operation: Operation,
+    pub(super) error: io::Error,
 }
 
 impl Poison {

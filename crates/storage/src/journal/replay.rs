@@ -25,7 +25,7 @@ use bytes::Bytes;
 use super::Journal;
 use super::file_header::{FIRST_FRAME_OFFSET, FileHeader};
 use super::file_name::FileName;
-use super::files::{Files, FilesFound, LiveFile};
+use super::files::{Files, FilesFound, LiveFile, SpareFile};
 use super::frame::FORMAT_VERSION;
 use super::progress::Progress;
 use super::settings::JournalSettings;
@@ -34,7 +34,7 @@ use crate::disk::Disk;
 use crate::operation::Operation;
 use crate::pieces::{RECORD_HEAD_BYTES, parse_record_head};
 use crate::position::Position;
-use reader::{FileReader, Frame, FrameSeen, read_header};
+use reader::{FileReader, Frame, FrameSeen, file_bytes, read_header};
 
 /// One record, as it was committed.
 #[derive(Clone, Debug)]
@@ -204,7 +204,7 @@ pub fn open<W>(
     let journal = Arc::new(Journal::new(&settings, durable, replay.progress));
     let sync = settings.sync;
     let files = Files::new(disk, found, settings);
-    journal.set_file_goes_at(files.goes_at(Position(0)));
+    journal.set_files(files.goes_at(Position(0)), files.disk_use());
     let writer = Writer::new(Arc::clone(&journal), files, sync, durable);
     Ok(Opened { journal, writer, summary: replay.summary })
 }
@@ -223,12 +223,13 @@ fn find_files(disk: &dyn Disk) -> Result<(FilesFound, Vec<FileHeader>), OpenErro
     for name in names {
         let number = match name {
             FileName::Journal(number) => number,
-            FileName::Spare(_) => {
-                found.spares.push(name);
+            FileName::Spare(number) => {
+                let bytes = file_bytes(disk, &name.to_string())?;
+                found.spares.push(SpareFile { number, bytes, filled_bytes: bytes });
                 continue;
             }
         };
-        let header = read_header(disk, &name.to_string())?;
+        let (header, bytes) = read_header(disk, &name.to_string())?;
         let corrupt = |found| {
             let (file, position) = (name.to_string(), header.first);
             OpenError::Corrupt { file, offset: 0, position, found }
@@ -241,7 +242,7 @@ fn find_files(disk: &dyn Disk) -> Result<(FilesFound, Vec<FileHeader>), OpenErro
         {
             return Err(corrupt(Damage::FileOrder(before.first)));
         }
-        found.live.push_back(LiveFile { number, first: header.first });
+        found.live.push_back(LiveFile { number, first: header.first, bytes });
         headers.push(header);
     }
     Ok((found, headers))

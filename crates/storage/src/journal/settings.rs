@@ -27,7 +27,8 @@ pub struct JournalSettings {
     pub linger_ms: u64,
     /// How many bytes may gather before the frame is written although nobody urges.
     pub gather_bytes: usize,
-    /// How many retired files are kept to be written again; the rest is deleted.
+    /// How many retired files are kept to be written again; the rest is deleted, and these too
+    /// when they were not needed for a while.
     pub spare_files_max: usize,
     /// Draws the random id of a new file. Randomness comes from outside, so that a simulated run
     /// repeats exactly; in earnest it must not be guessable.
@@ -42,7 +43,7 @@ impl JournalSettings {
             file_bytes: 64 << 20,
             linger_ms: 10,
             gather_bytes: 256 << 10,
-            spare_files_max: 3,
+            spare_files_max: 8,
             generation,
         }
     }

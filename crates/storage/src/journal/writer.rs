@@ -7,16 +7,23 @@ use std::sync::Arc;
 
 use stdx::clock::Monotonic;
 
-use super::files::Files;
+use super::files::{Files, TurnTo};
 use super::frame::{FrameHeader, payload_checksum};
 use super::gathering::Gathering;
 use super::poison::Poison;
 use super::settings::SyncMode;
+use super::shortage::{Setback, Shortage};
 use super::{Extent, Journal, Sleep, Taken};
 use crate::position::Position;
 
 /// How many old files are let go before the next look at what may have gathered.
 const FILES_RETIRED_AT_ONCE: usize = 2;
+
+/// After so long a frame that had no room on the disk is tried again.
+const FULL_RETRY_MS: u64 = 100;
+
+/// Spare files go when no new file was begun for so long.
+const SPARES_KEPT_MS: u64 = 10_000;
 
 /// The writing side of a journal.
 pub struct Writer<W> {
@@ -35,6 +42,20 @@ pub struct Writer<W> {
     filled: Position,
     /// When the oldest written frame that is not synced was written.
     unsynced_since: Option<Monotonic>,
+    /// What the frame in hand is, while there is no room for it.
+    in_hand: Option<InHand>,
+    /// Whether a file could not be let go for want of room.
+    is_short: bool,
+    /// When a file was begun last, or the first look was taken.
+    turned_at: Option<Monotonic>,
+}
+
+/// A frame that has its place in the sequence and none on the disk.
+#[derive(Clone, Copy, Debug)]
+struct InHand {
+    position: Position,
+    released: Position,
+    turn: Option<TurnTo>,
 }
 
 /// What a call did.
@@ -51,6 +72,14 @@ pub enum Work<W> {
     Idle {
         /// When to call again without a nudge.
         wake_at: Option<Monotonic>,
+    },
+    /// The disk has no room for the frame. Nobody who waits was told anything; commits are taken
+    /// and gather. Call again then, or when there may be room; nothing nudges until it is written.
+    Full {
+        /// When to try again.
+        retry_at: Monotonic,
+        /// What there is no room for.
+        shortage: Shortage,
     },
     /// Nothing is written any more.
     Poisoned {
@@ -89,6 +118,9 @@ impl<W> Writer<W> {
             stated: Position(0),
             filled: Position(0),
             unsynced_since: None,
+            in_hand: None,
+            is_short: false,
+            turned_at: None,
         }
     }
 
@@ -104,11 +136,28 @@ impl<W> Writer<W> {
         self.step(now, Extent::Everything)
     }
 
+    /// Gives up the frame that has no room, for an owner that would rather say so than wait: as if it
+    /// had never been committed; who waited for it comes back. None if there is no such frame, or if
+    /// more was committed since.
+    pub fn withdraw(&mut self) -> Option<Vec<W>> {
+        let position = self.in_hand?.position;
+        if !self.journal.take_back(position) {
+            return None;
+        }
+        self.in_hand = None;
+        let waiters = std::mem::take(&mut self.frame.waiters);
+        self.frame.clear();
+        Some(waiters)
+    }
+
     fn step(&mut self, now: Monotonic, mut extent: Extent) -> Work<W> {
         loop {
+            if let Some(in_hand) = self.in_hand.take() {
+                return self.write_out(in_hand, now);
+            }
             let due_at = match self.journal.take(&mut self.frame, now, extent) {
-                Taken::Frame { position, released } => {
-                    return self.write_out(position, released, now);
+                Taken::Frame { position, released, turn } => {
+                    return self.write_out(InHand { position, released, turn }, now);
                 }
                 Taken::Poisoned { poison, abandoned } => {
                     return Work::Poisoned { poison, abandoned };
@@ -118,7 +167,7 @@ impl<W> Writer<W> {
             if let Err(poison) = self.tidy(now, extent) {
                 return self.poisoned(poison);
             }
-            if self.retires() {
+            if self.retires() && !self.is_short {
                 continue;
             }
             if extent == Extent::Everything
@@ -128,7 +177,9 @@ impl<W> Writer<W> {
                 extent = Extent::Seal;
                 continue;
             }
-            let wake_at = [due_at, self.sync_at()].into_iter().flatten().min();
+            let short = self.is_short.then(|| now.plus_ms(FULL_RETRY_MS));
+            let times = [due_at, self.sync_at(), self.trim_at(), short];
+            let wake_at = times.into_iter().flatten().min();
             // A commit that came meanwhile found the writer awake, so nobody will nudge for it.
             if let Sleep::Asleep { until } = self.journal.fall_asleep(wake_at) {
                 return Work::Idle { wake_at: until };
@@ -136,44 +187,52 @@ impl<W> Writer<W> {
         }
     }
 
-    fn write_out(&mut self, position: Position, released: Position, now: Monotonic) -> Work<W> {
-        match self.write(position, released, now) {
+    fn write_out(&mut self, mut in_hand: InHand, now: Monotonic) -> Work<W> {
+        let position = in_hand.position;
+        match self.write(&mut in_hand, now) {
             Ok(frame_bytes) => {
                 let mut waiters = self.frame.take_waiters();
                 self.frame.clear();
                 self.journal.complete(position, frame_bytes, &mut waiters);
                 Work::Wrote { position, waiters }
             }
-            Err(poison) => self.poisoned(poison),
+            Err(Setback::Full(shortage)) => self.full(in_hand, shortage, now),
+            Err(Setback::Failed(poison)) => self.poisoned(poison),
         }
     }
 
-    /// Writes the frame in hand and syncs it as the mode wants; says how much disk it took.
-    fn write(
-        &mut self,
-        position: Position,
-        released: Position,
-        now: Monotonic,
-    ) -> Result<u64, Poison> {
-        let payload_bytes = self.frame.pieces.len() as u64;
-        if !self.files.has_room(payload_bytes) {
-            self.sync_written()?;
-            self.files.retire(self.stated, FILES_RETIRED_AT_ONCE)?;
-            self.files.turn(position, released)?;
-            self.journal.set_old_before(self.files.old_before());
+    /// Keeps the frame for another try. What was promised of the frames before it goes on meanwhile.
+    fn full(&mut self, in_hand: InHand, shortage: Shortage, now: Monotonic) -> Work<W> {
+        self.in_hand = Some(in_hand);
+        if let Err(poison) = self.tidy(now, Extent::Due) {
+            return self.poisoned(poison);
         }
-        let pieces = &self.frame.pieces;
-        let header = FrameHeader {
-            generation: self.files.generation(),
-            position,
-            durable: self.synced,
-            released,
-            payload_bytes,
-            payload_checksum: payload_checksum(pieces),
+        self.journal.set_shortage(&shortage);
+        Work::Full { retry_at: now.plus_ms(FULL_RETRY_MS), shortage }
+    }
+
+    /// Writes the frame in hand and syncs it as the mode wants; says how much disk it took.
+    fn write(&mut self, in_hand: &mut InHand, now: Monotonic) -> Result<u64, Setback> {
+        let InHand { position, released, .. } = *in_hand;
+        let payload_bytes = self.frame.pieces.len() as u64;
+        let turn = match in_hand.turn {
+            None if !self.files.has_room(payload_bytes) => Some(self.next_file(now)),
+            Some(_) if !self.files.is_large() && self.files.has_room(payload_bytes) => None,
+            turn => turn,
         };
-        let frame_bytes = self.files.write(&header, pieces)?;
+        if let Some(to) = turn {
+            self.turn(to, position, released, now)?;
+        }
+        in_hand.turn = None;
+        let frame_bytes = match self.put(position, released) {
+            Err(Setback::Full(_)) if self.files.has_spare_for(payload_bytes) => {
+                self.turn(TurnTo::Large, position, released, now)?;
+                self.put(position, released)?
+            }
+            outcome => outcome?,
+        };
         self.written = position;
-        if !pieces.is_empty() {
+        if !self.frame.pieces.is_empty() {
             self.filled = position;
         }
         self.stated = released;
@@ -181,8 +240,44 @@ impl<W> Writer<W> {
         if self.sync == SyncMode::Always || self.sync_at().is_some_and(|at| at <= now) {
             self.sync_written()?;
         }
-        self.journal.set_file_goes_at(self.files.goes_at(released));
+        self.journal.set_files(self.files.goes_at(released), self.files.disk_use());
         Ok(frame_bytes)
+    }
+
+    /// What follows a file that is full.
+    fn next_file(&self, now: Monotonic) -> TurnTo {
+        match self.turned_at {
+            Some(at) if now < at.plus_ms(SPARES_KEPT_MS) && self.files.is_large() => TurnTo::Whole,
+            Some(_) | None => TurnTo::Large,
+        }
+    }
+
+    fn turn(
+        &mut self,
+        to: TurnTo,
+        first: Position,
+        released: Position,
+        now: Monotonic,
+    ) -> Result<(), Setback> {
+        self.sync_written()?;
+        self.files.retire(self.stated, FILES_RETIRED_AT_ONCE)?;
+        self.files.turn(to, first, released)?;
+        self.journal.set_old_before(self.files.old_before());
+        self.turned_at = Some(now);
+        Ok(())
+    }
+
+    fn put(&mut self, position: Position, released: Position) -> Result<u64, Setback> {
+        let pieces = &self.frame.pieces;
+        let header = FrameHeader {
+            generation: self.files.generation(),
+            position,
+            durable: self.synced,
+            released,
+            payload_bytes: pieces.len() as u64,
+            payload_checksum: payload_checksum(pieces),
+        };
+        self.files.write(&header, pieces)
     }
 
     /// Whether a file may go: a written frame says that it is not needed.
@@ -198,11 +293,29 @@ impl<W> Writer<W> {
         if late || retires || extent != Extent::Due {
             self.sync_written()?;
         }
+        self.is_short = false;
         if retires {
-            self.files.retire(self.stated, FILES_RETIRED_AT_ONCE)?;
+            match self.files.retire(self.stated, FILES_RETIRED_AT_ONCE) {
+                Ok(()) => {}
+                Err(Setback::Full(_)) => self.is_short = true,
+                Err(Setback::Failed(poison)) => return Err(poison),
+            }
         }
-        self.frame.shrink();
+        if self.trim_at().is_some_and(|at| at <= now) {
+            self.files.trim()?;
+        }
+        self.turned_at.get_or_insert(now);
+        self.journal.set_disk_use(self.files.disk_use());
+        if self.in_hand.is_none() {
+            self.frame.shrink();
+        }
         Ok(())
+    }
+
+    /// When spare files go because nobody turned to one for long.
+    fn trim_at(&self) -> Option<Monotonic> {
+        let turned_at = self.turned_at.filter(|_| self.files.has_excess())?;
+        Some(turned_at.plus_ms(SPARES_KEPT_MS))
     }
 
     fn sync_written(&mut self) -> Result<(), Poison> {
@@ -226,6 +339,7 @@ impl<W> Writer<W> {
     fn poisoned(&mut self, poison: Poison) -> Work<W> {
         let waiters = std::mem::take(&mut self.frame.waiters);
         self.frame.clear();
+        self.in_hand = None;
         let abandoned = self.journal.set_poison(&poison, waiters);
         Work::Poisoned { poison, abandoned }
     }

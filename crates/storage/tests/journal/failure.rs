@@ -21,13 +21,13 @@ fn commit(journal: &Journal<&'static str>, tag: u8, waiter: &'static str) -> Pos
 fn poisoned(writer: &mut Writer<&'static str>) -> (Operation, Vec<&'static str>) {
     match writer.work(NOW) {
         Work::Poisoned { poison, abandoned } => (poison.operation(), abandoned),
-        other @ (Work::Wrote { .. } | Work::Idle { .. }) => panic!("{other:?}"),
+        other @ (Work::Wrote { .. } | Work::Full { .. } | Work::Idle { .. }) => panic!("{other:?}"),
     }
 }
 
 #[test]
 fn a_failed_write_or_sync_poisons_for_good() {
-    // The first file's header is write 1 and sync 1, its zeros are write 2, the first frame write 3.
+    // The first file's header is write 1 and sync 1, the first frame write 2, zeros behind it write 3.
     let fails = [
         (Faults { fail_write: Some(4), ..Faults::default() }, Operation::Write),
         (Faults { fail_sync: Some(3), ..Faults::default() }, Operation::Sync),
@@ -89,38 +89,11 @@ fn what_a_failed_sync_left_in_the_cache_is_written_again_before_it_is_believed()
 }
 
 #[test]
-fn a_full_disk_poisons_and_what_was_confirmed_is_there() {
-    let mut confirmed_at = Vec::new();
-    for pages in 0..24 {
-        let disk = SimulatedDisk::new();
-        let capacity_bytes = Some(pages * 4096 + 100);
-        disk.set_faults(Faults { capacity_bytes, ..Faults::default() });
-        let mut opened = open_with(&disk, settings(4 * 4096)).unwrap();
-        let mut confirmed = 0;
-        let operation = loop {
-            commit(&opened.journal, 1, "");
-            match opened.writer.work(NOW) {
-                Work::Wrote { .. } => confirmed += 1,
-                Work::Poisoned { poison, .. } => {
-                    assert_eq!(poison.io_error().kind(), std::io::ErrorKind::StorageFull);
-                    break poison.operation();
-                }
-                Work::Idle { .. } => panic!("urged frames are due"),
-            }
-        };
-        assert_eq!(operation, Operation::Write);
-        confirmed_at.push(confirmed);
-        for seed in 0..5 {
-            assert!(open(&disk.crash(seed)).unwrap().records.len() >= confirmed);
-        }
-    }
-    assert!(confirmed_at.is_sorted() && confirmed_at[23] > 10, "{confirmed_at:?}");
-}
-
-#[test]
 fn directory_failures_poison_too() {
     let expected = [
         Operation::Create,
+        // Space is set aside.
+        Operation::Write,
         Operation::Write,
         Operation::Sync,
         Operation::Rename,

@@ -26,14 +26,18 @@ fn commit(journal: &Journal<&'static str>, bytes: usize, urge: Urge, now: Monoto
 fn idle(opened: &mut Seen, now: Monotonic) -> Option<Monotonic> {
     match opened.writer.work(now) {
         Work::Idle { wake_at } => wake_at,
-        other @ (Work::Wrote { .. } | Work::Poisoned { .. }) => panic!("{other:?}"),
+        other @ (Work::Wrote { .. } | Work::Full { .. } | Work::Poisoned { .. }) => {
+            panic!("{other:?}")
+        }
     }
 }
 
 fn wrote(opened: &mut Seen, now: Monotonic) -> Position {
     match opened.writer.work(now) {
         Work::Wrote { position, .. } => position,
-        other @ (Work::Idle { .. } | Work::Poisoned { .. }) => panic!("{other:?}"),
+        other @ (Work::Idle { .. } | Work::Full { .. } | Work::Poisoned { .. }) => {
+            panic!("{other:?}")
+        }
     }
 }
 

@@ -125,6 +125,10 @@ impl Ledger {
                 assert!(journal.poison().is_some());
                 Life::CutShort
             }
+            Work::Full { .. } => {
+                assert!(journal.is_full());
+                Life::CutShort
+            }
             Work::Idle { .. } => panic!("urged frames are due"),
         }
     }
@@ -159,7 +163,7 @@ impl Ledger {
                     assert!(waiters.is_empty());
                     assert!(self.frame(position).records.is_empty());
                 }
-                Work::Poisoned { .. } => return Life::CutShort,
+                Work::Full { .. } | Work::Poisoned { .. } => return Life::CutShort,
             }
         }
     }

@@ -52,6 +52,7 @@ pub(crate) fn work_until_idle(
         match writer.work(now) {
             Work::Wrote { waiters, .. } => all.extend(waiters),
             Work::Idle { .. } => return all,
+            Work::Full { shortage, .. } => panic!("{shortage}"),
             Work::Poisoned { poison, .. } => panic!("{poison}"),
         }
     }

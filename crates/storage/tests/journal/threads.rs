@@ -34,6 +34,7 @@ fn write(
                 continue;
             }
             Work::Idle { wake_at } => wake_at,
+            Work::Full { shortage, .. } => panic!("{shortage}"),
             Work::Poisoned { poison, .. } => panic!("{poison}"),
         };
         // Without a moment to wake at, only a nudge may end this; ten seconds mean one was lost.

@@ -32,6 +32,18 @@ pub(crate) struct Waiting {
     pub(crate) sessions: Vec<SessionId>,
 }
 
+impl Waiting {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queues.is_empty() && self.sessions.is_empty()
+    }
+
+    /// Others wait as well.
+    pub(crate) fn join(&mut self, others: Waiting) {
+        self.queues.extend(others.queues);
+        self.sessions.extend(others.sessions);
+    }
+}
+
 /// A run of a segment.
 #[derive(Debug)]
 pub(crate) struct SealedRun {

@@ -17,6 +17,10 @@ struct SegmentSlot {
     runs: u32,
     /// Roughly the bytes of what lives in it.
     live_bytes: u64,
+    /// The same at the last look.
+    live_bytes_before: u64,
+    /// It lost much since then.
+    is_drained: bool,
 }
 
 /// All segments.
@@ -79,6 +83,8 @@ impl Segments {
             segment: Arc::clone(&run.segment),
             runs: 0,
             live_bytes: 0,
+            live_bytes_before: 0,
+            is_drained: false,
         });
         slot.runs += 1;
         self.changed = true;
@@ -130,14 +136,23 @@ impl Segments {
 
     /// Those to be written anew together: mostly dead ones, or many small ones; empty if there is
     /// no need.
-    pub(crate) fn worth_rewriting(&self, dead_bytes_min: u64, small_bytes: u64) -> Vec<u64> {
+    pub(crate) fn worth_rewriting(&mut self, dead_bytes_min: u64, small_bytes: u64) -> Vec<u64> {
+        // What is being drained just now will soon be gone without that.
+        let mut drained = false;
+        for slot in self.by_number.values_mut() {
+            let before = std::mem::replace(&mut slot.live_bytes_before, slot.live_bytes);
+            slot.is_drained = slot.live_bytes < before - before / 8;
+            drained |= slot.is_drained;
+        }
+        self.changed |= drained;
         let live = |(number, slot): (&u64, &SegmentSlot)| (*number, slot.live_bytes);
         let mut chosen: Vec<(u64, u64)> = (self.by_number.iter())
+            .filter(|(_, slot)| !slot.is_drained)
             .filter(|(_, slot)| slot.live_bytes < slot.segment.file_bytes() / 2)
             .map(live)
             .collect();
         let small: Vec<(u64, u64)> = (self.by_number.iter())
-            .filter(|(_, slot)| slot.live_bytes < small_bytes)
+            .filter(|(_, slot)| !slot.is_drained && slot.live_bytes < small_bytes)
             .map(live)
             .collect();
         let dead_bytes: u64 = (chosen.iter())

@@ -2,6 +2,8 @@
 
 use std::io::{self, IoSlice};
 
+use rustix::io::Errno;
+
 use super::random::SplitMix64;
 use super::{Fate, Power, SimulatedDisk, power_is_out};
 use crate::disk::DiskFile;
@@ -38,6 +40,14 @@ impl Inode {
         for write in self.writes.drain(..) {
             put(&mut self.durable, write.offset, &write.bytes);
         }
+        if self.durable.len() < self.seen.len() {
+            self.durable.resize(self.seen.len(), 0);
+        }
+    }
+
+    /// The bytes that are on the disk whatever happens: those that may rot.
+    pub(super) fn durable_bytes(&self) -> usize {
+        self.durable.len()
     }
 
     /// What a failed sync leaves: the pages count as clean, and never reach the disk.
@@ -123,9 +133,13 @@ impl DiskFile for SimulatedFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let state = self.disk.state();
+        let mut state = self.disk.state();
         if state.power == Power::Out {
             return Err(power_is_out());
+        }
+        state.counts.reads += 1;
+        if state.faults.fail_read == Some(state.counts.reads) {
+            return Err(Errno::IO.into());
         }
         let bytes = state.inodes[self.inode].seen.get(address(offset)?..).unwrap_or(&[]);
         let read = bytes.len().min(buffer.len());
@@ -138,17 +152,15 @@ impl DiskFile for SimulatedFile {
         let fate = state.begin()?;
         state.counts.writes += 1;
         if state.faults.fail_write == Some(state.counts.writes) {
-            return Err(rustix::io::Errno::IO.into());
+            return Err(Errno::IO.into());
         }
         let mut bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
         bytes.truncate(state.faults.write_bytes_max.unwrap_or(usize::MAX));
         let offset = address(offset)?;
-        if let Some(capacity) = state.faults.capacity_bytes {
-            let end = state.inodes[self.inode].seen.len();
-            let free = address(capacity.saturating_sub(state.bytes_in_use()))?;
-            let fits = end.saturating_add(free).saturating_sub(offset);
+        if let Some(longest) = state.bytes_at_most(self.inode) {
+            let fits = longest.saturating_sub(offset);
             if fits == 0 && !bytes.is_empty() {
-                return Err(rustix::io::Errno::NOSPC.into());
+                return Err(Errno::NOSPC.into());
             }
             bytes.truncate(fits);
         }
@@ -158,13 +170,28 @@ impl DiskFile for SimulatedFile {
         Ok(written)
     }
 
+    fn allocate(&self, bytes: u64) -> io::Result<u64> {
+        let mut state = self.disk.state();
+        let fate = state.begin()?;
+        let wanted = address(bytes)?;
+        let longest = state.bytes_at_most(self.inode).unwrap_or(wanted);
+        let seen = &mut state.inodes[self.inode].seen;
+        if seen.len() < wanted {
+            // As ext4 does: what there is is taken, whether or not it is enough.
+            seen.resize(wanted.min(longest).max(seen.len()), 0);
+        }
+        let file_bytes = seen.len();
+        fate.into_result()?;
+        if file_bytes < wanted { Err(Errno::NOSPC.into()) } else { Ok(file_bytes as u64) }
+    }
+
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state();
         let fate = state.begin()?;
         state.counts.syncs += 1;
         if state.faults.fail_sync == Some(state.counts.syncs) {
             state.inodes[self.inode].forget_writes();
-            return Err(rustix::io::Errno::IO.into());
+            return Err(Errno::IO.into());
         }
         if fate == Fate::Done {
             state.inodes[self.inode].sync();

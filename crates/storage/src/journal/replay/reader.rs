@@ -46,16 +46,16 @@ pub(in crate::journal) enum FrameSeen {
     Damaged(Damage),
 }
 
-/// What the file of this name says of itself.
+/// What the file of this name says of itself, and how long it is.
 pub(in crate::journal) fn read_header(
     disk: &dyn Disk,
     name: &str,
-) -> Result<FileHeader, OpenError> {
-    let (file, _) = open_file(disk, name)?;
+) -> Result<(FileHeader, u64), OpenError> {
+    let (file, file_bytes) = open_file(disk, name)?;
     let mut bytes = [0; HEADER_BYTES];
     let read = file.read_at(&mut bytes, 0).map_err(failed(name, Operation::Read))?;
     match FileHeader::parse(&bytes) {
-        FileHeaderSeen::Valid(header) if read == HEADER_BYTES => Ok(header),
+        FileHeaderSeen::Valid(header) if read == HEADER_BYTES => Ok((header, file_bytes)),
         FileHeaderSeen::Newer(version) => Err(OpenError::Newer { file: name.to_owned(), version }),
         FileHeaderSeen::Valid(_) | FileHeaderSeen::Damaged => Err(OpenError::Corrupt {
             file: name.to_owned(),
@@ -64,6 +64,11 @@ pub(in crate::journal) fn read_header(
             found: Damage::FileHeader,
         }),
     }
+}
+
+/// How long the file of this name is.
+pub(super) fn file_bytes(disk: &dyn Disk, name: &str) -> Result<u64, OpenError> {
+    Ok(open_file(disk, name)?.1)
 }
 
 fn open_file(disk: &dyn Disk, name: &str) -> Result<(Box<dyn DiskFile>, u64), OpenError> {
