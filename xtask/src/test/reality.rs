@@ -8,7 +8,7 @@ use crate::faults;
 pub(super) fn simulation(form: Form) -> Result<Outcome, Failure> {
     let seeds = match form {
         Form::Short => "100",
-        Form::Long => "1000",
+        Form::Long => "10000",
     };
     succeed(&mut cargo([
         "run",
