@@ -107,7 +107,7 @@ fn open(disk: &SimulatedDisk, clock: &Arc<ManualClock>, later: &Arc<Later>) -> A
         sync: SyncMode::Always,
         journal_file_bytes: Some(64 << 10),
         memory_bytes_max: 1 << 20,
-            checkpoint_bytes: Some(16 << 10),
+        checkpoint_bytes: Some(16 << 10),
         consumer_timeout_ms: Some(1_000),
         clock: Arc::clone(clock) as _,
         entropy: Arc::new(move || draws.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9)),
