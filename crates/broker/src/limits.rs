@@ -68,6 +68,10 @@ pub const UNSEALED_BYTES_MAX: usize = 512 << 20;
 /// What one sealing copies, in bytes.
 pub const SEAL_JOB_BYTES: usize = 64 << 20;
 
+/// A queue with so many messages on their way to the disk is told of, and again whenever it has
+/// twice as many as the last time.
+pub const GROWTH_TOLD_MESSAGES: u64 = 100_000;
+
 /// How long to wait for room on the disk, in milliseconds.
 pub const SEAL_RETRY_MS: u64 = 1_000;
 

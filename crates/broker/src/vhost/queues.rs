@@ -28,6 +28,8 @@ pub(crate) struct QueueSlot {
     pub(crate) dirty: bool,
     /// A message without an expiration of its own just comes in and waits its turn.
     pub(crate) plain: bool,
+    /// How many messages it had when its growth was last told, if it was.
+    pub(crate) growth_told: u64,
     /// Journaled messages that left it in this turn.
     pub(crate) settled: Vec<Span>,
     /// When its messages' timer goes off, in milliseconds; never later than the next of them is
@@ -55,6 +57,7 @@ impl QueueSlot {
             watermark: Sequence(0),
             delivered: Sequence(0),
             dirty: false,
+            growth_told: 0,
             settled: Vec::new(),
             timer_ms: None,
             used_ms: 0,

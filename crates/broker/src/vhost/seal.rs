@@ -231,6 +231,7 @@ impl Vhost {
             let index = known.unwrap_or_else(|| self.insert_run(&segment, &placed));
             slots.insert(run, index);
             self.relocate(number, run, index, &placed.piece);
+            self.tell_growth(placed.piece.queue);
         }
         if slots.is_empty() {
             self.chunks.segments.doom(number);
@@ -241,6 +242,22 @@ impl Vhost {
         let rest_ms = file_bytes / limits::REWRITE_BYTES_PER_MS;
         self.sealing.rewrite_at_ms = self.now.ms + rest_ms.max(limits::REWRITE_PAUSE_MS);
         self.sealing.wants_checkpoint = true;
+    }
+
+    /// Whoever looks after the broker learns of a queue that grows long before the disk is full.
+    fn tell_growth(&mut self, queue: QueueId) {
+        let Some(slot) = self.queues.get_mut(&queue) else { return };
+        let messages = slot.queue.ready_messages();
+        slot.growth_told = slot.growth_told.min(messages);
+        if messages < limits::GROWTH_TOLD_MESSAGES || messages / 2 < slot.growth_told {
+            return;
+        }
+        slot.growth_told = messages;
+        let (name, consumers) = (&slot.name, slot.queue.consumers.count());
+        tracing::warn!(
+            queue = %name, messages, consumers,
+            "a queue grows faster than it is consumed; its messages move to the disk"
+        );
     }
 
     /// A slot for a run of a new segment; it counts one until everything is moved.
