@@ -20,11 +20,11 @@ struct Catcher {
 enum Test {
     /// A test of a package, as `cargo test` names it.
     Unit { package: &'static str, name: &'static str },
-    /// The crash loop, in one of its modes.
-    CrashLoop { mode: &'static str },
+    /// The crash loop, in one of its modes, with one of its loads.
+    CrashLoop { mode: &'static str, load: &'static str },
 }
 
-const CATCHERS: [Catcher; 10] = [
+const CATCHERS: [Catcher; 14] = [
     unit("confirm-before-sync", "storage", "every_confirmed_record_survives_every_crash"),
     unit("confirm-before-sync", "broker", "confirmed_messages_and_their_topology_survive_a_crash"),
     unit("commit-before-sync", "broker", "a_crash_keeps_all_of_a_transaction_or_nothing"),
@@ -42,15 +42,19 @@ const CATCHERS: [Catcher; 10] = [
         "broker",
         "requeued_messages_return_to_their_place_and_consumers_take_turns",
     ),
-    crash_loop("confirm-before-sync", "power-all"),
+    crash_loop("confirm-before-sync", "power-all", "every"),
+    crash_loop("ack-lost-at-checkpoint", "kill", "mixed"),
+    crash_loop("purge-forgotten", "kill", "mixed"),
+    crash_loop("segment-deleted-early", "kill", "deep"),
+    crash_loop("checkpoint-without-segments", "kill", "deep"),
 ];
 
 const fn unit(fault: &'static str, package: &'static str, name: &'static str) -> Catcher {
     Catcher { fault, test: Test::Unit { package, name } }
 }
 
-const fn crash_loop(fault: &'static str, mode: &'static str) -> Catcher {
-    Catcher { fault, test: Test::CrashLoop { mode } }
+const fn crash_loop(fault: &'static str, mode: &'static str, load: &'static str) -> Catcher {
+    Catcher { fault, test: Test::CrashLoop { mode, load } }
 }
 
 /// Rounds after which the crash loop must have found it.
@@ -72,7 +76,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         println!("\n--- {fault}: {}", test.name());
         match test {
             Test::Unit { package, name } => caught_by_unit_test(fault, package, name)?,
-            Test::CrashLoop { mode } => caught_by_crash_loop(fault, mode)?,
+            Test::CrashLoop { mode, load } => caught_by_crash_loop(fault, mode, load)?,
         }
         println!("caught: {fault} by {}", test.name());
     }
@@ -99,12 +103,14 @@ fn caught_by_unit_test(fault: &str, package: &str, name: &str) -> Result<(), Fai
 }
 
 /// That the crash loop passes with nothing planted is a step of its own.
-fn caught_by_crash_loop(fault: &str, mode: &str) -> Result<(), Failure> {
+fn caught_by_crash_loop(fault: &str, mode: &str, load: &str) -> Result<(), Failure> {
     succeed(cargo(["run", "--quiet", "--package", "crashloop", "--", "--expect-failure"]).args([
         "--planted-fault",
         fault,
         "--mode",
         mode,
+        "--load",
+        load,
         "--rounds",
         ROUNDS,
     ]))
@@ -114,7 +120,7 @@ impl Test {
     fn name(&self) -> String {
         match self {
             Test::Unit { package, name } => format!("{package} {name}"),
-            Test::CrashLoop { mode } => format!("crashloop --mode {mode}"),
+            Test::CrashLoop { mode, load } => format!("crashloop --mode {mode} --load {load}"),
         }
     }
 }

@@ -24,20 +24,13 @@ pub(super) fn simulation(form: Form) -> Result<Outcome, Failure> {
 }
 
 pub(super) fn crash_loop(form: Form) -> Result<Outcome, Failure> {
-    let rounds = match form {
-        Form::Short => "3",
-        Form::Long => "20",
+    let (rounds, load_ms) = match form {
+        Form::Short => ("3", "1500"),
+        // Long enough for queues of hundreds of thousands of messages.
+        Form::Long => ("20", "6000"),
     };
-    succeed(&mut cargo([
-        "run",
-        "--quiet",
-        "--release",
-        "--package",
-        "crashloop",
-        "--",
-        "--rounds",
-        rounds,
-    ]))?;
+    let run = ["run", "--quiet", "--release", "--package", "crashloop", "--"];
+    succeed(cargo(run).args(["--rounds", rounds, "--load-ms", load_ms]))?;
     Ok(Outcome::Passed)
 }
 
