@@ -44,14 +44,6 @@ pub(crate) fn restart(restart: &Restart<'_>) -> Result<(Snapshot, String), Viola
     }
     let Some(outcome) = possible.first() else {
         differences.truncate(3);
-        if std::env::var("SIMDBG").is_ok() {
-            eprintln!(
-                "FOUND {}\nDYING {:?}",
-                summary(&found),
-                outcomes.iter().map(|o| o.dying.clone()).collect::<Vec<_>>()
-            );
-            eprintln!("KEPT {:?}", outcomes[0].queues.get("dead").map(|q| q.messages.clone()));
-        }
         return broken!(
             Recovers,
             "none of {} possible outcomes was found, because: {}",

@@ -224,12 +224,12 @@ impl<W> Writer<W> {
             turn => turn,
         };
         if let Some(to) = turn {
-            self.turn(to, position, released, now)?;
+            self.turn(to, position, now)?;
         }
         in_hand.turn = None;
         let frame_bytes = match self.put(position, released) {
             Err(Setback::Full(_)) if self.files.has_spare_for(payload_bytes) => {
-                self.turn(TurnTo::Large, position, released, now)?;
+                self.turn(TurnTo::Large, position, now)?;
                 self.put(position, released)?
             }
             outcome => outcome?,
@@ -255,16 +255,12 @@ impl<W> Writer<W> {
         }
     }
 
-    fn turn(
-        &mut self,
-        to: TurnTo,
-        first: Position,
-        released: Position,
-        now: Monotonic,
-    ) -> Result<(), Setback> {
+    fn turn(&mut self, to: TurnTo, first: Position, now: Monotonic) -> Result<(), Setback> {
         self.sync_written()?;
         self.files.retire(self.stated, FILES_RETIRED_AT_ONCE)?;
-        self.files.turn(to, first, released)?;
+        // Not what the frame in hand releases: the new file's header is durable before that frame, whose
+        // records may be what makes older files needless.
+        self.files.turn(to, first, self.stated)?;
         self.journal.set_old_before(self.files.old_before());
         self.turned_at = Some(now);
         Ok(())
