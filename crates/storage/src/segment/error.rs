@@ -61,7 +61,7 @@ pub enum SegmentError {
     /// Bytes are not what was written.
     #[error(
         "the segment file {file} is damaged at offset {offset}: {found}. Restore the directory \
-         from a backup, or give up what is damaged with: postroom repair"
+         from a backup"
     )]
     Damaged {
         /// The file.
