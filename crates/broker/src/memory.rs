@@ -78,14 +78,28 @@ impl MemoryShare {
         if self.budget.is_over() { Room::Less } else { Room::More }
     }
 
-    /// From where on bodies move to the disk, in bytes.
-    pub(crate) fn high_bytes(&self) -> usize {
-        (self.budget.max_bytes / 2).min(limits::UNSEALED_BYTES_MAX)
+    /// Down to how many bytes a virtual host with so many is to move bodies to the disk; `None`: it
+    /// need not.
+    pub(crate) fn wanted_bytes(&self, bytes: usize) -> Option<usize> {
+        let high = (self.budget.max_bytes / 2).min(limits::UNSEALED_BYTES_MAX);
+        if bytes > high {
+            return Some(high / 2);
+        }
+        // Where all are small and too much together, those with at least half of the average move.
+        let used = self.budget.used_bytes.load(Ordering::Relaxed);
+        let large = bytes.saturating_mul(2 * self.vhosts()) >= used;
+        (used > self.budget.max_bytes / 2 && large).then_some(bytes / 2)
     }
 
-    /// What may lie in memory for long, in bytes.
+    /// What may lie in memory for long, in bytes. Shared out, so that many that rest leave room for one
+    /// that does not.
     pub(crate) fn idle_bytes(&self) -> usize {
-        (self.budget.max_bytes / 8).min(limits::SEAL_IDLE_BYTES)
+        (self.budget.max_bytes / 16 / self.vhosts()).min(limits::SEAL_IDLE_BYTES)
+    }
+
+    /// What may be in memory of what was read back, in bytes; shared out, too.
+    pub(crate) fn blocks_bytes(&self) -> usize {
+        (self.budget.max_bytes / 16 / self.vhosts()).min(limits::READ_BLOCKS_BYTES_MAX)
     }
 
     /// From how many bytes of dead messages on segments are written anew.
@@ -98,18 +112,8 @@ impl MemoryShare {
         (self.budget.max_bytes as u64 / 32).min(limits::SMALL_SEGMENT_BYTES)
     }
 
-    /// Whether a virtual host with so much in memory is to move some of it.
-    pub(crate) fn is_high(&self, bytes: usize) -> bool {
-        let used = self.budget.used_bytes.load(Ordering::Relaxed);
-        let vhosts = self.budget.vhosts.load(Ordering::Relaxed).max(1);
-        let high = self.high_bytes();
-        bytes > high
-            || (used > self.budget.max_bytes / 2 && bytes.saturating_mul(2 * vhosts) >= used)
-    }
-
-    /// What may be in memory of what was read back, in bytes.
-    pub(crate) fn blocks_bytes(&self) -> usize {
-        (self.budget.max_bytes / 8).min(limits::READ_BLOCKS_BYTES_MAX)
+    fn vhosts(&self) -> usize {
+        self.budget.vhosts.load(Ordering::Relaxed).max(1)
     }
 }
 
@@ -117,5 +121,39 @@ impl Drop for MemoryShare {
     fn drop(&mut self) {
         self.budget.used_bytes.fetch_sub(self.told_bytes, Ordering::AcqRel);
         self.budget.vhosts.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn one_moves_its_oldest_at_half_of_the_memory() {
+        let mut alone = MemoryBudget::new(64 * MIB).share();
+        for (bytes, expected) in [(0, None), (32 * MIB, None), (33 * MIB, Some(16 * MIB))] {
+            alone.tell(bytes);
+            assert_eq!(alone.wanted_bytes(bytes), expected, "{bytes}");
+        }
+    }
+
+    /// What all may keep for ever must leave room, or publishers would wait for ever.
+    #[test]
+    fn many_that_keep_what_they_may_are_never_too_many() {
+        for count in [1, 2, 9, 100, 1_000] {
+            let budget = MemoryBudget::new(64 * MIB);
+            let mut shares: Vec<MemoryShare> = Vec::new();
+            for _ in 0..count {
+                // Each when it comes, while there are few others.
+                let mut share = budget.share();
+                let kept = share.idle_bytes() + share.blocks_bytes();
+                share.tell(kept);
+                shares.push(share);
+            }
+            // Their harmonic sum: 1 + 1/2 + 1/3 … eighths of the memory.
+            assert!(!budget.is_over(), "{count} keep {:?}", budget.used());
+        }
     }
 }

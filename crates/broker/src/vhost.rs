@@ -255,6 +255,7 @@ impl Vhost {
             cost_bytes,
         };
         if state.parked.is_empty() {
+            // If it is parked it goes on by itself.
             let _ = self.carry_out(session, work);
         } else {
             state.parked.push_back(work);

@@ -62,7 +62,7 @@ impl Vhost {
         front.map_or(Some(u32::MAX), |front| self.reach(front.place, Wanted::Queue(queue)))
     }
 
-    /// Messages before `end` of what lies in the slot were handed out.
+    /// `count` messages from a place on were handed out: a block that ends there has done its work.
     pub(crate) fn handed_out(&mut self, place: Place, count: u32) {
         if let Some((run, blocks)) = self.chunks.sealed_and_blocks(place.chunk) {
             blocks.used_up(run, place.index + count);

@@ -114,19 +114,18 @@ impl Vhost {
     /// Chunks older than this are to be sealed now; `None`: there is no reason.
     fn age_to_seal(&self) -> Option<u64> {
         let memory_bytes = self.chunks.memory_bytes();
-        let high_bytes = self.memory.high_bytes();
-        let must = self.memory.is_high(memory_bytes);
+        let wanted_bytes = self.memory.wanted_bytes(memory_bytes);
         let pinned = self.journal.old_before();
         let pins = self.chunks.oldest().is_some_and(|oldest| oldest < pinned);
         let lies = memory_bytes > self.memory.idle_bytes();
-        if !must && !pins && !lies {
+        if wanted_bytes.is_none() && !pins && !lies {
             return None;
         }
         let mut left = memory_bytes;
         let mut age_limit = None;
         for arrival in self.chunks.arrivals.iter() {
             let Some(bytes) = self.chunks.bytes_of(arrival.slot, arrival.age) else { continue };
-            let too_much = must && left > high_bytes / 2;
+            let too_much = wanted_bytes.is_some_and(|wanted_bytes| left > wanted_bytes);
             let too_long =
                 lies && arrival.at_ms.saturating_add(limits::SEAL_IDLE_MS) <= self.now.ms;
             let position = self.chunks.position_of(arrival.slot);
