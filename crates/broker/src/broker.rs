@@ -12,7 +12,7 @@ use storage::{JournalSettings, Opened, Poison, Record, ReplaySummary, SyncMode};
 
 use crate::alarms::{AlarmBoard, Alarms, Resource};
 use crate::catalogue::{Catalogue, Store, StoreError, Unwritten};
-use crate::connection_limits::{ConnectionLimits, Full, Places};
+use crate::connection_limits::{ConnectionLimits, Full, Place, Places};
 use crate::disks::Disks;
 use crate::event::Closing;
 pub use crate::hub::Background;
@@ -22,7 +22,7 @@ use crate::logins::{Desk, Login};
 use crate::memory::{MemoryBudget, MessagesMemory};
 use crate::outbox::{InflightShare, Outbox, Wake};
 use crate::passwords::{HashFailed, PasswordHash};
-use crate::permissions::Permission;
+use crate::permissions::{Access, Permission};
 use crate::recover::{Recovery, ReplayError};
 use crate::register::Change;
 use crate::session::{Draws, Session};
@@ -339,6 +339,12 @@ impl Broker {
         self.alarms.is_raised(resource)
     }
 
+    /// A virtual host that can't write any more, and why, if there is one.
+    pub fn poisoned(&self) -> Option<(Name, Poison)> {
+        let poison = |host: Arc<Host>| Some((host.hub.name.clone(), host.hub.poisoned()?));
+        self.all().into_iter().find_map(poison)
+    }
+
     /// Whether some journal found no room on the disk and has not gone on since.
     pub fn is_disk_full(&self) -> bool {
         self.alarms.is_disk_full()
@@ -352,10 +358,36 @@ impl Broker {
         vhost: &str,
         wake: Arc<dyn Wake>,
     ) -> Result<Session, ConnectRefusal> {
+        let (host, access) = self.access(user, vhost)?;
+        let place = self.places.take(vhost, user.name().as_str()).map_err(ConnectRefusal::Full)?;
+        self.enter(&host, access, wake, Some(place))
+    }
+
+    /// As [`Broker::connect`], for a few requests of somebody who has no connection of his own here:
+    /// it counts as none.
+    pub fn visit(
+        self: &Arc<Broker>,
+        user: &User,
+        vhost: &str,
+        wake: Arc<dyn Wake>,
+    ) -> Result<Session, ConnectRefusal> {
+        let (host, access) = self.access(user, vhost)?;
+        self.enter(&host, access, wake, None)
+    }
+
+    fn access(&self, user: &User, vhost: &str) -> Result<(Arc<Host>, Arc<Access>), ConnectRefusal> {
         let host = self.hosts().get(vhost).cloned().ok_or(ConnectRefusal::NoSuchVhost)?;
         let access = self.catalogue.access(user, &host.hub.name);
-        let access = access.ok_or(ConnectRefusal::NotAllowed)?;
-        let place = self.places.take(vhost, user.name().as_str()).map_err(ConnectRefusal::Full)?;
+        Ok((host, access.ok_or(ConnectRefusal::NotAllowed)?))
+    }
+
+    fn enter(
+        &self,
+        host: &Host,
+        access: Arc<Access>,
+        wake: Arc<dyn Wake>,
+        place: Option<Place>,
+    ) -> Result<Session, ConnectRefusal> {
         let outbox = Arc::new(Outbox::new(wake, Arc::clone(&self.share)));
         let connected = host.hub.connect(&outbox, access);
         let id = connected.map_err(|closing| match closing {

@@ -43,6 +43,8 @@ mod outbox;
 
 pub mod event;
 
+mod explain;
+
 mod batch;
 pub mod operation;
 
@@ -63,6 +65,7 @@ pub use chunk::{Chunk, ChunkBuilder, Message, MessageHead, NotMessages, Persiste
 pub use connection_limits::{ConnectionLimits, Full};
 pub use disks::{Disks, Relief};
 pub use event::{Closing, DeliveryRun, Event, Reply};
+pub use explain::{RefusalKind, explain};
 pub use import::ImportError;
 pub use logins::{Hashing, Login, PasswordCheck, Turn};
 pub use memory::MessagesMemory;

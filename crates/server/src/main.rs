@@ -8,6 +8,7 @@ mod serve;
 mod reload;
 
 mod accept;
+mod doors;
 mod definitions;
 mod first_user;
 mod folders;
