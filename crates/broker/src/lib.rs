@@ -29,6 +29,8 @@ mod vhost;
 
 mod journaled;
 
+mod first_user;
+
 mod register;
 
 pub mod definitions;
@@ -57,8 +59,8 @@ mod session_id;
 pub use alarms::{Alarms, Resource};
 pub use batch::{Batch, LargeMessage};
 pub use broker::{
-    Background, Broker, BrokerSettings, ConnectRefusal, CreateVhostError, Entropy, FIRST_VHOST,
-    FirstUser, OpenError, Recovered, WriterDrive,
+    Background, Broker, BrokerSettings, ConnectRefusal, CreateVhostError, Entropy, OpenError,
+    Recovered, WriterDrive,
 };
 pub use catalogue::Unwritten;
 pub use chunk::{Chunk, ChunkBuilder, Message, MessageHead, NotMessages, Persistence};
@@ -66,6 +68,7 @@ pub use connection_limits::{ConnectionLimits, Full};
 pub use disks::{Disks, Relief};
 pub use event::{Closing, DeliveryRun, Event, Reply};
 pub use explain::{RefusalKind, explain};
+pub use first_user::{FIRST_VHOST, FirstUser};
 pub use import::ImportError;
 pub use logins::{Hashing, Login, PasswordCheck, Turn};
 pub use memory::MessagesMemory;

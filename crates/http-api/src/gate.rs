@@ -11,9 +11,9 @@ use broker::User;
 
 use crate::auth;
 use crate::hall::Hall;
+use crate::need::Need;
+use crate::peer::Peer;
 use crate::problem::Problem;
-use crate::routes::Need;
-use crate::serve::Peer;
 
 /// What guards a route.
 #[derive(Clone)]

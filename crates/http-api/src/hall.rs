@@ -1,8 +1,7 @@
-//! What every request finds: the broker, the limits, and the routes behind the door.
+//! What every request finds: the broker and the limits.
 
 use std::sync::Arc;
 
-use axum::Router;
 use broker::Broker;
 use tokio::sync::Semaphore;
 
@@ -43,7 +42,7 @@ const JSON_SHARE: usize = 2;
 const BODY_BYTES_MIN: usize = 32 << 20;
 
 impl Hall {
-    fn new(broker: Arc<Broker>, settings: HttpSettings) -> Hall {
+    pub(crate) fn new(broker: Arc<Broker>, settings: HttpSettings) -> Hall {
         let units = settings.bodies_bytes_max / ROOM_UNIT_BYTES;
         let room = Arc::new(Semaphore::new(units.clamp(1, Semaphore::MAX_PERMITS)));
         Hall(Arc::new(Inside { broker, settings, room }))
@@ -66,22 +65,5 @@ impl Hall {
         let message = self.0.settings.message_bytes_max as usize;
         let wanted = message.saturating_mul(JSON_SHARE).max(BODY_BYTES_MIN);
         wanted.min(self.0.settings.bodies_bytes_max.max(ROOM_UNIT_BYTES))
-    }
-}
-
-/// The way in for HTTP's clients, shared by all their connections.
-#[derive(Clone, Debug)]
-pub struct HttpDoor {
-    router: Router,
-}
-
-impl HttpDoor {
-    /// A door to this broker.
-    pub fn new(broker: Arc<Broker>, settings: HttpSettings) -> HttpDoor {
-        HttpDoor { router: crate::house::routes(Hall::new(broker, settings)).into_router() }
-    }
-
-    pub(crate) fn router(&self) -> Router {
-        self.router.clone()
     }
 }

@@ -6,6 +6,8 @@
 
 mod serve;
 
+mod door;
+
 mod house;
 
 mod health;
@@ -27,7 +29,11 @@ mod auth;
 
 mod hall;
 
+mod need;
+mod peer;
 mod problem;
 
-pub use hall::{HttpDoor, HttpSettings};
-pub use serve::{Peer, Stream, serve};
+pub use door::HttpDoor;
+pub use hall::HttpSettings;
+pub use peer::Peer;
+pub use serve::{Stream, serve};

@@ -1,7 +1,8 @@
 //! The native API, `/v1`.
 
-mod message;
 mod publish;
+
+mod message;
 
 use crate::routes::Routes;
 

@@ -1,7 +1,6 @@
 //! The only I/O: one connection, spoken to in HTTP/1.1 or HTTP/2 until either side hangs up.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper::Request;
@@ -11,7 +10,8 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::ServiceExt as _;
 
-use crate::hall::HttpDoor;
+use crate::door::HttpDoor;
+use crate::peer::Peer;
 
 /// How long a request's head may take, and a connection rest between two requests.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
@@ -29,13 +29,6 @@ const HEADERS_BYTES_MAX: u32 = 64 << 10;
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
-
-/// Who is at the other end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Where it comes from.
-    pub address: SocketAddr,
-}
 
 /// Answers the client at the other end until one of the two hangs up. When `stop` comes, the
 /// requests that are being answered are the last ones.

@@ -7,13 +7,15 @@ mod serve;
 
 mod reload;
 
-mod accept;
-mod doors;
 mod definitions;
 mod first_user;
 mod folders;
 mod watermarks;
 mod welcome;
+
+mod doors;
+
+mod accept;
 
 mod heap;
 mod listeners;
