@@ -4,12 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use broker::{Broker, FirstUser};
+use clap::{Args as _, FromArgMatches as _};
 use http_api::{HttpDoor, HttpSettings, Need, Peer, Route};
 use http_body_util::Empty;
 use hyper::{Request, StatusCode};
 
 use super::open_broker;
-use crate::args::{self, Command};
+use crate::config::Settings;
 use crate::reserve::Reserve;
 
 const PEER: Peer = Peer { address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1) };
@@ -34,12 +35,9 @@ fn definitions() -> String {
 fn broker(folder: &std::path::Path, runtime: &tokio::runtime::Runtime) -> Arc<Broker> {
     let data_dir = folder.join("data");
     storage::disk::RealDisk::open(&data_dir).unwrap();
-    let words =
-        ["postroom".as_ref(), "serve".as_ref(), "--data-dir".as_ref(), data_dir.as_os_str()];
-    let words: Vec<_> = words.iter().map(|word| std::ffi::OsString::from(*word)).collect();
-    let Command::Serve(settings) = args::read(&words, std::iter::empty()).unwrap().command else {
-        unreachable!("these are the words for it");
-    };
+    let command = Settings::augment_args(clap::Command::new("serve").no_binary_name(true));
+    let matches = command.get_matches_from(["--data-dir".as_ref(), data_dir.as_os_str()]);
+    let settings = Settings::from_arg_matches(&matches).unwrap();
     let reserve = Arc::new(Reserve::of(&data_dir));
     let broker = open_broker(&settings, FirstUser::guest(None), runtime, reserve).unwrap();
     let file = folder.join("definitions.json");
