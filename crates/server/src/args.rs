@@ -1,4 +1,5 @@
-//! The command line: `postroom serve`, `postroom backup`, `--help`, `--version`.
+//! The command line: `postroom serve`, `postroom backup`, the commands that ask a running broker,
+//! `--help`, `--version`.
 
 use std::ffi::OsString;
 
@@ -27,6 +28,21 @@ pub(crate) enum Command {
     Serve(Box<Settings>),
     /// Copy the data directory of a broker that may be running into one that starts
     Backup(BackupArguments),
+    #[command(flatten)]
+    Ask(cli::CliCommand),
+    /// Print completions for a shell
+    #[command(
+        after_help = "Examples:\n  postroom completions bash > /etc/bash_completion.d/postroom"
+    )]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Prints completions for a shell.
+pub(crate) fn complete(shell: clap_complete::Shell) {
+    clap_complete::generate(shell, &mut Arguments::command(), "postroom", &mut std::io::stdout());
 }
 
 /// Reads what this process was started with; the file as it is now.
@@ -39,7 +55,7 @@ pub(crate) fn given() -> Result<Arguments, SettingsError> {
 pub(crate) fn given_settings() -> Result<Settings, SettingsError> {
     match given()?.command {
         Command::Serve(settings) => Ok(*settings),
-        Command::Backup(_) => {
+        Command::Backup(_) | Command::Ask(_) | Command::Completions { .. } => {
             let kind = clap::error::ErrorKind::InvalidSubcommand;
             Err(clap::Error::raw(kind, "this process was not started to serve").into())
         }
@@ -67,7 +83,7 @@ mod tests {
         let arguments: Vec<_> = ["postroom", "serve"].iter().chain(flags).map(Into::into).collect();
         match read(&arguments, variables.iter().map(Into::into)) {
             Ok(Arguments { command: Command::Serve(settings) }) => Ok(*settings),
-            Ok(Arguments { command: Command::Backup(_) }) => Err("a backup".to_owned()),
+            Ok(_) => Err("another command".to_owned()),
             Err(error) => Err(error.to_string()),
         }
     }

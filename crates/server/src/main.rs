@@ -50,6 +50,11 @@ fn main() -> ExitCode {
             ended(serve::run(&settings, args::given_settings))
         }
         Command::Backup(arguments) => ended(backup::run(&arguments)),
+        Command::Ask(command) => cli::run(&command),
+        Command::Completions { shell } => {
+            args::complete(shell);
+            ExitCode::SUCCESS
+        }
     }
 }
 
