@@ -293,6 +293,12 @@ impl Broker {
         self.all().into_iter().find_map(poison)
     }
 
+    /// How much of what is published may be on its way to the disk, in bytes, in all sessions
+    /// together; never more than [`limits::INFLIGHT_BYTES_TOTAL`], nor less than one read of each.
+    pub fn limit_inflight(&self, bytes: usize) {
+        self.share.limit(bytes);
+    }
+
     /// Whether some journal found no room on the disk and has not gone on since.
     pub fn is_disk_full(&self) -> bool {
         self.alarms.is_disk_full()

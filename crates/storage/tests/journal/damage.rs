@@ -85,6 +85,21 @@ fn a_flipped_bit_anywhere_is_harmless_or_found() {
 }
 
 #[test]
+fn every_bit_of_a_file_header_counts_and_none_behind_it() {
+    let files = store(SyncMode::Always, Stop::Clean);
+    let all = all_records(&files);
+    for name in files.keys() {
+        for bit in 0..128 * 8 {
+            let mut files = files.clone();
+            files.get_mut(name).unwrap()[bit / 8] ^= 1 << (bit % 8);
+            let what = format!("{name}, bit {bit}");
+            let expected = (bit >= 64 * 8).then_some(all.len());
+            assert_eq!(prefix_or_refusal(files, &all, &what), expected, "{what}");
+        }
+    }
+}
+
+#[test]
 fn a_journal_cut_at_any_byte_gives_a_prefix_or_refuses() {
     let files = store(SyncMode::Always, Stop::Killed);
     let all = all_records(&files);

@@ -14,6 +14,7 @@ mod crash;
 mod damage;
 mod failure;
 mod format;
+mod faults;
 mod full;
 mod gathering;
 mod round_trip;
