@@ -24,8 +24,9 @@ pub mod disk;
 pub use backup::{BackedUp, BackupError, back_up};
 pub use directory_lock::{DirectoryLock, LockError};
 pub use journal::{
-    Committed, Damage, DiskUse, Journal, JournalSettings, Nudge, OpenError, Opened, Poison, Record,
-    ReplaySummary, Shortage, SyncMode, TornTail, Work, Writer, open,
+    Committed, Damage, DiskUse, Gap, Journal, JournalSettings, Nudge, OpenError, Opened, Poison,
+    Record, RepairSettings, ReplaySummary, Scan, Shortage, Sight, SyncMode, TornTail, Work, Writer,
+    open, repair, scan,
 };
 pub use operation::Operation;
 pub use position::Position;

@@ -16,6 +16,7 @@ mod failure;
 mod format;
 mod full;
 mod gathering;
+mod repair;
 mod round_trip;
 mod threads;
 
