@@ -1,5 +1,9 @@
 //! A directory of the broker's, read by a person: every frame, record and segment as a line of text.
-//! And its repair: the broker alone knows the tag of the record that stands for what is lost.
+//! Nothing is changed, and nothing is believed.
+
+mod record_line;
+
+mod note;
 
 use std::io;
 use std::sync::Arc;
@@ -7,19 +11,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use storage::disk::Disk;
 use storage::{
-    OpenError, RepairSettings, Scan, Segment, SegmentError, Sight, list_segments, repair, scan,
-    segment_file_name,
+    Gap, OpenError, Scan, SegmentError, SegmentPlace, SegmentSight, Sight, list_segments, scan,
+    segment_file_name, survey_segment,
 };
 
 use crate::chunk::Chunk;
-use crate::journaled::binding_records::BindingRecord;
-use crate::journaled::catalogue_records::CatalogueRecord;
-use crate::journaled::checkpoint_records::{Checkpoint, QueueState};
-use crate::journaled::message_records::{
-    Enqueued, take_chunk_head, take_returned, take_settled, take_watermark,
-};
-use crate::journaled::segment_records::{KeptRecord, take_next_segment};
-use crate::journaled::{Malformed, exchange_records, queue_records, tag};
+pub use note::{Field, Note};
+use record_line::{message_lines, record_kind, record_line};
 
 /// How much is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +28,26 @@ pub enum Detail {
     Frames,
     /// Also every record and every block.
     Records,
+}
+
+/// Whether the messages themselves are told, where records are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bodies {
+    /// Only how many there are, and how large.
+    Hidden,
+    /// With their bodies.
+    Shown,
+}
+
+/// What to tell.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// How much.
+    pub detail: Detail,
+    /// Whether bodies are told.
+    pub bodies: Bodies,
+    /// Of these files only; of all if there are none.
+    pub files: Vec<String>,
 }
 
 /// What an inspection found.
@@ -52,203 +70,237 @@ pub enum InspectError {
     List(#[from] io::Error),
 }
 
-/// Tells what is in a directory, line by line, and changes nothing.
+/// Whether a file of this name may be part of a journal or a segment.
+pub fn is_stored_file(name: &str) -> bool {
+    storage::is_journal_file(name) || storage::segment_file_number(name).is_some()
+}
+
+/// Tells what is in a directory, and changes nothing.
 pub fn inspect(
     disk: &Arc<dyn Disk>,
-    detail: Detail,
-    line: &mut dyn FnMut(&str),
+    inspection: &Inspection,
+    tell: &mut dyn FnMut(Note),
 ) -> Result<Inspected, InspectError> {
+    let wanted = |file: &str| {
+        inspection.files.is_empty() || inspection.files.iter().any(|wanted| wanted == file)
+    };
+    let mut inspected = Inspected::default();
+    let mut at = String::new();
+    let mut tally = Tally::default();
     let found = scan(&**disk, &mut |sight| {
-        if let Some(text) = sight_line(&sight, detail) {
-            line(&text);
+        if let Sight::File { file, .. } | Sight::Spare { file } = &sight {
+            (*file).clone_into(&mut at);
+        }
+        tally.see(&sight, inspection.detail, tell);
+        let file = if let Sight::Gap(gap) = &sight { &gap.file } else { &at };
+        if wanted(file) {
+            inspected.journal_gaps += u64::from(matches!(sight, Sight::Gap(_)));
+            match (&sight, sight_note(&sight, inspection)) {
+                (Sight::Frame { .. }, Some(note)) if inspection.detail == Detail::Frames => {
+                    tally.frame = Some(note);
+                }
+                (_, note) => note.into_iter().for_each(&mut *tell),
+            }
         }
     })?;
-    let mut inspected = Inspected { journal_gaps: found.gaps.len() as u64, ..Inspected::default() };
-    let Scan { files, frames, records, released, .. } = found;
-    line(&format!(
-        "journal: {files} files, {frames} frames, {records} records; nothing before position \
-         {released} is needed"
-    ));
+    tally.end(tell);
+    if inspection.files.is_empty() {
+        let Scan { files, frames, records, released, .. } = found;
+        let text = format!(
+            "journal: {files} files, {frames} frames, {records} records; nothing before position \
+             {released} is needed"
+        );
+        let note = Note::new("journal", text).number("files", files).number("frames", frames);
+        tell(note.number("records", records).number("released", released.0));
+    }
     for number in list_segments(&**disk)? {
-        match segment_lines(disk, number, detail, line) {
-            Ok(damages) => inspected.segment_damages += damages,
-            Err(error) => {
-                line(&format!("DAMAGED {error}"));
-                inspected.segment_damages += 1;
-            }
+        if wanted(&segment_file_name(number)) {
+            inspected.segment_damages += segment_notes(disk, number, inspection, tell);
         }
     }
     Ok(inspected)
 }
 
-/// Replaces what is lost of a directory's journal by records that say so. Nobody may have it open.
-/// `put_aside` gets the name of each file before it is changed.
-pub fn repair_directory(
-    disk: &Arc<dyn Disk>,
-    generation: &mut dyn FnMut() -> u64,
-    put_aside: &mut dyn FnMut(&str) -> io::Result<()>,
-) -> Result<u64, InspectError> {
-    let settings = RepairSettings { void_tag: tag::VOID, generation, put_aside };
-    Ok(repair(&**disk, settings)?.gaps.len() as u64)
+/// A frame that is told when its records have been counted.
+#[derive(Default)]
+struct Tally {
+    frame: Option<Note>,
+    kinds: Vec<(&'static str, u64)>,
 }
 
-fn sight_line(sight: &Sight<'_>, detail: Detail) -> Option<String> {
+impl Tally {
+    fn see(&mut self, sight: &Sight<'_>, detail: Detail, tell: &mut dyn FnMut(Note)) {
+        let Sight::Record { tag, .. } = sight else { return self.end(tell) };
+        let kind = record_kind(*tag);
+        match self.kinds.iter_mut().find(|(known, _)| *known == kind) {
+            _ if detail != Detail::Frames => {}
+            Some((_, count)) => *count += 1,
+            None => self.kinds.push((kind, 1)),
+        }
+    }
+
+    fn end(&mut self, tell: &mut dyn FnMut(Note)) {
+        let kinds: Vec<String> =
+            self.kinds.drain(..).map(|(kind, count)| format!("{count} {kind}")).collect();
+        if let Some(mut note) = self.frame.take() {
+            let records = if kinds.is_empty() { "nothing".to_owned() } else { kinds.join(", ") };
+            note.text.push_str(": ");
+            note.text.push_str(&records);
+            tell(note.text("records", &records));
+        }
+    }
+}
+
+fn sight_note(sight: &Sight<'_>, inspection: &Inspection) -> Option<Note> {
+    let detail = inspection.detail;
     Some(match sight {
-        Sight::File { file, file_bytes, first, released } => format!(
-            "{file}: {file_bytes} bytes, from position {first} on; released before {released}"
-        ),
-        Sight::Spare { file } => format!("{file}: waits to be written again"),
-        Sight::Frame { offset, bytes, position, durable, released, .. } => {
+        Sight::File { file, file_bytes, first, released } => {
+            let text = format!(
+                "{file}: {file_bytes} bytes, from position {first} on; released before {released}"
+            );
+            let note = Note::new("file", text).text("file", file).number("bytes", *file_bytes);
+            note.number("first", first.0).number("released", released.0)
+        }
+        Sight::Spare { file } => {
+            Note::new("spare", format!("{file}: waits to be written again")).text("file", file)
+        }
+        Sight::Frame { file, offset, bytes, position, durable, released } => {
             if detail < Detail::Frames {
                 return None;
             }
-            format!(
-                "  frame {position}: offset {offset}, {bytes} bytes, durable {durable}, released \
+            let text = format!(
+                "frame {position}: offset {offset}, {bytes} bytes, durable {durable}, released \
                  {released}"
-            )
+            );
+            let note = Note::new("frame", text).at_depth(1).text("file", file);
+            let note = note.number("position", position.0).number("offset", *offset);
+            let note = note.number("bytes", *bytes).number("durable", durable.0);
+            note.number("released", released.0)
         }
-        Sight::Record { tag, payload, .. } => {
+        Sight::Record { position, tag, payload } => {
             if detail < Detail::Records {
                 return None;
             }
-            format!("    {}", record_line(*tag, payload))
+            let text = record_line(*tag, payload, inspection.bodies);
+            let note = Note::new("record", text).at_depth(2).number("position", position.0);
+            note.number("tag", u64::from(*tag)).number("bytes", payload.len() as u64)
         }
-        Sight::Gap(gap) => {
-            let (file, offset, found) = (&gap.file, gap.offset, gap.found);
-            let frames = gap.missing.clone().count();
-            let lost = match frames {
-                0 => "no frame is lost".to_owned(),
-                1 => format!("the frame of position {} is lost", gap.missing.start),
-                _ => format!(
-                    "{frames} frames are lost, positions {} to {}",
-                    gap.missing.start,
-                    gap.missing.end - 1
-                ),
-            };
-            format!("DAMAGED {file}, offset {offset}: {found}; {lost}")
+        Sight::Gap(gap) => gap_note(gap),
+        Sight::TornEnd { file, offset, position, found } => {
+            let text = format!(
+                "the end, torn while it was written (no damage): {file}, offset {offset}, position \
+                 {position}: {found}"
+            );
+            let note = Note::new("torn_end", text).at_depth(1).text("file", file);
+            note.number("offset", *offset).number("position", position.0)
         }
-        Sight::TornEnd { file, offset, position, found } => format!(
-            "  the end, torn while it was written (no damage): {file}, offset {offset}, position \
-             {position}: {found}"
-        ),
     })
 }
 
-fn segment_lines(
+/// What is to be said of a place where something of a journal is missing.
+pub(crate) fn gap_note(gap: &Gap) -> Note {
+    let Gap { file, offset, found, missing, .. } = gap;
+    let frames = missing.end.saturating_sub(missing.start);
+    let lost = match frames {
+        0 => "no frame is lost".to_owned(),
+        1 => format!("the frame of position {} is lost", missing.start),
+        _ => format!(
+            "{frames} frames are lost, positions {} to {}",
+            missing.start,
+            missing.end.saturating_sub(1)
+        ),
+    };
+    let note = Note::new("damage", format!("DAMAGED {file}, offset {offset}: {found}; {lost}"));
+    let note = note.text("file", file).number("offset", *offset).number("frames_lost", frames);
+    note.number("first_lost", missing.start)
+}
+
+/// What is to be said of a segment that does not open.
+pub(crate) fn segment_damage_note(file: &str, error: &SegmentError) -> Note {
+    let what = match error {
+        SegmentError::Damaged { offset, found, .. } => format!("offset {offset}: {found}"),
+        SegmentError::Io { .. } | SegmentError::Newer { .. } => error.to_string(),
+    };
+    Note::new("damage", format!("DAMAGED {file}, {what}")).text("file", file)
+}
+
+/// What is to be said of something damaged in a segment; nothing of what is whole.
+pub(crate) fn segment_sight_note(file: &str, sight: &SegmentSight) -> Option<Note> {
+    let (text, offset) = match sight {
+        SegmentSight::Block(..) => return None,
+        SegmentSight::Damaged(place, found) => {
+            let SegmentPlace { run, first, count, offset, .. } = *place;
+            let last = last_of(first, count);
+            let whose = format!("messages {first} to {last} of run {run}");
+            (format!("DAMAGED {file}, offset {offset}: {found}; {whose}"), offset)
+        }
+        SegmentSight::Waste { offset, bytes } => {
+            (format!("DAMAGED {file}, offset {offset}: {bytes} bytes are no whole block"), *offset)
+        }
+    };
+    Some(Note::new("damage", text).text("file", file).number("offset", offset))
+}
+
+fn segment_notes(
     disk: &Arc<dyn Disk>,
     number: u64,
-    detail: Detail,
-    line: &mut dyn FnMut(&str),
-) -> Result<u64, SegmentError> {
-    let segment = Segment::open(disk, number)?;
-    let (name, bytes, runs) = (segment_file_name(number), segment.file_bytes(), segment.runs());
-    line(&format!("{name}: {bytes} bytes, {} runs", runs.len()));
+    inspection: &Inspection,
+    tell: &mut dyn FnMut(Note),
+) -> u64 {
+    let name = segment_file_name(number);
+    let detail = inspection.detail;
     let mut damages = 0;
-    for (number, run) in (0u32..).zip(runs) {
-        if detail >= Detail::Frames {
-            line(&format!(
-                "  run {number}: queue {}, {} messages, sequences {} to {}, {} bytes",
-                run.owner, run.records, run.first_id, run.last_id, run.payload_bytes
-            ));
+    let mut notes = Vec::new();
+    let survey = survey_segment(disk, number, &mut |sight| {
+        if let Some(note) = segment_sight_note(&name, &sight) {
+            damages += 1;
+            notes.push(note);
+        } else if let SegmentSight::Block(place, bytes) = &sight
+            && detail == Detail::Records
+        {
+            notes.push(block_note(place, bytes, inspection.bodies));
         }
-        for block in segment.blocks(number) {
-            let read = segment.read(number, block.first, 0);
-            if detail >= Detail::Records {
-                line(&format!(
-                    "    block: offset {}, {} bytes, messages {} to {} of the run",
-                    block.offset,
-                    block.bytes,
-                    block.first,
-                    block.first.saturating_add(block.count).saturating_sub(1)
-                ));
-            }
-            if let Err(error) = read {
-                damages += 1;
-                line(&format!(
-                    "DAMAGED {error}; {} messages of queue {} are lost as far as they still wait",
-                    block.count, run.owner
-                ));
+    });
+    match survey.map(|survey| (survey.file_bytes, survey.segment)) {
+        Err(error) | Ok((_, Err(error))) => {
+            damages += 1;
+            tell(segment_damage_note(&name, &error));
+        }
+        Ok((file_bytes, Ok(segment))) => {
+            let runs = segment.runs();
+            let text = format!("{name}: {file_bytes} bytes, {} runs", runs.len());
+            let note = Note::new("segment", text).text("file", &name);
+            tell(note.number("bytes", file_bytes).number("runs", runs.len() as u64));
+            for (number, run) in (0u64..).zip(runs).filter(|_| detail >= Detail::Frames) {
+                let text = format!(
+                    "run {number}: written for queue {}, {} messages, sequences {} to {}, {} bytes",
+                    run.owner, run.records, run.first_id, run.last_id, run.payload_bytes
+                );
+                let note = Note::new("run", text).at_depth(1).text("file", &name);
+                let note = note.number("run", number).number("queue", run.owner);
+                tell(note.number("messages", run.records.into()));
             }
         }
     }
-    Ok(damages)
+    notes.into_iter().for_each(tell);
+    damages
 }
 
-/// One record, whatever its bytes are.
-fn record_line(tag: u8, payload: &Bytes) -> String {
-    known_record(tag, payload).unwrap_or_else(|Malformed| {
-        format!("malformed record of kind {tag}, {} bytes", payload.len())
-    })
+fn block_note(place: &SegmentPlace, bytes: &Bytes, bodies: Bodies) -> Note {
+    let SegmentPlace { run, first, count, offset, bytes: block_bytes } = *place;
+    let messages = match Chunk::parse(bytes.clone()) {
+        Ok(chunk) if chunk.count() == count => message_lines(&chunk, first, bodies),
+        Ok(_) | Err(_) => ", and not made of whole messages".to_owned(),
+    };
+    let last = last_of(first, count);
+    let text = format!(
+        "block: offset {offset}, {block_bytes} bytes, messages {first} to {last} of run {run}\
+         {messages}"
+    );
+    let note = Note::new("block", text).at_depth(2).number("offset", offset);
+    note.number("run", run.into()).number("first", first.into()).number("messages", count.into())
 }
 
-fn known_record(tag: u8, payload: &Bytes) -> Result<String, Malformed> {
-    Ok(match tag {
-        tag::CHUNK | tag::DEAD_CHUNK => {
-            let (id, head_bytes) = take_chunk_head(payload)?;
-            let chunk = Chunk::parse(payload.slice(head_bytes..)).map_err(|_| Malformed)?;
-            let kind = if tag == tag::CHUNK { "chunk" } else { "dead chunk" };
-            format!("{kind} {}: {} messages, {} bytes", id.0, chunk.count(), payload.len())
-        }
-        tag::ENQUEUED | tag::ENQUEUED_MARKED => {
-            let Enqueued { queue, first, chunk, index, count, mark } =
-                Enqueued::take(payload, tag)?;
-            format!(
-                "enqueued: queue {}, sequence {}, {count} messages from message {index} of chunk \
-                 {}, {mark:?}",
-                queue.0, first.0, chunk.0
-            )
-        }
-        tag::SETTLED => {
-            let (queue, spans) = take_settled(payload)?;
-            let spans: Vec<(u64, u32)> =
-                spans.into_iter().map(|(first, count)| (first.0, count)).collect();
-            format!("settled: queue {}, (first, count) {spans:?}", queue.0)
-        }
-        tag::RETURNED => {
-            let (queue, spans) = take_returned(payload)?;
-            format!("returned: queue {}, {spans:?}", queue.0)
-        }
-        tag::WATERMARK => {
-            let (queue, sequence) = take_watermark(payload)?;
-            format!("watermark: queue {}, delivered before {}", queue.0, sequence.0)
-        }
-        tag::QUEUE_DECLARED => {
-            let (id, name, declaration) = queue_records::take_declared(payload)?;
-            format!("queue declared: {} is '{name}', {declaration:?}", id.0)
-        }
-        tag::QUEUE_DELETED => {
-            format!("queue deleted: {}", queue_records::take_deleted(payload)?.0)
-        }
-        tag::EXCHANGE_DECLARED => {
-            let (name, settings) = exchange_records::take_declared(payload)?;
-            format!("exchange declared: '{name}', {settings:?}")
-        }
-        tag::EXCHANGE_DELETED => {
-            format!("exchange deleted: '{}'", exchange_records::take_deleted(payload)?)
-        }
-        tag::BINDING_MADE => format!("binding made: {:?}", BindingRecord::take(payload)?),
-        tag::BINDING_REMOVED => format!("binding removed: {:?}", BindingRecord::take(payload)?),
-        tag::CHECKPOINT => format!("checkpoint: {:?}", Checkpoint::take(payload)?),
-        tag::QUEUE_STATE => format!("queue state: {:?}", QueueState::take(payload)?),
-        tag::KEPT => {
-            let KeptRecord { segment, run, queue, alive } = KeptRecord::take(payload)?;
-            let messages: u64 = alive.iter().map(|alive| u64::from(alive.kept.count)).sum();
-            let ends = alive
-                .first()
-                .zip(alive.last())
-                .map(|(first, last)| (first.kept.first.0, last.kept.first.plus(last.kept.count).0));
-            format!(
-                "kept: {messages} messages of queue {} in run {run} of {}, sequences {ends:?}",
-                queue.0,
-                segment_file_name(segment)
-            )
-        }
-        tag::NEXT_SEGMENT => format!("next segment: {}", take_next_segment(payload)?),
-        tag::VOID => "void: what was here is lost".to_owned(),
-        other => match CatalogueRecord::take(other, payload)? {
-            Some(CatalogueRecord::Checkpoint) => "catalogue checkpoint".to_owned(),
-            Some(CatalogueRecord::Change(change)) => format!("{change:?}"),
-            None => format!("record of unknown kind {other}, {} bytes", payload.len()),
-        },
-    })
+fn last_of(first: u32, count: u32) -> u32 {
+    first.saturating_add(count).saturating_sub(1)
 }

@@ -33,6 +33,7 @@ use stdx::clock::Monotonic;
 
 pub(crate) use copy::{CopyError, copy_journal};
 pub use disk_use::DiskUse;
+pub use file_name::is_journal_file;
 pub use poison::Poison;
 pub use replay::{
     Damage, Gap, OpenError, Opened, Record, RepairSettings, ReplaySummary, Scan, Sight, TornTail,

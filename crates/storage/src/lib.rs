@@ -26,12 +26,13 @@ pub use directory_lock::{DirectoryLock, LockError};
 pub use journal::{
     Committed, Damage, DiskUse, Gap, Journal, JournalSettings, Nudge, OpenError, Opened, Poison,
     Record, RepairSettings, ReplaySummary, Scan, Shortage, Sight, SyncMode, TornTail, Work, Writer,
-    open, repair, scan,
+    is_journal_file, open, repair, scan,
 };
 pub use operation::Operation;
 pub use position::Position;
 pub use segment::{
-    Segment, SegmentBlock, SegmentBuilder, SegmentDamage, SegmentError, SegmentRun, SegmentSync,
-    list_segments, remove_segment, segment_file_name,
+    Segment, SegmentBlock, SegmentBuilder, SegmentDamage, SegmentError, SegmentPlace, SegmentRun,
+    SegmentSight, SegmentSurvey, SegmentSync, list_segments, remove_segment, segment_file_name,
+    segment_file_number, survey_segment,
 };
 pub use staged::Staged;

@@ -212,9 +212,8 @@ fn the_refusal_says_where_and_what_to_do() {
         reopen(files).unwrap_err().to_string(),
         "the journal does not open, because it is damaged: journal-0000000001, offset 8192, where \
          the frame of position 2 should be: the frame's payload fails its checksum. What was there \
-         had been synced, so this is no torn end of a crash. Restore the journal's directory from a \
-         backup; or, to give up everything from this file on, move it and all journal files of \
-         higher numbers away"
+         had been synced, so this is no torn end of a crash. Restore the data directory from a backup; \
+         or let `postroom repair --data-dir DIR` say what is lost, and give that up"
     );
 }
 
