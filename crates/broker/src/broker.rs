@@ -24,7 +24,7 @@ use crate::memory::{MemoryBudget, MessagesMemory};
 use crate::outbox::{InflightShare, Outbox, Wake};
 use crate::passwords::HashFailed;
 use crate::permissions::Access;
-use crate::recover::{Recovery, ReplayError};
+use crate::recover::{AfterLoss, Recovery, ReplayError};
 use crate::register::Change;
 use crate::session::{Draws, Session};
 use crate::users::{GUEST, LoginRefusal, User};
@@ -184,6 +184,8 @@ pub struct Recovered {
     pub messages: u64,
     /// What the journal had.
     pub summary: ReplaySummary,
+    /// What a repair had to give up.
+    pub after_loss: AfterLoss,
 }
 
 /// A virtual host that runs.
@@ -479,6 +481,7 @@ fn open_vhost(
     });
     let Opened { journal, writer, summary, .. } =
         opened.map_err(|error| OpenError::Journal { vhost: name.clone(), error })?;
+    let after_loss = recovery.after_loss();
     let mut restored =
         recovery.finish(&disk).map_err(|error| OpenError::Replay { vhost: name.clone(), error })?;
     delete_unreferenced(&*disk, &mut restored)
@@ -488,6 +491,7 @@ fn open_vhost(
         queues: restored.queues.len(),
         messages: restored.queues.iter().map(|(_, slot)| slot.queue.ready_messages()).sum(),
         summary,
+        after_loss,
     };
     let state = Vhost::new(
         restored,

@@ -7,6 +7,10 @@ mod import;
 
 mod rehearsal;
 
+mod repair;
+
+mod inspect;
+
 mod broker;
 
 mod logins;
@@ -70,13 +74,19 @@ pub use event::{Closing, DeliveryRun, Event, Reply};
 pub use explain::{RefusalKind, explain};
 pub use first_user::{FIRST_VHOST, FirstUser};
 pub use import::ImportError;
+pub use inspect::{
+    Bodies, Detail, Field, InspectError, Inspected, Inspection, Note, inspect, is_stored_file,
+};
 pub use logins::{Hashing, Login, PasswordCheck, Turn};
 pub use memory::MessagesMemory;
 pub use outbox::{Outbox, Wake};
 pub use passwords::{HashError, HashFailed, PasswordHash};
 pub use permissions::{NoPattern, Permission, Right, TopicPermission, check_pattern};
-pub use recover::ReplayError;
+pub use recover::{AfterLoss, ReplayError};
 pub use rehearsal::rehearse;
+pub use repair::{
+    Aside, Damages, RepairError, examine_catalogue, examine_vhost, repair_catalogue, repair_vhost,
+};
 pub use session::Session;
 pub use session_id::SessionId;
 pub use users::{GUEST, LoginRefusal, Reach, User};

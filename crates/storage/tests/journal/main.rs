@@ -17,6 +17,7 @@ mod format;
 mod faults;
 mod full;
 mod gathering;
+mod repair;
 mod round_trip;
 mod threads;
 
