@@ -281,3 +281,6 @@ impl Background for Workers {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
