@@ -161,6 +161,11 @@ impl Queue {
         self.leases.messages()
     }
 
+    /// Bytes of ready bodies, where they are limited.
+    pub fn ready_bytes(&self) -> Option<u64> {
+        self.ready_bytes
+    }
+
     /// When the next ready message goes unread.
     pub fn next_deadline(&self) -> Deadline {
         match &self.backlog {
