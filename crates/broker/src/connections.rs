@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use domain::name::Name;
 use domain::table::Table;
+use stdx::clock::Monotonic;
 
+use crate::rate::per_second;
 use crate::session_id::SessionId;
-use crate::views::counts::per_second;
 
 /// What a protocol knows of a connection when its client has logged in.
 #[derive(Clone, Debug)]
@@ -230,6 +231,7 @@ struct Listed {
     /// How many there ever were.
     opened: u64,
     closed: u64,
+    sampled_ms: u64,
 }
 
 /// How many connections came and went since the start.
@@ -270,6 +272,13 @@ impl Connections {
 
     pub(crate) fn find(&self, name: &str) -> Option<Arc<Connection>> {
         self.listed().by_number.values().find(|it| *it.name == *name).cloned()
+    }
+
+    /// How long ago the last sample was begun, in milliseconds.
+    pub(crate) fn begin_sample(&self, now: Monotonic) -> u64 {
+        let mut listed = self.listed();
+        let before_ms = std::mem::replace(&mut listed.sampled_ms, now.ms());
+        now.ms().saturating_sub(before_ms)
     }
 
     pub(crate) fn seen(&self) -> ConnectionsSeen {

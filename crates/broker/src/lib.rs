@@ -5,9 +5,15 @@
 
 mod import;
 
+mod watch;
+
 mod rehearsal;
 
 mod broker;
+
+mod sight;
+
+mod looks;
 
 mod logins;
 
@@ -29,6 +35,8 @@ mod vhost;
 
 mod journaled;
 
+mod first_user;
+
 mod register;
 
 pub mod definitions;
@@ -43,6 +51,12 @@ mod outbox;
 
 pub mod event;
 
+pub mod views;
+
+pub mod connections;
+
+mod explain;
+
 mod batch;
 pub mod operation;
 
@@ -50,21 +64,25 @@ mod chunk;
 mod memory;
 
 pub mod limits;
+mod rate;
 mod session_id;
 
 pub use alarms::{Alarms, Resource};
 pub use batch::{Batch, LargeMessage};
 pub use broker::{
-    Background, Broker, BrokerSettings, ConnectRefusal, CreateVhostError, Entropy, FIRST_VHOST,
-    FirstUser, OpenError, Recovered, WriterDrive,
+    Background, Broker, BrokerSettings, ConnectRefusal, CreateVhostError, Entropy, OpenError,
+    Recovered, WriterDrive,
 };
 pub use catalogue::Unwritten;
 pub use chunk::{Chunk, ChunkBuilder, Message, MessageHead, NotMessages, Persistence};
 pub use connection_limits::{ConnectionLimits, Full};
 pub use disks::{Disks, Relief};
 pub use event::{Closing, DeliveryRun, Event, Reply};
+pub use explain::{RefusalKind, explain};
+pub use first_user::{FIRST_VHOST, FirstUser};
 pub use import::ImportError;
 pub use logins::{Hashing, Login, PasswordCheck, Turn};
+pub use looks::Listing;
 pub use memory::MessagesMemory;
 pub use outbox::{Outbox, Wake};
 pub use passwords::{HashError, HashFailed, PasswordHash};
@@ -73,5 +91,8 @@ pub use recover::ReplayError;
 pub use rehearsal::rehearse;
 pub use session::Session;
 pub use session_id::SessionId;
+pub use sight::Sight;
 pub use users::{GUEST, LoginRefusal, Reach, User};
 pub use vhost::stats::Stats;
+pub use vhost::tallies::TotalsSample;
+pub use vhost::views::Totals;

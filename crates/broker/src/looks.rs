@@ -164,7 +164,7 @@ pub(crate) fn bindings(hub: &Arc<Hub>) -> Vec<BindingView> {
 }
 
 /// Puts bindings into the order in which they are shown.
-pub(crate) fn sort_bindings(bindings: &mut [BindingView]) {
+fn sort_bindings(bindings: &mut [BindingView]) {
     // Those that differ in arguments only stay as they came.
     bindings.sort_by(|one, other| {
         (&one.source, &one.destination, &one.routing_key).cmp(&(
@@ -173,6 +173,13 @@ pub(crate) fn sort_bindings(bindings: &mut [BindingView]) {
             &other.routing_key,
         ))
     });
+}
+
+/// The same, of what was found, if anything.
+pub(crate) fn sorted(found: Option<Vec<BindingView>>) -> Option<Vec<BindingView>> {
+    let mut found = found?;
+    sort_bindings(&mut found);
+    Some(found)
 }
 
 /// All channels, by connection and number.

@@ -34,8 +34,9 @@ pub struct Session {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) draws: Draws,
     pub(crate) alarms: Arc<AlarmBoard>,
+    /// What it takes of the places for connections, if it is one.
     pub(crate) _place: Option<Place>,
-    /// Its entry among those connected.
+    /// Its entry among those connected, if it was introduced.
     pub(crate) registered: Option<Registered>,
     /// `End` was submitted.
     pub(crate) over: bool,

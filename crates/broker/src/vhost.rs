@@ -37,6 +37,7 @@ pub(crate) mod queues;
 pub(crate) mod stats;
 pub(crate) mod tags;
 pub(crate) mod tallies;
+mod timeline;
 pub(crate) mod timers;
 
 use std::collections::BTreeSet;
@@ -49,7 +50,7 @@ use domain::topology::Topology;
 use domain::topology::routing::Route;
 use hashbrown::HashMap;
 use storage::disk::Disk;
-use storage::{Journal, Position};
+use storage::{Journal, Poison, Position};
 
 use crate::batch::Sealed;
 use crate::confirms::Waiter;
@@ -368,7 +369,12 @@ impl Vhost {
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {
-        matches!(self.closing, Some(Closing::Poisoned(_)))
+        self.poison().is_some()
+    }
+
+    /// Why it can't write any more, if it can't.
+    pub(crate) fn poison(&self) -> Option<&Poison> {
+        if let Some(Closing::Poisoned(poison)) = &self.closing { Some(poison) } else { None }
     }
 
     /// Tells every session that it has to go.

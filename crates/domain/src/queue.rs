@@ -222,6 +222,16 @@ impl Queue {
         }
     }
 
+    /// The oldest message, ready or leased.
+    pub fn oldest(&self) -> Option<Sequence> {
+        let ready = match &self.backlog {
+            Backlog::Plain(ready) => ready.first(),
+            Backlog::Levels(levels) => levels.each().filter_map(Ready::first).min(),
+        };
+        let leased = self.leases.first().map(|run| run.first);
+        ready.into_iter().chain(leased).min()
+    }
+
     /// What [`Queue::take_due`] would cut from next.
     pub fn front_due(&self, now: u64) -> Option<Run> {
         match &self.backlog {

@@ -7,12 +7,16 @@ mod serve;
 
 mod reload;
 
-mod accept;
 mod definitions;
 mod first_user;
 mod folders;
+mod samples;
 mod watermarks;
 mod welcome;
+
+mod doors;
+
+mod accept;
 
 mod heap;
 mod listeners;

@@ -29,15 +29,9 @@ impl Vhost {
     /// A queue gives messages up that are neither ready nor leased any more.
     pub(crate) fn bury(&mut self, queue: QueueId, run: Run, reason: Reason) {
         let count = u64::from(run.count);
-        let field = match reason {
-            Reason::Rejected => |counts: &mut MessageCounts| &mut counts.rejected,
-            Reason::Expired => |counts: &mut MessageCounts| &mut counts.expired,
-            Reason::MaxLength => |counts: &mut MessageCounts| &mut counts.overflowed,
-            Reason::DeliveryLimit => |counts: &mut MessageCounts| &mut counts.failed,
-        };
-        *field(&mut self.tallies.totals.counts) += count;
+        count_given_up(reason, count, &mut self.tallies.totals.counts);
         if let Some(slot) = self.queues.get_mut(&queue) {
-            *field(slot.count(queue, &mut self.tallies, self.now.ms)) += count;
+            count_given_up(reason, count, slot.count(queue, &mut self.tallies, self.now.ms));
             if slot.queue.settings().dead_lettering.is_some() {
                 self.turn.dead.push_back(Dead { queue, run, reason });
                 return;
@@ -170,6 +164,15 @@ impl Vhost {
         }
         self.chunks.leave(&mut persistent);
         self.chunks.leave(&mut transient);
+    }
+}
+
+fn count_given_up(reason: Reason, count: u64, counts: &mut MessageCounts) {
+    match reason {
+        Reason::Rejected => counts.rejected += count,
+        Reason::Expired => counts.expired += count,
+        Reason::MaxLength => counts.overflowed += count,
+        Reason::DeliveryLimit => counts.failed += count,
     }
 }
 

@@ -149,10 +149,8 @@ impl Vhost {
             Acknowledgement::Automatic => slot.queue.take(count, &self.chunks),
         };
         let Some(run) = taken else { return 0 };
-        let handing = Handing {
-            redelivery: run.label.redelivery,
-            acknowledgement: state.acknowledgement,
-        };
+        let handing =
+            Handing { redelivery: run.label.redelivery, acknowledgement: state.acknowledgement };
         handing.count(run.count, slot.count(queue, &mut self.tallies, self.now.ms));
         handing.count(run.count, &mut self.tallies.totals.counts);
         slot.queue.consumers.turn();

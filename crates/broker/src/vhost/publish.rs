@@ -140,8 +140,8 @@ impl Vhost {
             let durability = slot.durability(incoming.persistence);
             let (count, deadline, level) = (incoming.count, Deadline::NEVER, 0);
             let arrival = Arrival { place, count, durability, deadline, level };
+            slot.count_arrival(queue, count, &mut self.tallies, self.now.ms);
             let entry = slot.queue.enqueue(&arrival, &self.chunks);
-            slot.count(queue, &mut self.tallies, self.now.ms).published += u64::from(count);
             if !std::mem::replace(&mut slot.dirty, true) {
                 self.turn.dirty.push(queue);
             }
@@ -185,8 +185,8 @@ impl Vhost {
             deadline: ttl_ms.map_or(Deadline::NEVER, |ms| Deadline(self.now.ms.saturating_add(ms))),
             level: settings.level(incoming.priority),
         };
+        slot.count_arrival(queue, arrival.count, &mut self.tallies, self.now.ms);
         let entry = slot.queue.enqueue(&arrival, &self.chunks);
-        slot.count(queue, &mut self.tallies, self.now.ms).published += u64::from(arrival.count);
         if !std::mem::replace(&mut slot.dirty, true) {
             self.turn.dirty.push(queue);
         }

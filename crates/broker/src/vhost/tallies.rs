@@ -9,10 +9,12 @@ use domain::binding::{ExchangeId, QueueId};
 use super::Vhost;
 use super::queues::QueueSlot;
 use super::sessions::Channel;
+use super::timeline::Timeline;
 use crate::limits;
 use crate::operation::ChannelId;
+use crate::rate::per_second;
 use crate::session_id::SessionId;
-use crate::views::counts::{Activity, ExchangeCounts, MessageCounts, Round, Tally, per_second};
+use crate::views::counts::{Activity, ExchangeCounts, MessageCounts, Round, Tally};
 use crate::views::queue::QueueTraffic;
 
 /// What a virtual host counts beside its queues and channels.
@@ -24,6 +26,8 @@ pub(crate) struct Tallies {
     listed: Listed,
     /// What is yet to be looked at for the present sample.
     due: Listed,
+    /// When the virtual host began to count, in milliseconds.
+    pub(crate) started_ms: u64,
     /// When the last sample was begun, in milliseconds.
     sampled_ms: u64,
     round: Round,
@@ -51,11 +55,13 @@ struct Listed {
 }
 
 /// What is counted of a queue.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct QueueTally {
     pub(crate) tally: Tally<MessageCounts>,
     /// When something was last counted, in milliseconds.
     pub(crate) touched_ms: u64,
+    /// When its messages came.
+    pub(crate) timeline: Timeline,
     ready_sampled: u64,
     unacked_sampled: u64,
     ready_rate: f64,
@@ -83,13 +89,44 @@ impl QueueSlot {
     ) -> &mut MessageCounts {
         let it = self.tally.get_or_insert_with(|| {
             let ready_sampled = self.queue.ready_messages();
-            Box::new(QueueTally { ready_sampled, ..QueueTally::default() })
+            let mut timeline = Timeline::default();
+            if let Some(oldest) = self.queue.oldest() {
+                // Found at the start, or just come.
+                timeline.mark(oldest, tallies.started_ms, oldest);
+            }
+            Box::new(QueueTally { ready_sampled, timeline, ..QueueTally::default() })
         });
         it.touched_ms = now_ms;
         if !std::mem::replace(&mut it.tally.listed, true) {
             tallies.listed.queues.push(queue);
         }
         &mut it.tally.counts
+    }
+}
+
+impl QueueSlot {
+    /// Messages are about to come into the queue.
+    pub(crate) fn count_arrival(
+        &mut self,
+        queue: QueueId,
+        count: u32,
+        tallies: &mut Tallies,
+        now_ms: u64,
+    ) {
+        let next = self.queue.next_sequence();
+        self.count(queue, tallies, now_ms).published += u64::from(count);
+        if let Some(it) = &mut self.tally
+            && it.timeline.wants_mark(now_ms)
+        {
+            it.timeline.mark(next, now_ms, self.queue.oldest().unwrap_or(next));
+        }
+    }
+
+    /// How long the next message to go has waited, in milliseconds.
+    pub(crate) fn oldest_ms(&self, started_ms: u64, now_ms: u64) -> Option<u64> {
+        let front = self.queue.front()?.first;
+        let came_ms = self.tally.as_ref().and_then(|it| it.timeline.came_ms(front));
+        Some(now_ms.saturating_sub(came_ms.unwrap_or(started_ms)))
     }
 }
 
@@ -109,7 +146,7 @@ impl Channel {
 
 impl Tallies {
     pub(crate) fn starting_at(now_ms: u64) -> Tallies {
-        Tallies { sampled_ms: now_ms, ..Tallies::default() }
+        Tallies { started_ms: now_ms, sampled_ms: now_ms, ..Tallies::default() }
     }
 
     /// Messages were published to an exchange, and went into so many queues each.

@@ -83,7 +83,7 @@ impl Vhost {
                     .and_then(|session| session.connection.clone()),
             }),
             owner: owner.and_then(|session| session.connection.clone()),
-            oldest_ms: slot.oldest_ms(now.ms),
+            oldest_ms: slot.oldest_ms(self.tallies.started_ms, now.ms),
             idle_ms: tally.map(|tally| now.ms.saturating_sub(tally.touched_ms)),
             traffic: tally.map(|tally| Box::new(tally.traffic())),
         }

@@ -1,5 +1,7 @@
 //! What is counted of messages since the start, and how much of it per second lately.
 
+use crate::rate::per_second;
+
 /// A struct of counters, and the same of rates.
 macro_rules! counts {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident,)+ }) => {
@@ -98,16 +100,6 @@ impl<N: std::ops::Add<Output = N> + Copy> MessageCounts<N> {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a rate needs no more digits")]
-pub(crate) fn per_second(now: u64, before: u64, elapsed_ms: u64) -> f64 {
-    if elapsed_ms == 0 {
-        return 0.0;
-    }
-    // Counts grow; depths may shrink.
-    let grown = if now >= before { (now - before) as f64 } else { -((before - now) as f64) };
-    grown * 1_000.0 / elapsed_ms as f64
-}
-
 /// Counts, and how fast they grew between the last two samples.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally<C: Counted> {
@@ -130,8 +122,7 @@ impl<C: Counted> Tally<C> {
         }
         self.round = round.number;
         self.rates = self.counts.per_second(&self.sampled, round.elapsed_ms);
-        let activity =
-            if self.counts == self.sampled { Activity::Idle } else { Activity::Busy };
+        let activity = if self.counts == self.sampled { Activity::Idle } else { Activity::Busy };
         self.listed = activity == Activity::Busy;
         self.sampled = self.counts;
         activity
