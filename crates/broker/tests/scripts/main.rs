@@ -2,6 +2,7 @@
 
 mod promises;
 mod rules;
+mod sights;
 mod transactions;
 
 mod world;
