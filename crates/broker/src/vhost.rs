@@ -23,6 +23,8 @@ pub(crate) mod views;
 
 mod seal;
 
+mod rest;
+
 mod load;
 
 pub(crate) mod job;
@@ -64,6 +66,7 @@ use crate::session_id::SessionId;
 use chunks::{BatchChunk, Chunks};
 use load::Loads;
 use queues::{ConsumerSlot, QueueSlot};
+use rest::Rest;
 use seal::Sealing;
 use sessions::{SessionState, Work};
 use stats::Stats;
@@ -94,6 +97,7 @@ pub(crate) struct Vhost {
     /// What publishers have on their way to the disk.
     inflight: Arc<InflightShare>,
     sealing: Sealing,
+    rest: Rest,
     loads: Loads,
     /// Where segments are; never touched by the owner itself but for what can't wait.
     disk: Arc<dyn Disk>,
@@ -198,6 +202,7 @@ impl Vhost {
             memory: host.memory,
             inflight: host.inflight,
             sealing: Sealing::default(),
+            rest: Rest::default(),
             loads: Loads::default(),
             disk: host.disk,
             journal: host.journal,

@@ -282,3 +282,6 @@ impl Background for Workers {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
