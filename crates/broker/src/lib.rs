@@ -5,6 +5,8 @@
 
 mod import;
 
+mod watch;
+
 mod rehearsal;
 
 mod repair;
@@ -12,6 +14,10 @@ mod repair;
 mod inspect;
 
 mod broker;
+
+mod sight;
+
+mod looks;
 
 mod logins;
 
@@ -49,6 +55,10 @@ mod outbox;
 
 pub mod event;
 
+pub mod views;
+
+pub mod connections;
+
 mod explain;
 
 mod batch;
@@ -58,6 +68,7 @@ mod chunk;
 mod memory;
 
 pub mod limits;
+mod rate;
 mod session_id;
 
 pub use alarms::{Alarms, Resource};
@@ -78,6 +89,7 @@ pub use inspect::{
     Bodies, Detail, Field, InspectError, Inspected, Inspection, Note, inspect, is_stored_file,
 };
 pub use logins::{Hashing, Login, PasswordCheck, Turn};
+pub use looks::Listing;
 pub use memory::MessagesMemory;
 pub use outbox::{Outbox, Wake};
 pub use passwords::{HashError, HashFailed, PasswordHash};
@@ -89,5 +101,8 @@ pub use repair::{
 };
 pub use session::Session;
 pub use session_id::SessionId;
+pub use sight::Sight;
 pub use users::{GUEST, LoginRefusal, Reach, User};
 pub use vhost::stats::Stats;
+pub use vhost::tallies::TotalsSample;
+pub use vhost::views::Totals;
