@@ -46,6 +46,8 @@ pub mod event;
 mod batch;
 pub mod operation;
 
+pub mod lease;
+
 mod chunk;
 mod memory;
 

@@ -7,6 +7,7 @@ use domain::queue::settings::{QueueSettings, QueueType};
 use domain::queue::{Queue, QueueDeclaration};
 use domain::run::{Durability, Sequence};
 
+use super::leases::Waiting;
 use crate::chunk::Persistence;
 use crate::journaled::message_records::Span;
 use crate::operation::{Acknowledgement, ChannelId};
@@ -39,6 +40,8 @@ pub(crate) struct QueueSlot {
     pub(crate) used_ms: u64,
     /// Whether a timer looks after that. None does while it has consumers.
     pub(crate) timed: bool,
+    /// Who waits for messages to lease.
+    pub(crate) waiting: Option<Box<Waiting>>,
 }
 
 impl QueueSlot {
@@ -62,6 +65,7 @@ impl QueueSlot {
             timer_ms: None,
             used_ms: 0,
             timed: false,
+            waiting: None,
         }
     }
 

@@ -12,6 +12,7 @@ use storage::Position;
 
 use super::Map;
 use super::chunks::BatchChunk;
+use super::leases::WaiterId;
 use crate::chunk::Chunk;
 use crate::event::Event;
 use crate::operation::{ChannelId, FurtherKeys, Operation, Outcome, PublishRun, SessionTraits};
@@ -42,6 +43,8 @@ pub(crate) struct SessionState {
     pub(crate) traits: SessionTraits,
     /// Batches that wait until a message is read from the disk, oldest first.
     pub(crate) parked: VecDeque<Work>,
+    /// Its requests that wait for messages to lease.
+    pub(crate) waiters: Vec<WaiterId>,
 }
 
 /// A batch, or what is left of it.
@@ -68,6 +71,7 @@ impl SessionState {
             touched: false,
             traits: SessionTraits::default(),
             parked: VecDeque::new(),
+            waiters: Vec::new(),
         }
     }
 }
