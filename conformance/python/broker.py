@@ -81,7 +81,8 @@ class Postroom:
         ports_file = self.data_dir / "ports.json"
         ports_file.unlink(missing_ok=True)
         arguments = ["serve", "--data-dir", self.data_dir, "--bind", self.host]
-        arguments += ["--amqp-port", self.amqp_port, "--amqps-port", "0", "--http-port", "0"]
+        arguments += ["--amqp-port", self.amqp_port, "--amqps-port", "0"]
+        arguments += ["--http-port", "0", "--https-port", "0"]
         arguments += self.arguments
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -94,6 +95,7 @@ class Postroom:
             try:
                 ports = json.loads(ports_file.read_text())
                 self.port, self.tls_port = ports["amqp"], ports["amqps"]
+                self.http_port, self.https_port = ports["http"], ports["https"]
                 return self
             except (FileNotFoundError, json.JSONDecodeError, KeyError):
                 time.sleep(0.01)

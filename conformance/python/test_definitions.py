@@ -137,8 +137,9 @@ own = pytest.mark.postroom_only(reason="its command line is its own")
 
 
 def serve(folder, *arguments):
+    ports = ["--amqp-port", "0", "--http-port", "0"]
     return subprocess.run(
-        [binary(), "serve", "--data-dir", folder / "data", "--amqp-port", "0", *arguments],
+        [binary(), "serve", "--data-dir", folder / "data", *ports, *arguments],
         capture_output=True,
         text=True,
         timeout=30,

@@ -75,7 +75,8 @@ impl Site {
         let log = File::options().create(true).append(true).open(&log_path);
         let mut command = Command::new(&self.binary);
         command.arg("serve").arg("--data-dir").arg(self.data());
-        command.arg("--amqp-port").arg(self.port.to_string()).args(&self.serve);
+        command.arg("--amqp-port").arg(self.port.to_string()).args(["--http-port", "0"]);
+        command.args(&self.serve);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(log.map_err(Failure::file(&log_path))?);
         let started = Instant::now();

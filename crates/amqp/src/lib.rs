@@ -19,4 +19,3 @@ pub mod wire;
 pub use connection::{Admission, Connection, Gate};
 pub use serve::{Peer, Stream, serve};
 pub use settings::AmqpSettings;
-pub use translate::refusals::explain;

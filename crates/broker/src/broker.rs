@@ -12,78 +12,26 @@ use storage::{JournalSettings, Opened, Poison, Record, ReplaySummary, SyncMode};
 
 use crate::alarms::{AlarmBoard, Alarms, Resource};
 use crate::catalogue::{Catalogue, Store, StoreError, Unwritten};
-use crate::connection_limits::{ConnectionLimits, Full, Places};
+use crate::connection_limits::{ConnectionLimits, Full, Place, Places};
 use crate::disks::Disks;
 use crate::event::Closing;
+use crate::first_user::FirstUser;
 pub use crate::hub::Background;
 use crate::hub::Hub;
 use crate::limits;
 use crate::logins::{Desk, Login};
 use crate::memory::{MemoryBudget, MessagesMemory};
 use crate::outbox::{InflightShare, Outbox, Wake};
-use crate::passwords::{HashFailed, PasswordHash};
-use crate::permissions::Permission;
+use crate::passwords::HashFailed;
+use crate::permissions::Access;
 use crate::recover::{Recovery, ReplayError};
 use crate::register::Change;
 use crate::session::{Draws, Session};
-use crate::users::{Account, GUEST, LoginRefusal, Reach, User};
+use crate::users::{GUEST, LoginRefusal, User};
 use crate::vhost::stats::Stats;
 use crate::vhost::timers::Moment;
 use crate::vhost::{Restored, Surroundings, Vhost};
 use crate::writers::{Alarm, Driven, Pen, Step};
-
-/// The virtual host that every client knows, made at the first start.
-pub const FIRST_VHOST: &str = "/";
-
-/// The tag of those who may do everything.
-const ADMINISTRATOR: &str = "administrator";
-
-/// Who there is at the first start, with all rights on `/`.
-#[derive(Clone)]
-pub struct FirstUser {
-    /// The name.
-    pub name: Name,
-    /// `None`: nobody gets in as this user with a password.
-    pub password: Option<Vec<u8>>,
-    /// From where.
-    pub reach: Reach,
-}
-
-impl std::fmt::Debug for FirstUser {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let FirstUser { name, reach, .. } = self;
-        f.debug_struct("FirstUser")
-            .field("name", name)
-            .field("reach", reach)
-            .finish_non_exhaustive()
-    }
-}
-
-impl FirstUser {
-    /// RabbitMQ's: `guest`, from this machine only.
-    pub fn guest(password: Option<&str>) -> FirstUser {
-        let name = Name::from_static(GUEST);
-        let password = password.map(|password| password.as_bytes().to_vec());
-        FirstUser { name, password, reach: Reach::Loopback }
-    }
-
-    fn changes(&self) -> Result<Vec<Change>, HashFailed> {
-        let password = match &self.password {
-            Some(password) => PasswordHash::of(password)?,
-            None => PasswordHash::nothing(),
-        };
-        let tags = [ADMINISTRATOR.into()].into();
-        let account = Account { tags, password, replaced: None, reach: self.reach };
-        let vhost = Name::from_static(FIRST_VHOST);
-        let all: Box<str> = ".*".into();
-        let permission = Permission { configure: all.clone(), write: all.clone(), read: all };
-        Ok(vec![
-            Change::Vhost(vhost.clone()),
-            Change::User(self.name.clone(), account),
-            Change::Permission { user: self.name.clone(), vhost, permission },
-        ])
-    }
-}
 
 /// Who drives the journals' writers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -339,6 +287,12 @@ impl Broker {
         self.alarms.is_raised(resource)
     }
 
+    /// A virtual host that can't write any more, and why, if there is one.
+    pub fn poisoned(&self) -> Option<(Name, Poison)> {
+        let poison = |host: Arc<Host>| Some((host.hub.name.clone(), host.hub.poisoned()?));
+        self.all().into_iter().find_map(poison)
+    }
+
     /// Whether some journal found no room on the disk and has not gone on since.
     pub fn is_disk_full(&self) -> bool {
         self.alarms.is_disk_full()
@@ -352,10 +306,36 @@ impl Broker {
         vhost: &str,
         wake: Arc<dyn Wake>,
     ) -> Result<Session, ConnectRefusal> {
+        let (host, access) = self.access(user, vhost)?;
+        let place = self.places.take(vhost, user.name().as_str()).map_err(ConnectRefusal::Full)?;
+        self.enter(&host, access, wake, Some(place))
+    }
+
+    /// As [`Broker::connect`], for a few requests of somebody who has no connection of his own here:
+    /// it counts as none.
+    pub fn visit(
+        self: &Arc<Broker>,
+        user: &User,
+        vhost: &str,
+        wake: Arc<dyn Wake>,
+    ) -> Result<Session, ConnectRefusal> {
+        let (host, access) = self.access(user, vhost)?;
+        self.enter(&host, access, wake, None)
+    }
+
+    fn access(&self, user: &User, vhost: &str) -> Result<(Arc<Host>, Arc<Access>), ConnectRefusal> {
         let host = self.hosts().get(vhost).cloned().ok_or(ConnectRefusal::NoSuchVhost)?;
         let access = self.catalogue.access(user, &host.hub.name);
-        let access = access.ok_or(ConnectRefusal::NotAllowed)?;
-        let place = self.places.take(vhost, user.name().as_str()).map_err(ConnectRefusal::Full)?;
+        Ok((host, access.ok_or(ConnectRefusal::NotAllowed)?))
+    }
+
+    fn enter(
+        &self,
+        host: &Host,
+        access: Arc<Access>,
+        wake: Arc<dyn Wake>,
+        place: Option<Place>,
+    ) -> Result<Session, ConnectRefusal> {
         let outbox = Arc::new(Outbox::new(wake, Arc::clone(&self.share)));
         let connected = host.hub.connect(&outbox, access);
         let id = connected.map_err(|closing| match closing {

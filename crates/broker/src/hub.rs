@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use domain::name::Name;
 use stdx::abort_on_panic::AbortOnPanic;
 use stdx::clock::{Clock, Monotonic};
+use storage::Poison;
 
 use crate::batch::Sealed;
 use crate::event::Closing;
@@ -223,6 +224,11 @@ impl Hub {
     /// The journal failed.
     pub(crate) fn poison(self: &Arc<Hub>, why: &Closing) {
         self.enter(|vhost| vhost.poisoned(why));
+    }
+
+    /// Why it can't write any more, if it can't.
+    pub(crate) fn poisoned(&self) -> Option<Poison> {
+        self.owner().poison().cloned()
     }
 
     /// Journals what a clean stop knows better than a crash.

@@ -29,6 +29,8 @@ mod vhost;
 
 mod journaled;
 
+mod first_user;
+
 mod register;
 
 pub mod definitions;
@@ -42,6 +44,8 @@ mod confirms;
 mod outbox;
 
 pub mod event;
+
+mod explain;
 
 mod batch;
 pub mod operation;
@@ -57,14 +61,16 @@ mod session_id;
 pub use alarms::{Alarms, Resource};
 pub use batch::{Batch, LargeMessage};
 pub use broker::{
-    Background, Broker, BrokerSettings, ConnectRefusal, CreateVhostError, Entropy, FIRST_VHOST,
-    FirstUser, OpenError, Recovered, WriterDrive,
+    Background, Broker, BrokerSettings, ConnectRefusal, CreateVhostError, Entropy, OpenError,
+    Recovered, WriterDrive,
 };
 pub use catalogue::Unwritten;
 pub use chunk::{Chunk, ChunkBuilder, Message, MessageHead, NotMessages, Persistence};
 pub use connection_limits::{ConnectionLimits, Full};
 pub use disks::{Disks, Relief};
 pub use event::{Closing, DeliveryRun, Event, Reply};
+pub use explain::{RefusalKind, explain};
+pub use first_user::{FIRST_VHOST, FirstUser};
 pub use import::ImportError;
 pub use logins::{Hashing, Login, PasswordCheck, Turn};
 pub use memory::MessagesMemory;

@@ -33,7 +33,8 @@ pub struct Session {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) draws: Draws,
     pub(crate) alarms: Arc<AlarmBoard>,
-    pub(crate) _place: Place,
+    /// What it takes of the places for connections, if it is one.
+    pub(crate) _place: Option<Place>,
     /// `End` was submitted.
     pub(crate) over: bool,
 }

@@ -24,6 +24,8 @@ pub(crate) mod turn;
 
 mod seal;
 
+mod rest;
+
 mod load;
 
 pub(crate) mod job;
@@ -49,7 +51,7 @@ use domain::topology::Topology;
 use domain::topology::routing::Route;
 use hashbrown::HashMap;
 use storage::disk::Disk;
-use storage::{Journal, Position};
+use storage::{Journal, Poison, Position};
 
 use crate::batch::Sealed;
 use crate::confirms::Waiter;
@@ -64,6 +66,7 @@ use chunks::{BatchChunk, Chunks};
 use leases::{Held, Leases};
 use load::Loads;
 use queues::{ConsumerSlot, QueueSlot};
+use rest::Rest;
 use seal::Sealing;
 use sessions::{SessionState, Work};
 use stats::Stats;
@@ -91,6 +94,7 @@ pub(crate) struct Vhost {
     /// What publishers have on their way to the disk.
     inflight: Arc<InflightShare>,
     sealing: Sealing,
+    rest: Rest,
     loads: Loads,
     leases: Leases,
     /// Where segments are; never touched by the owner itself but for what can't wait.
@@ -196,6 +200,7 @@ impl Vhost {
             memory: host.memory,
             inflight: host.inflight,
             sealing: Sealing::default(),
+            rest: Rest::default(),
             loads: Loads::default(),
             leases: Leases::default(),
             disk: host.disk,
@@ -367,7 +372,12 @@ impl Vhost {
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {
-        matches!(self.closing, Some(Closing::Poisoned(_)))
+        self.poison().is_some()
+    }
+
+    /// Why it can't write any more, if it can't.
+    pub(crate) fn poison(&self) -> Option<&Poison> {
+        if let Some(Closing::Poisoned(poison)) = &self.closing { Some(poison) } else { None }
     }
 
     /// Tells every session that it has to go.

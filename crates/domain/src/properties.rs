@@ -13,6 +13,8 @@
 //!
 //! where `s` is a length u8 and that many bytes.
 
+pub mod list;
+
 use stdx::reader::Reader;
 
 use crate::table::{self, Table, TableError};

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use amqp::{AmqpSettings, Peer};
+use amqp::AmqpSettings;
 use broker::Broker;
+use http_api::{HttpDoor, HttpSettings};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -27,7 +28,8 @@ const FILES_KEPT_SHARE: u64 = 16;
 #[derive(Clone, Debug)]
 struct Hall {
     broker: Arc<Broker>,
-    settings: Arc<AmqpSettings>,
+    amqp: Arc<AmqpSettings>,
+    http: HttpDoor,
     /// One for each socket there may be. Whoever finds none is turned away at once, since a socket
     /// left in the system's queue would wait for ever.
     seats: Arc<Semaphore>,
@@ -40,31 +42,55 @@ pub(crate) struct Accepting {
     stop: watch::Sender<bool>,
 }
 
+/// What is spoken behind a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Amqp,
+    Http,
+}
+
+/// Listeners of one protocol, encrypted if there is a door for that.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    pub(crate) protocol: Protocol,
+    pub(crate) listeners: Listeners,
+    pub(crate) tls: Option<Arc<TlsDoor>>,
+}
+
+/// How a connection that came through a listener is served.
+#[derive(Clone, Debug)]
+struct Service {
+    protocol: Protocol,
+    tls: Option<Arc<TlsDoor>>,
+    hall: Hall,
+    stop: watch::Receiver<bool>,
+}
+
 /// Takes connections from here on.
 pub(crate) fn start(
-    plain: Listeners,
-    encrypted: Option<(Listeners, Arc<TlsDoor>)>,
+    entrances: Vec<Entrance>,
     broker: &Arc<Broker>,
     limits: &Limits,
     open_files: Option<u64>,
 ) -> Accepting {
     let (stop, told) = watch::channel(false);
-    let settings = Arc::new(AmqpSettings {
+    let amqp = Arc::new(AmqpSettings {
         frame_bytes_max: limits.frame_max_bytes,
         channel_max: limits.channel_max,
         heartbeat_seconds: limits.heartbeat_seconds,
         message_bytes_max: limits.max_message_bytes,
         ..AmqpSettings::default()
     });
+    let http =
+        HttpSettings { message_bytes_max: limits.max_message_bytes, ..HttpSettings::default() };
+    let http = HttpDoor::new(Arc::clone(broker), http);
     let mut tasks = JoinSet::new();
     let seats = Arc::new(Semaphore::new(seats(open_files)));
-    let hall = Hall { broker: Arc::clone(broker), settings, seats };
-    for socket in plain.sockets {
-        tasks.spawn(accept(socket, hall.clone(), None, told.clone()));
-    }
-    if let Some((listeners, tls)) = encrypted {
+    let hall = Hall { broker: Arc::clone(broker), amqp, http, seats };
+    for Entrance { protocol, listeners, tls } in entrances {
         for socket in listeners.sockets {
-            tasks.spawn(accept(socket, hall.clone(), Some(Arc::clone(&tls)), told.clone()));
+            let (tls, hall, stop) = (tls.clone(), hall.clone(), told.clone());
+            tasks.spawn(accept(socket, Service { protocol, tls, hall, stop }));
         }
     }
     Accepting { listeners: tasks, stop }
@@ -89,12 +115,8 @@ impl Accepting {
     }
 }
 
-async fn accept(
-    socket: TcpListener,
-    hall: Hall,
-    tls: Option<Arc<TlsDoor>>,
-    mut stop: watch::Receiver<bool>,
-) {
+async fn accept(socket: TcpListener, service: Service) {
+    let mut stop = service.stop.clone();
     let mut connections = JoinSet::new();
     let mut turning_away = false;
     loop {
@@ -105,19 +127,14 @@ async fn accept(
         };
         match accepted {
             Ok((stream, address)) => {
-                let seat = Arc::clone(&hall.seats).try_acquire_owned().ok();
+                let seat = Arc::clone(&service.hall.seats).try_acquire_owned().ok();
                 if seat.is_none() && !turning_away {
                     tracing::warn!("too many open files: further connections are turned away");
                 }
                 turning_away = seat.is_none();
                 if let Some(seat) = seat {
-                    match &tls {
-                        None => connections.spawn(plain(stream, address, hall.clone(), seat)),
-                        Some(tls) => {
-                            let tls = Arc::clone(tls);
-                            connections.spawn(encrypted(stream, address, tls, hall.clone(), seat))
-                        }
-                    };
+                    send_at_once(&stream, address);
+                    connections.spawn(service.clone().welcome(stream, address, seat));
                 }
             }
             Err(error) => {
@@ -130,32 +147,38 @@ async fn accept(
     while connections.join_next().await.is_some() {}
 }
 
-async fn plain(stream: TcpStream, address: SocketAddr, hall: Hall, _seat: OwnedSemaphorePermit) {
-    send_at_once(&stream, address);
-    let peer = Peer { address, certified_name: None };
-    amqp::serve(stream, peer, hall.broker, hall.settings).await;
-}
+impl Service {
+    /// Serves a client until its connection is over.
+    async fn welcome(self, stream: TcpStream, address: SocketAddr, _seat: OwnedSemaphorePermit) {
+        let Some(tls) = self.tls.clone() else { return self.speak(stream, address, None).await };
+        let time_max = Duration::from_millis(self.hall.amqp.handshake_ms_max);
+        match timeout(time_max, tls.shake_hands(stream, address)).await {
+            Ok(Ok((stream, certified_name))) => self.speak(stream, address, certified_name).await,
+            // A look whether the port is open, as balancers take it, is no news.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                tracing::debug!(peer = %address, %error, "TLS handshake left");
+            }
+            Ok(Err(error)) => tracing::warn!(peer = %address, %error, "TLS handshake failed"),
+            Err(_elapsed) => tracing::warn!(peer = %address, "TLS handshake took too long"),
+        }
+    }
 
-async fn encrypted(
-    stream: TcpStream,
-    address: SocketAddr,
-    tls: Arc<TlsDoor>,
-    hall: Hall,
-    _seat: OwnedSemaphorePermit,
-) {
-    send_at_once(&stream, address);
-    let time_max = Duration::from_millis(hall.settings.handshake_ms_max);
-    match timeout(time_max, tls.shake_hands(stream, address)).await {
-        Ok(Ok((stream, certified_name))) => {
-            let peer = Peer { address, certified_name };
-            amqp::serve(stream, peer, hall.broker, hall.settings).await;
+    async fn speak(
+        mut self,
+        stream: impl amqp::Stream,
+        address: SocketAddr,
+        certified_name: Option<String>,
+    ) {
+        match self.protocol {
+            Protocol::Amqp => {
+                let peer = amqp::Peer { address, certified_name };
+                amqp::serve(stream, peer, self.hall.broker, self.hall.amqp).await;
+            }
+            Protocol::Http => {
+                let stop = async move { _ = self.stop.wait_for(|told| *told).await };
+                http_api::serve(stream, http_api::Peer { address }, self.hall.http, stop).await;
+            }
         }
-        // A look whether the port is open, as balancers take it, is no news.
-        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            tracing::debug!(peer = %address, %error, "TLS handshake left");
-        }
-        Ok(Err(error)) => tracing::warn!(peer = %address, %error, "TLS handshake failed"),
-        Err(_elapsed) => tracing::warn!(peer = %address, "TLS handshake took too long"),
     }
 }
 

@@ -61,9 +61,13 @@ pub(crate) struct Listen {
     #[arg(long, value_name = "PORT", default_value_t = 5671)]
     pub(crate) amqps_port: u16,
 
-    /// Port for HTTP. Nothing listens on it yet.
+    /// Port for HTTP: the APIs, metrics and health; 0 takes a free one.
     #[arg(long, value_name = "PORT", default_value_t = 15672)]
     pub(crate) http_port: u16,
+
+    /// Port for HTTP over TLS, if --tls-cert is given; 0 takes a free one.
+    #[arg(long, value_name = "PORT", default_value_t = 15671)]
+    pub(crate) https_port: u16,
 }
 
 /// An address to listen on, and what it means if the machine doesn't have it.

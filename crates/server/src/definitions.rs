@@ -9,10 +9,9 @@ mod entry;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use amqp::explain;
 use broker::definitions::{Definitions, Effect, Misfit, Plan, Problem, Section};
 use broker::operation::Verb;
-use broker::{Broker, ImportError};
+use broker::{Broker, ImportError, explain};
 use domain::name::Name;
 
 use entry::Fault;
@@ -169,7 +168,7 @@ fn words(definitions: &Definitions, misfit: &Misfit) -> String {
         }
     };
     let problem = match problem {
-        Problem::Refused(refusal) => explain(refusal, verb, &vhost),
+        Problem::Refused(refusal) => explain(refusal, verb, &vhost).1,
         Problem::NoName | Problem::NoVhost(_) | Problem::NoUser(_) | Problem::Pattern(_) => {
             problem.to_string()
         }

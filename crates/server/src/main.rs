@@ -7,12 +7,15 @@ mod serve;
 
 mod reload;
 
-mod accept;
 mod definitions;
 mod first_user;
 mod folders;
 mod watermarks;
 mod welcome;
+
+mod doors;
+
+mod accept;
 
 mod heap;
 mod listeners;

@@ -12,7 +12,8 @@ const FILE_NAME: &str = "ports.json";
 pub(crate) struct Ports {
     pub(crate) amqp: u16,
     pub(crate) amqps: Option<u16>,
-    pub(crate) http: Option<u16>,
+    pub(crate) http: u16,
+    pub(crate) https: Option<u16>,
 }
 
 /// The file while it is there; goes with this value.
@@ -36,6 +37,7 @@ impl PortsFile {
             "amqp": ports.amqp,
             "amqps": ports.amqps,
             "http": ports.http,
+            "https": ports.https,
         });
         fs::write(&unfinished, format!("{json}\n"))?;
         fs::rename(&unfinished, &path)?;

@@ -15,10 +15,11 @@ use storage::{DirectoryLock, LockError, SyncMode};
 use crate::accept::{self, Accepting};
 use crate::config::{DefinitionsMode, Listen, Settings, Sync};
 use crate::definitions::{self, DefinitionsError};
+use crate::doors::Doors;
 use crate::first_user::{self, FirstUserError};
 use crate::folders::Folders;
-use crate::listeners::{self, ListenError};
-use crate::ports::{Ports, PortsFile};
+use crate::listeners::ListenError;
+use crate::ports::PortsFile;
 use crate::reload::{Reload, Reread};
 use crate::reserve::Reserve;
 use crate::shutdown::{GOODBYE_MAX, LAST_WORDS, SESSIONS_LOOK, Signals};
@@ -191,25 +192,16 @@ async fn accept_until_told(
 ) -> Result<(), ServeError> {
     let mut signals = Signals::catch()?;
     let reload = Reload::catch(settings, reread, Arc::clone(broker), tls.clone())?;
-    let addresses = settings.listen.addresses();
-    let plain = listeners::open(&addresses, settings.listen.amqp_port, "--amqp-port")?;
-    let encrypted = tls
-        .map(|tls| {
-            let port = settings.listen.amqps_port;
-            Ok::<_, ListenError>((listeners::open(&addresses, port, "--amqps-port")?, tls))
-        })
-        .transpose()?;
-    let amqps = encrypted.as_ref().map(|(listeners, _)| listeners.port);
-    let ports = Ports { amqp: plain.port, amqps, http: None };
-    let ports_file = PortsFile::write(&settings.storage.data_dir, ports)?;
-    let encrypted_listeners = encrypted.as_ref().map(|(listeners, _)| listeners);
-    welcome::print(settings, &plain, encrypted_listeners, broker);
+    let doors = Doors::open(&settings.listen, tls)?;
+    let ports_file = PortsFile::write(&settings.storage.data_dir, doors.ports())?;
+    welcome::print(settings, &doors, broker);
 
     let data_dir = settings.storage.data_dir.clone();
     let watermarks = reload.watermarks.subscribe();
     tokio::spawn(watermarks::watch(data_dir, reserve, Arc::clone(broker), watermarks));
     tokio::spawn(reload.when_told());
-    let accepting = accept::start(plain, encrypted, broker, &settings.limits, open_files);
+    let entrances = doors.into_entrances();
+    let accepting = accept::start(entrances, broker, &settings.limits, open_files);
     let signal = signals.next().await;
     tracing::info!(signal, "stopping");
     tokio::spawn(async move {
@@ -289,3 +281,6 @@ impl Background for Workers {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,17 +5,13 @@ use std::net::SocketAddr;
 use broker::Broker;
 
 use crate::config::{Settings, Sync};
+use crate::doors::Doors;
 use crate::listeners::Listeners;
 
 /// Prints it to standard output, where no log line goes.
 #[expect(clippy::print_stdout, reason = "it is for the person who started the broker")]
-pub(crate) fn print(
-    settings: &Settings,
-    plain: &Listeners,
-    encrypted: Option<&Listeners>,
-    broker: &Broker,
-) {
-    print!("{}", text(settings, plain, encrypted, Login::of(broker)));
+pub(crate) fn print(settings: &Settings, doors: &Doors, broker: &Broker) {
+    print!("{}", text(settings, doors, Login::of(broker)));
 }
 
 /// Whose name a first try needs.
@@ -45,19 +41,24 @@ fn listed(listeners: &Listeners) -> String {
     addresses(listeners).iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn text(
-    settings: &Settings,
-    plain: &Listeners,
-    encrypted: Option<&Listeners>,
-    login: Login,
-) -> String {
+/// A protocol's line, or nothing if it is not spoken.
+fn line(name: &str, listeners: Option<&Listeners>) -> String {
+    listeners.map(|found| format!("  {name:<13}{}\n", listed(found))).unwrap_or_default()
+}
+
+fn text(settings: &Settings, doors: &Doors, login: Login) -> String {
     let (login, user) = match login {
         Login::Guest => ("guest, password guest, from this machine", ""),
         Login::Named => ("by name and password", "NAME:PASSWORD@"),
     };
-    let encrypted = encrypted
-        .map(|listeners| format!("  AMQP, TLS    {}\n", listed(listeners)))
-        .unwrap_or_default();
+    let plain = &doors.amqp.plain;
+    let listening = [
+        line("AMQP 0-9-1", Some(plain)),
+        line("AMQP, TLS", doors.amqp.encrypted.as_ref()),
+        line("HTTP", Some(&doors.http.plain)),
+        line("HTTP, TLS", doors.http.encrypted.as_ref()),
+    ]
+    .concat();
     let sync = match settings.storage.sync {
         Sync::Always => "a confirm leaves after the sync".to_owned(),
         Sync::Interval => format!("synced every {} ms", settings.storage.sync_interval_ms),
@@ -74,8 +75,7 @@ fn text(
         "\
 Postroom {version} is ready.
 
-  AMQP 0-9-1   {listed}
-{encrypted}  data         {data_dir} ({sync})
+{listening}  data         {data_dir} ({sync})
   login        {login}
 
 A first message, in another terminal (pip install pika):
@@ -87,7 +87,6 @@ A first message, in another terminal (pip install pika):
 Every setting: postroom serve --help. Ctrl-C stops it.
 ",
         version = env!("CARGO_PKG_VERSION"),
-        listed = listed(plain),
         port = plain.port,
         data_dir = settings.storage.data_dir.display(),
     )

@@ -42,7 +42,7 @@ fn start_once() -> Result<(Duration, u64), Failure> {
     }
     let start = Instant::now();
     let broker = Command::new(checkout::root().join("target/release/postroom"))
-        .args(["serve", "--amqp-port", "0", "--log", "warn", "--data-dir"])
+        .args(["serve", "--amqp-port", "0", "--http-port", "0", "--log", "warn", "--data-dir"])
         .arg(&data_dir)
         .stdout(Stdio::null())
         .spawn()

@@ -5,9 +5,10 @@ use crate::checkout::TextFile;
 
 /// Which crates of the house each crate may know. The server wires the layers, so it sees them all.
 /// A new protocol crate gets the same line as `amqp`.
-const ARROWS: [(&str, &[&str]); 6] = [
-    ("server", &["amqp", "broker", "domain", "storage", "stdx"]),
+const ARROWS: [(&str, &[&str]); 7] = [
+    ("server", &["amqp", "http-api", "broker", "domain", "storage", "stdx"]),
     ("amqp", &["broker", "domain", "stdx"]),
+    ("http-api", &["broker", "domain", "stdx"]),
     ("broker", &["domain", "storage", "stdx"]),
     ("domain", &["stdx"]),
     ("storage", &["stdx"]),

@@ -8,6 +8,9 @@ use crate::checkout::TextFile;
 const EMPTY_WORDS: [&str; 8] =
     ["manager", "managers", "helper", "helpers", "util", "utils", "common", "misc"];
 
+/// Crates of others, whose names we did not choose.
+const OTHERS: [&str; 2] = ["http_body_util", "hyper_util"];
+
 const REMEDY: &str = "name the thing after what it is in the manual, or what it does";
 
 pub(super) fn check(files: &[TextFile]) -> Vec<Complaint> {
@@ -22,7 +25,7 @@ pub(super) fn check(files: &[TextFile]) -> Vec<Complaint> {
         }
         let code = code_only(&file.text);
         for (offset, name) in identifiers(&code) {
-            if empty_word(name).is_some() {
+            if empty_word(name).is_some() && !OTHERS.contains(&name) {
                 complaints.push(Complaint {
                     place: format!("{}:{}", file.path, line_number(&code, offset)),
                     what: format!("the name `{name}`"),

@@ -1,0 +1,69 @@
+//! What every request finds: the broker and the limits.
+
+use std::sync::Arc;
+
+use broker::Broker;
+use tokio::sync::Semaphore;
+
+/// What HTTP is served with.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// Largest message body accepted, in bytes.
+    pub message_bytes_max: u32,
+    /// Most bytes of all request bodies that are being read at the same time.
+    pub bodies_bytes_max: usize,
+}
+
+impl Default for HttpSettings {
+    fn default() -> HttpSettings {
+        HttpSettings { message_bytes_max: 16 << 20, bodies_bytes_max: 256 << 20 }
+    }
+}
+
+/// What requests have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Hall(Arc<Inside>);
+
+#[derive(Debug)]
+struct Inside {
+    broker: Arc<Broker>,
+    settings: HttpSettings,
+    /// Room for bodies that are being read, in units of [`ROOM_UNIT_BYTES`].
+    room: Arc<Semaphore>,
+}
+
+/// The unit in which room for bodies is taken.
+pub(crate) const ROOM_UNIT_BYTES: usize = 1 << 10;
+
+/// A message in JSON takes more than its bytes: base64, escapes, properties.
+const JSON_SHARE: usize = 2;
+
+/// The least that a request's body may take: lists of small messages come together too.
+const BODY_BYTES_MIN: usize = 32 << 20;
+
+impl Hall {
+    pub(crate) fn new(broker: Arc<Broker>, settings: HttpSettings) -> Hall {
+        let units = settings.bodies_bytes_max / ROOM_UNIT_BYTES;
+        let room = Arc::new(Semaphore::new(units.clamp(1, Semaphore::MAX_PERMITS)));
+        Hall(Arc::new(Inside { broker, settings, room }))
+    }
+
+    pub(crate) fn broker(&self) -> &Arc<Broker> {
+        &self.0.broker
+    }
+
+    pub(crate) fn settings(&self) -> &HttpSettings {
+        &self.0.settings
+    }
+
+    pub(crate) fn room(&self) -> &Arc<Semaphore> {
+        &self.0.room
+    }
+
+    /// The most that one request's body may have, in bytes.
+    pub(crate) fn body_bytes_max(&self) -> usize {
+        let message = self.0.settings.message_bytes_max as usize;
+        let wanted = message.saturating_mul(JSON_SHARE).max(BODY_BYTES_MIN);
+        wanted.min(self.0.settings.bodies_bytes_max.max(ROOM_UNIT_BYTES))
+    }
+}

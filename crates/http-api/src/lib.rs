@@ -1,0 +1,41 @@
+//! HTTP: the native API under `/v1`, RabbitMQ's management API under `/api`, health.
+//!
+//! [`serve`] is the entrance: a socket in, answers out. What may be asked, and by whom, stands in one
+//! table, [`routes`]; everything is asked of the broker in the name of a user, whose rights are the
+//! same as with any other protocol.
+
+mod serve;
+
+mod door;
+
+mod house;
+
+mod health;
+mod management;
+mod native;
+
+mod routes;
+
+mod gate;
+
+mod body;
+mod query;
+mod visit;
+
+mod json_table;
+mod refusals;
+
+mod auth;
+
+mod hall;
+
+mod need;
+mod peer;
+mod problem;
+
+pub use door::HttpDoor;
+pub use hall::HttpSettings;
+pub use need::Need;
+pub use peer::Peer;
+pub use routes::Route;
+pub use serve::{Stream, serve};
