@@ -319,8 +319,7 @@ impl Snapshot {
             });
             let due = queue.messages.iter().filter(|message| {
                 let comes = |id| nowhere || new.contains(&id);
-                message.is_due(now_ms)
-                    && letter(message.id, name, "expired").is_some_and(comes)
+                message.is_due(now_ms) && letter(message.id, name, "expired").is_some_and(comes)
             });
             queue.messages = messages.chain(due.copied()).collect();
             queue.fog.clear();
