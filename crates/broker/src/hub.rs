@@ -187,11 +187,15 @@ impl Hub {
         // A turn that only delivers counts as one batch, or it would not be bounded.
         *left = left.saturating_sub(waiting.len().max(1));
         let now = self.clock.monotonic();
-        vhost.begin_turn(Moment { ms: now.ms(), wall_ms: self.clock.wall_ms() });
+        vhost.begin_turn(self.moment());
         for submitted in waiting {
             vhost.apply(submitted);
         }
         vhost.finish_turn(now)
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { ms: self.clock.monotonic().ms(), wall_ms: self.clock.wall_ms() }
     }
 
     /// Lets a client in.
@@ -208,7 +212,10 @@ impl Hub {
     fn enter<T>(self: &Arc<Hub>, act: impl FnOnce(&mut Vhost) -> T) -> T {
         let done = {
             let _whole = AbortOnPanic::while_doing(OWNING);
-            act(&mut self.owner())
+            let mut vhost = self.owner();
+            // What has become due since the last turn must not go to whoever it was read back for.
+            vhost.begin_turn(self.moment());
+            act(&mut vhost)
         };
         self.work();
         done
