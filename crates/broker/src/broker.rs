@@ -534,7 +534,11 @@ fn open_vhost(
     let found = Recovered {
         vhost: name.clone(),
         queues: restored.queues.len(),
-        messages: restored.queues.iter().map(|(_, slot)| slot.queue.ready_messages()).sum(),
+        messages: restored
+            .queues
+            .iter()
+            .map(|(_, slot)| slot.queue.ready_messages() + slot.queue.leased_messages())
+            .sum(),
         summary,
         after_loss,
     };

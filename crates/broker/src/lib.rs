@@ -64,6 +64,8 @@ mod explain;
 mod batch;
 pub mod operation;
 
+pub mod lease;
+
 mod chunk;
 mod memory;
 

@@ -134,6 +134,9 @@ impl Vhost {
         // In a fixed order, so that what returns to queues does so alike in every run.
         channels.sort_unstable();
         let queues = std::mem::take(&mut state.exclusive_queues);
+        for waiter in std::mem::take(&mut state.waiters) {
+            self.leave_line(waiter);
+        }
         for channel in channels {
             self.clear_channel(session, channel);
             let state = self.channel_mut(session, channel);
@@ -218,6 +221,8 @@ impl Vhost {
             | O::Settle { .. }
             | O::OpenChannel { .. }
             | O::CloseChannel { .. }
+            | O::Lease(_)
+            | O::SettleLeases(_)
             | O::Introduce(_)
             | O::ResumeDeliveries
             | O::End => Ok(None),
