@@ -27,11 +27,14 @@ mod alarms;
 mod connection_limits;
 
 mod disks;
+mod node;
 
 mod recover;
 
 mod hub;
 mod vhost;
+
+mod times;
 
 mod journaled;
 
@@ -64,6 +67,7 @@ mod chunk;
 mod memory;
 
 pub mod limits;
+mod histogram;
 mod rate;
 mod session_id;
 
@@ -80,10 +84,12 @@ pub use disks::{Disks, Relief};
 pub use event::{Closing, DeliveryRun, Event, Reply};
 pub use explain::{RefusalKind, explain};
 pub use first_user::{FIRST_VHOST, FirstUser};
+pub use histogram::Histogram;
 pub use import::ImportError;
 pub use logins::{Hashing, Login, PasswordCheck, Turn};
 pub use looks::Listing;
 pub use memory::MessagesMemory;
+pub use node::{Machine, NodeView};
 pub use outbox::{Outbox, Wake};
 pub use passwords::{HashError, HashFailed, PasswordHash};
 pub use permissions::{NoPattern, Permission, Right, TopicPermission, check_pattern};
@@ -91,8 +97,9 @@ pub use recover::ReplayError;
 pub use rehearsal::rehearse;
 pub use session::Session;
 pub use session_id::SessionId;
-pub use sight::Sight;
+pub use sight::{JournalView, Sight};
+pub use times::JournalTimes;
 pub use users::{GUEST, LoginRefusal, Reach, User};
 pub use vhost::stats::Stats;
-pub use vhost::tallies::TotalsSample;
+pub use vhost::tallies::{MessageLives, TotalsSample};
 pub use vhost::views::Totals;
