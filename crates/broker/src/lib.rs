@@ -9,6 +9,10 @@ mod watch;
 
 mod rehearsal;
 
+mod repair;
+
+mod inspect;
+
 mod broker;
 
 mod sight;
@@ -86,6 +90,9 @@ pub use explain::{RefusalKind, explain};
 pub use first_user::{FIRST_VHOST, FirstUser};
 pub use histogram::Histogram;
 pub use import::ImportError;
+pub use inspect::{
+    Bodies, Detail, Field, InspectError, Inspected, Inspection, Note, inspect, is_stored_file,
+};
 pub use logins::{Hashing, Login, PasswordCheck, Turn};
 pub use looks::Listing;
 pub use memory::MessagesMemory;
@@ -93,8 +100,11 @@ pub use node::{Machine, NodeView};
 pub use outbox::{Outbox, Wake};
 pub use passwords::{HashError, HashFailed, PasswordHash};
 pub use permissions::{NoPattern, Permission, Right, TopicPermission, check_pattern};
-pub use recover::ReplayError;
+pub use recover::{AfterLoss, ReplayError};
 pub use rehearsal::rehearse;
+pub use repair::{
+    Aside, Damages, RepairError, examine_catalogue, examine_vhost, repair_catalogue, repair_vhost,
+};
 pub use session::Session;
 pub use session_id::SessionId;
 pub use sight::{JournalView, Sight};

@@ -29,7 +29,7 @@ mod load;
 
 pub(crate) mod job;
 
-mod seal_job;
+pub(crate) mod seal_job;
 
 pub(crate) mod load_job;
 
