@@ -102,6 +102,11 @@ impl Sight {
         self.hub.look(|vhost, _| vhost.totals())
     }
 
+    /// Whether it can't write any more, and takes nothing.
+    pub fn is_poisoned(&self) -> bool {
+        self.hub.look(|vhost, _| vhost.is_poisoned())
+    }
+
     /// What its journal takes of the disk, and how long it takes.
     pub fn journal(&self) -> JournalView {
         let disk = self.hub.look(|vhost, _| vhost.journal_disk_use());
