@@ -18,6 +18,7 @@ use crate::limits;
 use crate::outbox::Outbox;
 use crate::permissions::Access;
 use crate::session_id::SessionId;
+use crate::times::Times;
 use crate::vhost::import::{Known, Part};
 use crate::vhost::job::Job;
 use crate::vhost::stats::Stats;
@@ -54,6 +55,8 @@ pub(crate) struct Hub {
     background: Arc<dyn Background>,
     /// When the background will come back, in milliseconds; 0: it was not asked to.
     alarm_ms: AtomicU64,
+    /// How long its journal takes.
+    pub(crate) times: Times,
 }
 
 /// What a panic must not interrupt.
@@ -86,6 +89,7 @@ impl Hub {
             bell,
             background,
             alarm_ms: AtomicU64::new(0),
+            times: Times::default(),
         }
     }
 
@@ -219,6 +223,11 @@ impl Hub {
         };
         self.work();
         done
+    }
+
+    /// The time it is.
+    pub(crate) fn now(&self) -> Monotonic {
+        self.clock.monotonic()
     }
 
     /// Looks at what there is, at the time it is.

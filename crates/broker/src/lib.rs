@@ -31,11 +31,14 @@ mod alarms;
 mod connection_limits;
 
 mod disks;
+mod node;
 
 mod recover;
 
 mod hub;
 mod vhost;
+
+mod times;
 
 mod journaled;
 
@@ -70,6 +73,7 @@ mod chunk;
 mod memory;
 
 pub mod limits;
+mod histogram;
 mod rate;
 mod session_id;
 
@@ -86,6 +90,7 @@ pub use disks::{Disks, Relief};
 pub use event::{Closing, DeliveryRun, Event, Reply};
 pub use explain::{RefusalKind, explain};
 pub use first_user::{FIRST_VHOST, FirstUser};
+pub use histogram::Histogram;
 pub use import::ImportError;
 pub use inspect::{
     Bodies, Detail, Field, InspectError, Inspected, Inspection, Note, inspect, is_stored_file,
@@ -93,6 +98,7 @@ pub use inspect::{
 pub use logins::{Hashing, Login, PasswordCheck, Turn};
 pub use looks::Listing;
 pub use memory::MessagesMemory;
+pub use node::{Machine, NodeView};
 pub use outbox::{Outbox, Wake};
 pub use passwords::{HashError, HashFailed, PasswordHash};
 pub use permissions::{NoPattern, Permission, Right, TopicPermission, check_pattern};
@@ -103,8 +109,9 @@ pub use repair::{
 };
 pub use session::Session;
 pub use session_id::SessionId;
-pub use sight::Sight;
+pub use sight::{JournalView, Sight};
+pub use times::JournalTimes;
 pub use users::{GUEST, LoginRefusal, Reach, User};
 pub use vhost::stats::Stats;
-pub use vhost::tallies::TotalsSample;
+pub use vhost::tallies::{MessageLives, TotalsSample};
 pub use vhost::views::Totals;
