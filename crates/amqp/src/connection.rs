@@ -428,6 +428,10 @@ impl Connection {
         let fault = match closing {
             Closing::Shutdown => handshake::shutdown(),
             Closing::Poisoned(poison) => Fault::new(ReplyCode::InternalError, (0, 0), poison),
+            Closing::Deleted => {
+                Fault::new(ReplyCode::ConnectionForced, (0, 0), "the vhost was deleted")
+            }
+            Closing::Forced(why) => Fault::new(ReplyCode::ConnectionForced, (0, 0), why),
         };
         write_close(&fault, out);
         self.phase = Phase::Parting;

@@ -22,12 +22,11 @@ use crate::limits;
 use crate::logins::{Desk, Login};
 use crate::memory::{MemoryBudget, MessagesMemory};
 use crate::outbox::{InflightShare, Outbox, Wake};
-use crate::passwords::{HashFailed, PasswordHash};
-use crate::permissions::{Access, Permission};
+use crate::passwords::HashFailed;
+use crate::permissions::Access;
 use crate::recover::{Recovery, ReplayError};
-use crate::register::Change;
 use crate::session::{Draws, Session};
-use crate::users::{Account, GUEST, LoginRefusal, Reach, User};
+use crate::users::{GUEST, LoginRefusal, User};
 use crate::vhost::stats::Stats;
 use crate::vhost::timers::Moment;
 use crate::vhost::{Restored, Surroundings, Vhost};
@@ -139,20 +138,6 @@ impl From<StoreError> for OpenError {
     }
 }
 
-/// Why a virtual host can't be made.
-#[derive(Debug, thiserror::Error)]
-pub enum CreateVhostError {
-    /// A virtual host needs a name.
-    #[error("a vhost's name can't be empty")]
-    NoName,
-    /// Its journal can't be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The catalogue can't be written.
-    #[error("the catalogue of users and vhosts can't be written: {0}")]
-    Unwritten(#[from] Unwritten),
-}
-
 /// Why a client is not let in.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectRefusal {
@@ -188,22 +173,22 @@ pub struct Recovered {
 
 /// A virtual host that runs.
 #[derive(Debug)]
-struct Host {
-    hub: Arc<Hub>,
-    driven: Driven,
+pub(crate) struct Host {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) driven: Driven,
 }
 
 /// The broker.
 #[derive(Debug)]
 pub struct Broker {
-    hosts: RwLock<BTreeMap<Name, Arc<Host>>>,
-    /// Held while a virtual host is made.
-    making: Mutex<()>,
+    pub(crate) hosts: RwLock<BTreeMap<Name, Arc<Host>>>,
+    /// Held while a virtual host is made or deleted.
+    pub(crate) making: Mutex<()>,
     pub(crate) catalogue: Arc<Catalogue>,
     desk: Arc<Desk>,
-    settings: BrokerSettings,
-    share: Arc<InflightShare>,
-    alarms: Arc<AlarmBoard>,
+    pub(crate) settings: BrokerSettings,
+    pub(crate) share: Arc<InflightShare>,
+    pub(crate) alarms: Arc<AlarmBoard>,
     places: Arc<Places>,
 }
 
@@ -234,6 +219,7 @@ impl Broker {
             alarms,
             places: Arc::default(),
         };
+        broker.erase_doomed();
         Ok((Arc::new(broker), recovered))
     }
 
@@ -306,9 +292,8 @@ impl Broker {
         vhost: &str,
         wake: Arc<dyn Wake>,
     ) -> Result<Session, ConnectRefusal> {
-        let (host, access) = self.access(user, vhost)?;
-        let place = self.places.take(vhost, user.name().as_str()).map_err(ConnectRefusal::Full)?;
-        self.enter(&host, access, wake, Some(place))
+        let place = |places: &Arc<Places>| places.take(vhost, user.name().as_str());
+        self.enter(user, vhost, wake, |places| place(places).map(Some))
     }
 
     /// As [`Broker::connect`], for a few requests of somebody who has no connection of his own here:
@@ -319,8 +304,7 @@ impl Broker {
         vhost: &str,
         wake: Arc<dyn Wake>,
     ) -> Result<Session, ConnectRefusal> {
-        let (host, access) = self.access(user, vhost)?;
-        self.enter(&host, access, wake, None)
+        self.enter(user, vhost, wake, |_| Ok(None))
     }
 
     fn access(&self, user: &User, vhost: &str) -> Result<(Arc<Host>, Arc<Access>), ConnectRefusal> {
@@ -331,17 +315,25 @@ impl Broker {
 
     fn enter(
         &self,
-        host: &Host,
-        access: Arc<Access>,
+        user: &User,
+        vhost: &str,
         wake: Arc<dyn Wake>,
-        place: Option<Place>,
+        take_place: impl FnOnce(&Arc<Places>) -> Result<Option<Place>, Full>,
     ) -> Result<Session, ConnectRefusal> {
+        let version = self.catalogue.version();
+        let (host, access) = self.access(user, vhost)?;
+        let place = take_place(&self.places).map_err(ConnectRefusal::Full)?;
         let outbox = Arc::new(Outbox::new(wake, Arc::clone(&self.share)));
         let connected = host.hub.connect(&outbox, access);
         let id = connected.map_err(|closing| match closing {
             Closing::Shutdown => ConnectRefusal::Stopping,
             Closing::Poisoned(poison) => ConnectRefusal::Poisoned(poison),
+            Closing::Deleted | Closing::Forced(_) => ConnectRefusal::NoSuchVhost,
         })?;
+        if self.catalogue.version() != version {
+            // Whoever changed something may have looked at the sessions before this one was there.
+            self.settle_in(user);
+        }
         let draws = Draws(Arc::clone(&self.settings.entropy));
         Ok(Session {
             hub: Arc::clone(&host.hub),
@@ -354,20 +346,14 @@ impl Broker {
         })
     }
 
-    /// Makes a virtual host, unless it is there. Waits for the disk.
-    pub fn create_vhost(&self, name: &Name) -> Result<(), CreateVhostError> {
-        if name.is_empty() {
-            return Err(CreateVhostError::NoName);
+    #[cold]
+    fn settle_in(&self, user: &User) {
+        let name = user.name();
+        if self.catalogue.account(name.as_str()).is_some() {
+            self.readmit(name);
+        } else {
+            self.close_user(name, &format!("user '{name}' was deleted"));
         }
-        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.hosts().contains_key(name) {
-            return Ok(());
-        }
-        let (host, _) = open_vhost(name, &self.settings, &self.share, &self.alarms)?;
-        self.catalogue.change(&[Change::Vhost(name.clone())])?;
-        let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
-        hosts.insert(name.clone(), Arc::new(host));
-        Ok(())
     }
 
     /// Tells every session that the broker stops; new ones are refused from now on.
@@ -417,6 +403,15 @@ impl Broker {
         self.hosts().get(vhost).map(|host| Arc::clone(&host.hub))
     }
 
+    /// The ways into all virtual hosts of this moment.
+    pub(crate) fn hubs(&self) -> Vec<Arc<Hub>> {
+        self.hosts().values().map(|host| Arc::clone(&host.hub)).collect()
+    }
+
+    pub(crate) fn wall_ms(&self) -> u64 {
+        self.settings.clock.wall_ms()
+    }
+
     fn hosts(&self) -> RwLockReadGuard<'_, BTreeMap<Name, Arc<Host>>> {
         self.hosts.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -448,7 +443,7 @@ fn open_catalogue(settings: &BrokerSettings) -> Result<Catalogue, OpenError> {
     Ok(Catalogue::new(opened, Arc::clone(&settings.clock)))
 }
 
-fn open_vhost(
+pub(crate) fn open_vhost(
     name: &Name,
     settings: &BrokerSettings,
     share: &Arc<InflightShare>,

@@ -100,6 +100,10 @@ pub enum Closing {
     Shutdown,
     /// The virtual host can't write any more.
     Poisoned(Poison),
+    /// The virtual host was deleted.
+    Deleted,
+    /// Somebody who may wants this client gone, and says why.
+    Forced(Box<str>),
 }
 
 /// Messages side by side in one chunk, for one consumer, with consecutive delivery tags.

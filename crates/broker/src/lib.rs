@@ -5,6 +5,12 @@
 
 mod import;
 
+mod accounts;
+mod grants;
+mod parameters;
+mod passes;
+mod vhosts;
+
 mod rehearsal;
 
 mod broker;
@@ -35,8 +41,12 @@ mod register;
 
 pub mod definitions;
 
+mod vhost_notes;
+
 mod permissions;
 mod users;
+
+mod tokens;
 
 mod passwords;
 
@@ -56,11 +66,11 @@ mod memory;
 pub mod limits;
 mod session_id;
 
+pub use accounts::{Credentials, DeleteUserError, Put, PutUserError, UserView};
 pub use alarms::{Alarms, Resource};
 pub use batch::{Batch, LargeMessage};
 pub use broker::{
-    Background, Broker, BrokerSettings, ConnectRefusal, CreateVhostError, Entropy, OpenError,
-    Recovered, WriterDrive,
+    Background, Broker, BrokerSettings, ConnectRefusal, Entropy, OpenError, Recovered, WriterDrive,
 };
 pub use catalogue::Unwritten;
 pub use chunk::{Chunk, ChunkBuilder, Message, MessageHead, NotMessages, Persistence};
@@ -69,15 +79,21 @@ pub use disks::{Disks, Relief};
 pub use event::{Closing, DeliveryRun, Event, Reply};
 pub use explain::{RefusalKind, explain};
 pub use first_user::{FIRST_VHOST, FirstUser};
+pub use grants::{ClearError, GrantError};
 pub use import::ImportError;
 pub use logins::{Hashing, Login, PasswordCheck, Turn};
 pub use memory::MessagesMemory;
 pub use outbox::{Outbox, Wake};
+pub use parameters::{ClearParameterError, PutParameterError};
+pub use passes::{MakeTokenError, RevokeError, TokenView, TokenWish};
 pub use passwords::{HashError, HashFailed, PasswordHash};
 pub use permissions::{NoPattern, Permission, Right, TopicPermission, check_pattern};
 pub use recover::ReplayError;
 pub use rehearsal::rehearse;
 pub use session::Session;
 pub use session_id::SessionId;
+pub use tokens::Scopes;
 pub use users::{GUEST, LoginRefusal, Reach, User};
 pub use vhost::stats::Stats;
+pub use vhost_notes::VhostNotes;
+pub use vhosts::{CreateVhostError, DeleteVhostError, VhostView};
