@@ -12,6 +12,9 @@ Ends the broker again and again under load and accounts for every message.
                       power-all   kill -9, and everything un-synced is lost
                       power-some  kill -9, and a random part of the un-synced is lost or torn
                       clean       SIGTERM: exit code 0 within 10 s, nothing lost, nothing back
+                      disk-full   a small disk gets full: publishers are blocked, consumers go on,
+                                  all resumes with room again; kill -9 somewhere in between
+                      disk-error  a write or sync fails: writes stop, for one reason; then kill -9
                       every       all of these, one after the other (default)
   --load LOAD         deep        a few queues that grow to hundreds of thousands of messages
                       mixed       every exchange type, settlement, declaration and deletion
@@ -38,10 +41,13 @@ pub(crate) enum Mode {
     PowerAll,
     PowerSome,
     Clean,
+    DiskFull,
+    DiskError,
 }
 
 impl Mode {
-    const EVERY: [Self; 4] = [Self::Kill, Self::PowerAll, Self::PowerSome, Self::Clean];
+    const EVERY: [Self; 6] =
+        [Self::Kill, Self::PowerAll, Self::PowerSome, Self::Clean, Self::DiskFull, Self::DiskError];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -49,11 +55,18 @@ impl Mode {
             Self::PowerAll => "power-all",
             Self::PowerSome => "power-some",
             Self::Clean => "clean",
+            Self::DiskFull => "disk-full",
+            Self::DiskError => "disk-error",
         }
     }
 
     pub(crate) fn loses_power(self) -> bool {
         matches!(self, Self::PowerAll | Self::PowerSome)
+    }
+
+    /// Whether the disk is one that the preloaded library plays.
+    pub(crate) fn plays_disk(self) -> bool {
+        matches!(self, Self::DiskFull | Self::DiskError)
     }
 }
 
@@ -68,6 +81,8 @@ pub(crate) enum Shape {
     Many,
     /// Bodies of all sizes up to the largest.
     Large,
+    /// Publishers that nothing but a full disk stops; the load of that mode alone.
+    Full,
 }
 
 impl Shape {
@@ -80,6 +95,7 @@ impl Shape {
             Self::Mixed => "mixed",
             Self::Many => "many",
             Self::Large => "large",
+            Self::Full => "full",
         }
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Desk {
     vhost: &'static str,
     ledger: Arc<Mutex<Ledger>>,
     ending: Arc<AtomicBool>,
+    /// What clients were refused since somebody has expected it.
+    refusals: Arc<Mutex<Option<Vec<String>>>>,
     consumers: Arc<AtomicU64>,
     publishers: Arc<AtomicU16>,
 }
@@ -30,6 +32,7 @@ impl Desk {
             vhost,
             ledger: Arc::default(),
             ending: Arc::default(),
+            refusals: Arc::default(),
             consumers: Arc::default(),
             publishers: Arc::default(),
         }
@@ -46,6 +49,21 @@ impl Desk {
 
     pub(crate) fn begin(&self) {
         self.ending.store(false, Ordering::SeqCst);
+        *self.expected() = None;
+    }
+
+    fn expected(&self) -> MutexGuard<'_, Option<Vec<String>>> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on clients may be refused something, for a reason that is looked at.
+    pub(crate) fn expect_refusals(&self) {
+        *self.expected() = Some(Vec::new());
+    }
+
+    /// What they were refused since then.
+    pub(crate) fn refusals(&self) -> Vec<String> {
+        self.expected().clone().unwrap_or_default()
     }
 
     pub(crate) fn ending(&self) -> bool {
@@ -64,7 +82,9 @@ impl Desk {
 
     /// An error that no crash explains.
     pub(crate) fn refused(&self, who: &str, error: &lapin::Error) {
-        if !self.ending() {
+        if let Some(refusals) = &mut *self.expected() {
+            refusals.push(error.to_string());
+        } else if !self.ending() {
             let what = format!("{who} was refused: {error}");
             self.ledger().violations.push(Violation::Refused { what });
         }

@@ -39,6 +39,9 @@ pub(crate) struct Load {
     tasks: JoinSet<()>,
     /// Dropping a connection closes it.
     connections: Vec<Arc<Connection>>,
+    /// Those of the publishers.
+    publishing: Vec<Arc<Connection>>,
+    ground: Arc<Ground>,
 }
 
 /// The load did not stop.
@@ -55,8 +58,13 @@ impl Load {
         random: &Random,
     ) -> lapin::Result<Self> {
         desk.begin();
-        let mut load = Self { tasks: JoinSet::new(), connections: Vec::new() };
         let (ground, profile) = (Arc::new(shape::ground_of(shape)), shape::profile_of(shape));
+        let mut load = Self {
+            tasks: JoinSet::new(),
+            connections: Vec::new(),
+            publishing: Vec::new(),
+            ground: Arc::clone(&ground),
+        };
         let setup = load.connect(port, desk, "setup").await?;
         ground.declare(&load.connections[setup], desk).await?;
         fixed::declare_exclusive(&load.connections[setup], desk, round).await?;
@@ -75,6 +83,7 @@ impl Load {
         for publisher in 0..profile.publishers {
             let connection = load.connect(port, desk, "publisher").await?;
             let channel = load.connections[connection].create_channel().await?;
+            load.publishing.push(Arc::clone(&load.connections[connection]));
             let random = random.branch(200 + u64::from(publisher));
             let publisher = publisher::Publisher::new(desk, Arc::clone(&ground), profile, random);
             load.tasks.spawn(publisher.run(channel));
@@ -130,6 +139,28 @@ impl Load {
     async fn connect(&mut self, port: u16, desk: &Desk, name: &str) -> lapin::Result<usize> {
         self.connections.push(Arc::new(connect(port, desk, name).await?));
         Ok(self.connections.len() - 1)
+    }
+
+    /// Whether a publisher has been told to wait.
+    pub(crate) fn has_blocked(&self) -> bool {
+        self.publishing.iter().any(|connection| connection.status().blocked())
+    }
+
+    /// One steady consumer for each durable queue.
+    pub(crate) async fn consume_all(
+        &mut self,
+        port: u16,
+        desk: &Desk,
+        random: &Random,
+    ) -> lapin::Result<()> {
+        let connection = self.connect(port, desk, "consumers").await?;
+        let ground = Arc::clone(&self.ground);
+        for (number, queue) in (0..).zip(ground.durable_queues()) {
+            let random = random.branch(number);
+            let consumer = consumer::Consumer::new(desk, queue, Habit::Steady, random);
+            self.tasks.spawn(consumer.run(Arc::clone(&self.connections[connection])));
+        }
+        Ok(())
     }
 
     /// Waits until everybody has noticed the end and written down what they still heard.

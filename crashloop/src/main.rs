@@ -22,6 +22,8 @@ mod message;
 
 mod process;
 
+mod disk;
+
 mod binaries;
 
 mod arguments;

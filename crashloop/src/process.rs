@@ -10,6 +10,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 use crate::binaries::Binaries;
+use crate::disk::Disk;
 
 const START_LONGEST: Duration = Duration::from_mins(1);
 const STOP_LONGEST: Duration = Duration::from_secs(10);
@@ -39,6 +40,11 @@ impl Places {
         self.work.join("undo.log")
     }
 
+    /// What the disk is to do, where the preloaded library plays it.
+    pub(crate) fn disk_control(&self) -> PathBuf {
+        self.work.join("disk")
+    }
+
     pub(crate) fn broker_log(&self) -> PathBuf {
         self.work.join("broker.log")
     }
@@ -47,6 +53,10 @@ impl Places {
 /// So little memory and so short journal files that messages move to segments, segments are written
 /// anew and files go many times in a round.
 const NARROW: [&str; 4] = ["--memory-bytes-max", "8388608", "--journal-file-bytes", "2097152"];
+
+/// What is to be left of a small disk, so that it need not be large.
+const SMALL_DISK: [&str; 4] =
+    ["--disk-free-min-bytes", "8388608", "--disk-reserve-bytes", "4194304"];
 
 /// How to start the broker.
 #[derive(Clone, Debug)]
@@ -57,6 +67,8 @@ pub(crate) struct Recipe {
     pub(crate) planted_fault: Option<String>,
     /// Set if un-synced writes are to be written down.
     pub(crate) sync_delay_us: Option<u64>,
+    /// The disk that is played, if one is.
+    pub(crate) disk: Option<Disk>,
 }
 
 /// A running broker.
@@ -102,10 +114,15 @@ impl Recipe {
         if let Some(fault) = &self.planted_fault {
             command.env("POSTROOM_PLANTED_FAULT", fault);
         }
-        if let Some(delay) = self.sync_delay_us {
+        if self.sync_delay_us.is_some() || self.disk.is_some() {
             command.env("LD_PRELOAD", &self.binaries.forgetful);
             command.env("FORGETFUL_DIR", &data).env("FORGETFUL_LOG", self.places.undo_log());
+        }
+        if let Some(delay) = self.sync_delay_us {
             command.env("FORGETFUL_SYNC_DELAY_US", delay.to_string());
+        }
+        if let Some(disk) = &self.disk {
+            command.env("FORGETFUL_DISK", &disk.control).args(SMALL_DISK);
         }
         Ok(command.spawn()?)
     }
@@ -143,6 +160,12 @@ impl Recipe {
             return Ok(());
         }
         Err(ProcessError::BadStop { status: status.to_string(), words: self.last_words() })
+    }
+
+    /// How many lines of the broker's log, in all its lives, have this in them.
+    pub(crate) fn log_lines_with(&self, words: &str) -> usize {
+        let log = fs::read(self.places.broker_log()).unwrap_or_default();
+        String::from_utf8_lossy(&log).lines().filter(|line| line.contains(words)).count()
     }
 
     fn last_words(&self) -> String {

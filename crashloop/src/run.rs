@@ -1,6 +1,10 @@
 //! The rounds: load, end, (power loss,) restart, comparison. A run stops at the first violation and
 //! keeps everything that is needed to look into it.
 
+mod disk_error;
+
+mod disk_full;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -13,6 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::arguments::{Arguments, Expectation, Mode, Shape};
 use crate::binaries::{self, Binaries, BinaryError};
+use crate::disk::{Behaviour, Disk};
 use crate::ledger::{Totals, Unmarked};
 use crate::load::Load;
 use crate::observer::{Closeness, observe};
@@ -85,6 +90,7 @@ pub(crate) async fn run_modes(arguments: &Arguments) -> Result<Summary, RunError
 struct Run {
     mode: Mode,
     recipe: Recipe,
+    disk: Disk,
     vhosts: Vhosts,
     random: Random,
     ack_grace: Duration,
@@ -108,16 +114,20 @@ impl Run {
         let places = Places { work };
         fs::create_dir_all(places.data())?;
         fs::write(places.definitions(), vhosts::DEFINITIONS)?;
+        let disk = Disk::of(places.disk_control(), places.data());
+        disk.behave(Behaviour::Sound)?;
         let recipe = Recipe {
             binaries: binaries.clone(),
             places,
             sync: arguments.sync.clone(),
             planted_fault: arguments.planted_fault.clone(),
             sync_delay_us: mode.loses_power().then_some(arguments.sync_delay_us),
+            disk: mode.plays_disk().then(|| disk.clone()),
         };
         Ok(Self {
             mode,
             recipe,
+            disk,
             vhosts: Vhosts::new(),
             random: Random::new(arguments.seed).branch(mode as u64),
             ack_grace: if mode == Mode::Clean { Duration::ZERO } else { arguments.ack_grace },
@@ -136,8 +146,16 @@ impl Run {
         let mut broker = self.recipe.start().await?;
         for round in 0..rounds {
             let before = self.vhosts.totals();
-            let ended = self.load_and_end(broker, round).await?;
+            let ended = match self.mode {
+                Mode::DiskFull => self.fill_and_end(broker, round).await?,
+                Mode::DiskError => self.fail_and_end(broker, round).await?,
+                Mode::Kill | Mode::PowerAll | Mode::PowerSome | Mode::Clean => {
+                    self.load_and_end(broker, round).await?
+                }
+            };
             let next = if ended { self.restart().await? } else { None };
+            // What is compared needs room: something is published for it.
+            self.disk.behave(Behaviour::Sound)?;
             let last = round + 1 == rounds;
             let closeness = if last { Closeness::Everything } else { Closeness::Random };
             let queues = match &next {
@@ -163,6 +181,9 @@ impl Run {
 
     /// What the load of each virtual host is like: the next has what the one before it had last.
     fn shapes_of(&self, round: u32) -> Vec<Shape> {
+        if self.mode == Mode::DiskFull {
+            return vec![Shape::Full; self.vhosts.desks.len()];
+        }
         let all = self.shapes.len();
         (0..self.vhosts.desks.len())
             .map(|vhost| self.shapes[(round as usize + vhost) % all])
@@ -171,17 +192,45 @@ impl Run {
 
     /// Puts the broker under load for a while, then ends it. False if it would not.
     async fn load_and_end(&mut self, broker: Broker, round: u32) -> Result<bool, RunError> {
+        let shapes = self.shapes_of(round);
+        let Some(loads) = self.start_loads(&broker, round, &shapes).await else {
+            self.ended(&broker.kill(&self.recipe).await);
+            return Ok(false);
+        };
+        let micros = u64::try_from(self.load_longest.as_micros()).unwrap_or(u64::MAX);
+        sleep(Duration::from_micros(self.random.below(micros))).await;
+
+        let (ended_at, ended) = self.end(broker, loads).await;
+        let unmarked = match self.mode {
+            Mode::Kill | Mode::Clean => Unmarked::IsViolation,
+            Mode::PowerAll | Mode::PowerSome | Mode::DiskFull | Mode::DiskError => {
+                Unmarked::IsCounted
+            }
+        };
+        self.vhosts.restarts(ended_at, self.ack_grace, unmarked);
+        let ended = self.ended(&ended);
+        self.lose_power()?;
+        Ok(ended)
+    }
+
+    /// Starts the load of each virtual host, and waits until it is under way; none if it can't be
+    /// started.
+    async fn start_loads(
+        &self,
+        broker: &Broker,
+        round: u32,
+        shapes: &[Shape],
+    ) -> Option<Vec<Load>> {
         let confirmed_before = self.vhosts.confirmed();
         let mut loads = Vec::new();
-        for ((part, desk), shape) in (0..).zip(&self.vhosts.desks).zip(self.shapes_of(round)) {
+        for ((part, desk), shape) in (0..).zip(&self.vhosts.desks).zip(shapes) {
             let random = self.random.branch(u64::from(round)).branch(part);
             let number = u16::try_from(round).unwrap_or(u16::MAX);
-            match Load::start(broker.port, desk, (number, shape), &random).await {
+            match Load::start(broker.port, desk, (number, *shape), &random).await {
                 Ok(load) => loads.push(load),
                 Err(error) => {
                     desk.refused("the load", &error);
-                    self.ended(&broker.kill(&self.recipe).await);
-                    return Ok(false);
+                    return None;
                 }
             }
         }
@@ -197,18 +246,7 @@ impl Run {
             let what = "nothing was confirmed during the whole load".to_owned();
             self.vhosts.complain(Violation::Refused { what });
         }
-        let micros = u64::try_from(self.load_longest.as_micros()).unwrap_or(u64::MAX);
-        sleep(Duration::from_micros(self.random.below(micros))).await;
-
-        let (ended_at, ended) = self.end(broker, loads).await;
-        let unmarked = match self.mode {
-            Mode::Kill | Mode::Clean => Unmarked::IsViolation,
-            Mode::PowerAll | Mode::PowerSome => Unmarked::IsCounted,
-        };
-        self.vhosts.restarts(ended_at, self.ack_grace, unmarked);
-        let ended = self.ended(&ended);
-        self.lose_power()?;
-        Ok(ended)
+        Some(loads)
     }
 
     /// Ends the broker under full load or, sometimes, after all has become quiet: then nothing at all
@@ -226,7 +264,9 @@ impl Run {
         let ended_at = Instant::now();
         let ended = match self.mode {
             Mode::Clean => self.recipe.stop(broker).await,
-            Mode::Kill | Mode::PowerAll | Mode::PowerSome => broker.kill(&self.recipe).await,
+            Mode::Kill | Mode::PowerAll | Mode::PowerSome | Mode::DiskFull | Mode::DiskError => {
+                broker.kill(&self.recipe).await
+            }
         };
         self.finish(loads).await;
         (ended_at, ended)
@@ -279,6 +319,9 @@ impl Run {
     }
 
     fn prepare_start(&mut self) -> Result<(), RunError> {
+        if self.mode.plays_disk() {
+            start_log(&self.recipe.places.undo_log())?;
+        }
         if self.mode.loses_power() {
             // The recipe removes this file; here so that the snapshot doesn't have it.
             let ports = self.recipe.places.data().join("ports.json");
@@ -301,7 +344,9 @@ impl Run {
         }
         let loss = match self.mode {
             Mode::PowerSome => Loss::Some(Random::new(self.random.next())),
-            Mode::Kill | Mode::PowerAll | Mode::Clean => Loss::All,
+            Mode::Kill | Mode::PowerAll | Mode::Clean | Mode::DiskFull | Mode::DiskError => {
+                Loss::All
+            }
         };
         let report = lose_power(&data, &log, loss)?;
         self.losses.steps += report.steps;

@@ -42,6 +42,26 @@ impl Vhosts {
         self.desks.iter().map(|desk| desk.ledger().totals.confirmed).collect()
     }
 
+    /// What was published to each.
+    pub(crate) fn published(&self) -> Vec<u64> {
+        self.desks.iter().map(|desk| desk.ledger().totals.published).collect()
+    }
+
+    /// What consumers of each have got.
+    pub(crate) fn delivered(&self) -> Vec<u64> {
+        self.desks.iter().map(|desk| desk.ledger().totals.delivered).collect()
+    }
+
+    /// From now on clients may be refused something.
+    pub(crate) fn expect_refusals(&self) {
+        self.desks.iter().for_each(Desk::expect_refusals);
+    }
+
+    /// What they were refused since then.
+    pub(crate) fn refusals(&self) -> Vec<String> {
+        self.desks.iter().flat_map(Desk::refusals).collect()
+    }
+
     pub(crate) fn restarts(&self, now: Instant, grace: Duration, unmarked: Unmarked) {
         for desk in &self.desks {
             desk.ledger().restarts(now, grace, unmarked);

@@ -6,3 +6,5 @@ mod names;
 mod bytes;
 
 mod sync;
+
+mod room;

@@ -4,7 +4,8 @@
 //!
 //! It watches `FORGETFUL_DIR` and writes to `FORGETFUL_LOG`, which must lie outside of it on the same
 //! file system. Without these two it does nothing. `FORGETFUL_SYNC_DELAY_US` makes every sync
-//! slower, so that a kill finds more of them unfinished.
+//! slower, so that a kill finds more of them unfinished. `FORGETFUL_DISK` makes the disk small, or
+//! lets it fail: see `room`.
 //!
 //! Not seen: system calls made without the C library, and writes through shared mappings. A change
 //! that escapes this way is found afterwards by `powerloss::audit`.
@@ -14,6 +15,8 @@
 mod calls;
 
 mod watch;
+
+mod room;
 
 mod place;
 

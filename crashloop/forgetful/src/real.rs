@@ -61,6 +61,8 @@ real! {
     linkat(
         from_dir: c_int, from: *const c_char, to_dir: c_int, to: *const c_char, flags: c_int
     ) -> c_int;
+    statvfs64(path: *const c_char, status: *mut libc::statvfs64) -> c_int;
+    fstatvfs64(fd: c_int, status: *mut libc::statvfs64) -> c_int;
     mkdirat(dirfd: c_int, path: *const c_char, mode: mode_t) -> c_int;
 }
 
@@ -77,6 +79,12 @@ pub(crate) fn die(why: &str) -> ! {
 pub(crate) struct Errno(c_int);
 
 impl Errno {
+    /// What a call that fails leaves behind.
+    pub(crate) fn set(number: c_int) {
+        // SAFETY: the location is this thread's own and always valid.
+        unsafe { *libc::__errno_location() = number };
+    }
+
     pub(crate) fn keep() -> Self {
         // SAFETY: the location is this thread's own and always valid.
         Self(unsafe { *libc::__errno_location() })

@@ -12,7 +12,8 @@ use std::time::Duration;
 use powerloss::{Before, Change, Step, graveyard_of};
 
 use crate::place::{Directories, Identity, Status};
-use crate::real::{self, die};
+use crate::real::{self, Errno, die};
+use crate::room::{Request, Room};
 
 /// Everything the library knows.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(crate) struct Watch {
     /// from being given to another file.
     readers: HashMap<u64, c_int>,
     sync_delay: Duration,
+    /// The disk, if it is a small or a failing one.
+    pub(crate) room: Option<Room>,
 }
 
 /// The watch, locked; none if this process is not to be watched.
@@ -43,6 +46,15 @@ impl Watch {
         let sync_delay_us = env::var("FORGETFUL_SYNC_DELAY_US")
             .map_or(0, |text| text.parse().unwrap_or_else(|_| die("FORGETFUL_SYNC_DELAY_US")));
         let Ok(directories) = Directories::below(&root) else { die("FORGETFUL_DIR can't be read") };
+        let disk = env::var_os("FORGETFUL_DISK").map(|control| {
+            let (path, flags) = (c_string(Path::new(&control)), libc::O_RDONLY | libc::O_CLOEXEC);
+            // SAFETY: the path is a C string.
+            let fd = unsafe { real::openat(libc::AT_FDCWD, path.as_ptr(), flags, 0) };
+            if fd < 0 {
+                die("FORGETFUL_DISK can't be opened");
+            }
+            Room::new(fd, &root)
+        });
         let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_CLOEXEC;
         let path = c_string(&log);
         // SAFETY: the path is a C string.
@@ -59,7 +71,58 @@ impl Watch {
             files: HashSet::new(),
             readers: HashMap::new(),
             sync_delay: Duration::from_micros(sync_delay_us),
+            room: disk,
         })
+    }
+
+    /// How many of the `span` bytes from `offset` on there is room for in a file; an error's number
+    /// if that is none at all, or if this write is to fail.
+    pub(crate) fn allow(&mut self, file: &Status, offset: u64, span: u64) -> Result<u64, c_int> {
+        let Some(room) = &mut self.room else { return Ok(span) };
+        if room.fails(Request::Write) {
+            return Err(libc::EIO);
+        }
+        let present = file.length.saturating_sub(offset).min(span);
+        let gap = offset.saturating_sub(file.length);
+        let wanted = gap + span - present;
+        let allowed = room.allows(file.identity.inode, wanted);
+        match present + allowed.saturating_sub(gap) {
+            0 if span > 0 => Err(libc::ENOSPC),
+            fits => Ok(fits.min(span)),
+        }
+    }
+
+    /// Whether names may be added or changed.
+    pub(crate) fn allows_name(&mut self) -> bool {
+        self.room.as_mut().is_none_or(Room::allows_name)
+    }
+
+    /// Whether a sync that is about to begin fails.
+    pub(crate) fn fails_sync(&mut self) -> bool {
+        self.room.as_mut().is_some_and(|room| room.fails(Request::Sync))
+    }
+
+    /// A file's length may have changed.
+    pub(crate) fn measure(&mut self, fd: c_int) {
+        let _errno = Errno::keep();
+        if let (Some(room), Some(file)) = (&mut self.room, Status::of_descriptor(fd)) {
+            room.is_long(file.identity.inode, file.length);
+        }
+    }
+
+    /// A file got a name.
+    pub(crate) fn named(&mut self, file: &Status) {
+        if let Some(room) = self.room.as_mut().filter(|_| file.is_file()) {
+            room.named(file.identity.inode);
+            room.is_long(file.identity.inode, file.length);
+        }
+    }
+
+    /// A file lost a name.
+    pub(crate) fn unnamed(&mut self, file: &Status) {
+        if let Some(room) = self.room.as_mut().filter(|_| file.is_file()) {
+            room.unnamed(file.identity.inode);
+        }
     }
 
     /// Where the next record will stand. The log may have other writers (a child process), so its
@@ -101,6 +164,12 @@ impl Watch {
     pub(crate) fn directory(&self, fd: c_int) -> Option<PathBuf> {
         let status = Status::of_descriptor(fd)?;
         self.directories.path_of(status.identity).map(Path::to_owned)
+    }
+
+    /// Whether it is a directory or file that is watched.
+    pub(crate) fn holds(&self, place: &Status) -> bool {
+        let is_file = self.files.contains(&place.identity);
+        is_file || self.directories.path_of(place.identity).is_some()
     }
 
     /// Records that `span` bytes at `offset` of the file are about to change, or its length.

@@ -12,6 +12,7 @@ const MANY_FANNED_ONE_IN: usize = 10;
 const MANY_QUEUES: usize = 300;
 const DEEP_QUEUES: usize = 3;
 const LARGE_QUEUES: usize = 2;
+const FULL_QUEUES: usize = 3;
 
 /// What the load stands on.
 pub(super) fn ground_of(shape: Shape) -> Ground {
@@ -20,6 +21,7 @@ pub(super) fn ground_of(shape: Shape) -> Ground {
         Shape::Deep => fanned("cl.deep", DEEP_QUEUES, 2),
         Shape::Many => fanned("cl.many", MANY_QUEUES, MANY_FANNED_ONE_IN),
         Shape::Large => fanned("cl.large", LARGE_QUEUES, 1),
+        Shape::Full => fanned("cl.full", FULL_QUEUES, FULL_QUEUES),
     }
 }
 
@@ -57,6 +59,15 @@ pub(super) fn profile_of(shape: Shape) -> Profile {
             holders: 5,
             consumed_per_cent: 15,
             steady_per_cent: 30,
+            ..mixed
+        },
+        Shape::Full => Profile {
+            publishers: 2,
+            windows: &[64, 1_000],
+            pause_per_cent: 0,
+            churners: 0,
+            holders: 0,
+            consumed_per_cent: 0,
             ..mixed
         },
         Shape::Large => Profile {

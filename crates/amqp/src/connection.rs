@@ -187,6 +187,13 @@ impl Connection {
         }
     }
 
+    /// What the client publishes is not read for want of room.
+    pub fn waits_for_room(&mut self, out: &mut Vec<u8>) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.throttle.published(out);
+        }
+    }
+
     /// Whether the client is not to be read until alarms are cleared.
     pub fn is_blocked(&self) -> bool {
         matches!(&self.phase, Phase::Open(open) if open.throttle.is_blocked())

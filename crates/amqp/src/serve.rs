@@ -261,6 +261,10 @@ impl<S: Stream> Link<S> {
             self.alarms = now;
             let mut frames = FRAMES.take();
             self.connection.alarms(now, &mut frames);
+            if !self.has_room() {
+                // It is not read, so that nothing else would ever tell it why.
+                self.connection.waits_for_room(&mut frames);
+            }
             self.outflow.keep(&frames);
             frames.clear();
             FRAMES.set(frames);

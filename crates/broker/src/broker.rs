@@ -24,7 +24,7 @@ use crate::memory::{MemoryBudget, MessagesMemory};
 use crate::outbox::{InflightShare, Outbox, Wake};
 use crate::passwords::HashFailed;
 use crate::permissions::Access;
-use crate::recover::{Recovery, ReplayError};
+use crate::recover::{AfterLoss, Recovery, ReplayError};
 use crate::session::{Draws, Session};
 use crate::users::{GUEST, LoginRefusal, User};
 use crate::vhost::stats::Stats;
@@ -169,6 +169,8 @@ pub struct Recovered {
     pub messages: u64,
     /// What the journal had.
     pub summary: ReplaySummary,
+    /// What a repair had to give up.
+    pub after_loss: AfterLoss,
 }
 
 /// A virtual host that runs.
@@ -277,6 +279,12 @@ impl Broker {
     pub fn poisoned(&self) -> Option<(Name, Poison)> {
         let poison = |host: Arc<Host>| Some((host.hub.name.clone(), host.hub.poisoned()?));
         self.all().into_iter().find_map(poison)
+    }
+
+    /// How much of what is published may be on its way to the disk, in bytes, in all sessions
+    /// together; never more than [`limits::INFLIGHT_BYTES_TOTAL`], nor less than one read of each.
+    pub fn limit_inflight(&self, bytes: usize) {
+        self.share.limit(bytes);
     }
 
     /// Whether some journal found no room on the disk and has not gone on since.
@@ -468,6 +476,7 @@ pub(crate) fn open_vhost(
     });
     let Opened { journal, writer, summary, .. } =
         opened.map_err(|error| OpenError::Journal { vhost: name.clone(), error })?;
+    let after_loss = recovery.after_loss();
     let mut restored =
         recovery.finish(&disk).map_err(|error| OpenError::Replay { vhost: name.clone(), error })?;
     delete_unreferenced(&*disk, &mut restored)
@@ -477,6 +486,7 @@ pub(crate) fn open_vhost(
         queues: restored.queues.len(),
         messages: restored.queues.iter().map(|(_, slot)| slot.queue.ready_messages()).sum(),
         summary,
+        after_loss,
     };
     let state = Vhost::new(
         restored,

@@ -16,7 +16,7 @@ use crate::register::{Change, Register};
 use crate::tokens::Limits;
 use crate::users::{Account, Reach, User};
 pub use store::Unwritten;
-pub(crate) use store::{Opened, Store, StoreError, read_register};
+pub(crate) use store::{Opened, Replay, Store, StoreError, read_register};
 
 /// Whose rights, where: a user with a token has others than without.
 type AccessKey = (Name, Option<Arc<Limits>>, Name);

@@ -41,6 +41,9 @@
 //! 47   token              user, name, SHA-256 of the secret (32 bytes), scopes u8, vhost (empty: all),
 //!                         made, ends (milliseconds since 1970; 0: never)
 //! 48   token revoked      user, name
+//!
+//! in any journal, written by a repair:
+//! 30   void               nothing that counts: what was here is lost
 //! ```
 //!
 //! Texts are a length and that many bytes of UTF-8. Numbers are varints unless a width is given; names and keys are a length u8 and that many
@@ -92,6 +95,7 @@ pub(crate) mod tag {
     pub(crate) const VHOST_NOTES: u8 = 46;
     pub(crate) const TOKEN: u8 = 47;
     pub(crate) const TOKEN_REVOKED: u8 = 48;
+    pub(crate) const VOID: u8 = 30;
 }
 
 /// A record's payload is not what its tag promises.

@@ -13,6 +13,10 @@ mod vhosts;
 
 mod rehearsal;
 
+mod repair;
+
+mod inspect;
+
 mod broker;
 
 mod logins;
@@ -81,6 +85,9 @@ pub use explain::{RefusalKind, explain};
 pub use first_user::{FIRST_VHOST, FirstUser};
 pub use grants::{ClearError, GrantError};
 pub use import::ImportError;
+pub use inspect::{
+    Bodies, Detail, Field, InspectError, Inspected, Inspection, Note, inspect, is_stored_file,
+};
 pub use logins::{Hashing, Login, PasswordCheck, Turn};
 pub use memory::MessagesMemory;
 pub use outbox::{Outbox, Wake};
@@ -88,8 +95,11 @@ pub use parameters::{ClearParameterError, PutParameterError};
 pub use passes::{MakeTokenError, RevokeError, TokenView, TokenWish};
 pub use passwords::{HashError, HashFailed, PasswordHash};
 pub use permissions::{NoPattern, Permission, Right, TopicPermission, check_pattern};
-pub use recover::ReplayError;
+pub use recover::{AfterLoss, ReplayError};
 pub use rehearsal::rehearse;
+pub use repair::{
+    Aside, Damages, RepairError, examine_catalogue, examine_vhost, repair_catalogue, repair_vhost,
+};
 pub use session::Session;
 pub use session_id::SessionId;
 pub use tokens::Scopes;

@@ -79,6 +79,21 @@ pub const SEAL_RETRY_MS: u64 = 1_000;
 /// milliseconds.
 pub const STORAGE_LOOK_MS: u64 = 50;
 
+/// How long the journal must have written little before it gives disk back, in milliseconds.
+pub const REST_MS: u64 = 2_000;
+
+/// How long it then waits for what lies in memory to move to a segment, in milliseconds.
+pub const REST_EMPTIED_MS: u64 = 5_000;
+
+/// How often it is looked whether it has, in milliseconds.
+pub const REST_LOOK_MS: u64 = 500;
+
+/// What is little between two looks, in bytes.
+pub const REST_LOOK_BYTES: u64 = 2 << 20;
+
+/// What the journal may take of the disk at rest, in bytes.
+pub const REST_DISK_BYTES: u64 = 4 << 20;
+
 /// How fast segments are written anew in the background, in bytes per millisecond.
 pub const REWRITE_BYTES_PER_MS: u64 = 64 << 10;
 

@@ -22,11 +22,13 @@ pub(crate) mod turn;
 
 mod seal;
 
+mod rest;
+
 mod load;
 
 pub(crate) mod job;
 
-mod seal_job;
+pub(crate) mod seal_job;
 
 pub(crate) mod load_job;
 
@@ -59,6 +61,7 @@ use crate::session_id::SessionId;
 use chunks::{BatchChunk, Chunks};
 use load::Loads;
 use queues::{ConsumerSlot, QueueSlot};
+use rest::Rest;
 use seal::Sealing;
 use sessions::{SessionState, Work};
 use stats::Stats;
@@ -86,6 +89,7 @@ pub(crate) struct Vhost {
     /// What publishers have on their way to the disk.
     inflight: Arc<InflightShare>,
     sealing: Sealing,
+    rest: Rest,
     loads: Loads,
     /// Where segments are; never touched by the owner itself but for what can't wait.
     disk: Arc<dyn Disk>,
@@ -188,6 +192,7 @@ impl Vhost {
             memory: host.memory,
             inflight: host.inflight,
             sealing: Sealing::default(),
+            rest: Rest::default(),
             loads: Loads::default(),
             disk: host.disk,
             journal: host.journal,

@@ -98,17 +98,15 @@ mod tests {
     #[test]
     fn a_password_may_have_colons_and_any_bytes() {
         let encode = |bytes: &[u8]| STANDARD.encode(bytes);
-        let table: [(&[u8], Option<(&str, &[u8])>); 5] = [
-            (b"u:p", Some(("u", b"p"))),
-            (b"u:p:q", Some(("u", b"p:q"))),
-            (b":", Some(("", b""))),
-            (b"u:\xff", Some(("u", b"\xff"))),
-            (b"nobody", None),
-        ];
-        for (text, expected) in table {
-            let expected = expected.map(|(name, password)| (name.to_owned(), password.to_vec()));
-            assert_eq!(basic(&encode(text)), expected);
+        for (bytes, name, password) in [
+            (&b"u:p"[..], "u", &b"p"[..]),
+            (b"u:p:q", "u", b"p:q"),
+            (b":", "", b""),
+            (b"u:\xff", "u", b"\xff"),
+        ] {
+            assert_eq!(basic(&encode(bytes)), Some((name.to_owned(), password.to_vec())));
         }
+        assert_eq!(basic(&encode(b"nobody")), None);
         assert_eq!(basic("not base64!"), None);
     }
 }

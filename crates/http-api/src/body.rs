@@ -18,7 +18,7 @@ use crate::hall::{Hall, ROOM_UNIT_BYTES};
 use crate::problem::Problem;
 
 /// How long a body may take to arrive.
-const BODY_TIME_MAX: Duration = Duration::from_secs(60);
+const BODY_TIME_MAX: Duration = Duration::from_mins(1);
 
 /// How long a request waits for others' bodies to make room.
 const ROOM_TIME_MAX: Duration = Duration::from_secs(10);

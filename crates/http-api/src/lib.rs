@@ -35,5 +35,7 @@ mod problem;
 
 pub use door::HttpDoor;
 pub use hall::HttpSettings;
+pub use need::Need;
 pub use peer::Peer;
+pub use routes::Route;
 pub use serve::{Stream, serve};

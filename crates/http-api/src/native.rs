@@ -1,11 +1,16 @@
 //! The native API, `/v1`.
 
+mod openapi;
+
 mod publish;
+mod topology;
 
 mod message;
 
 use crate::routes::Routes;
 
 pub(crate) fn routes(routes: Routes) -> Routes {
-    publish::routes(routes)
+    let routes = openapi::routes(routes);
+    let routes = publish::routes(routes);
+    topology::routes(routes)
 }

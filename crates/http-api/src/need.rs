@@ -3,7 +3,7 @@
 /// Who may make a request. What the request touches is then a matter of the user's permissions, as
 /// with any other protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Need {
+pub enum Need {
     /// Anybody, without a name.
     Nothing,
     /// Every user that is known.
@@ -20,7 +20,7 @@ pub(crate) enum Need {
 
 impl Need {
     /// Tags one of which the user must have; empty: none is needed.
-    pub(crate) fn tags(self) -> &'static [&'static str] {
+    pub fn tags(self) -> &'static [&'static str] {
         match self {
             Need::Nothing | Need::Login => &[],
             Need::Management => &["management", "policymaker", "monitoring", "administrator"],

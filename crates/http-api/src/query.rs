@@ -6,6 +6,7 @@ use axum::http::request::Parts;
 use domain::name::Name;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
 
 use crate::problem::Problem;
 
@@ -39,8 +40,11 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Places<
 }
 
 /// In which virtual host; `/` if it is not said.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct InVhost {
+    /// The virtual host; `/` if not said.
     #[serde(default)]
     pub(crate) vhost: Option<String>,
 }

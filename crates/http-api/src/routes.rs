@@ -16,12 +16,13 @@ use crate::problem::Problem;
 
 /// A request there is.
 #[derive(Clone, Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "tests walk the table"))]
-pub(crate) struct Route {
-    pub(crate) method: Method,
-    /// As axum writes it: `/v1/queues/{queue}`.
-    pub(crate) path: &'static str,
-    pub(crate) need: Need,
+pub struct Route {
+    /// How it is asked.
+    pub method: Method,
+    /// What is asked, with names for what varies: `/v1/queues/{queue}`.
+    pub path: &'static str,
+    /// By whom.
+    pub need: Need,
 }
 
 /// The table, while it is made.
@@ -92,7 +93,6 @@ impl Routes {
     }
 
     /// What stands in it.
-    #[cfg(test)]
     pub(crate) fn table(&self) -> &[Route] {
         &self.table
     }

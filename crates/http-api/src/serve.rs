@@ -1,20 +1,21 @@
 //! The only I/O: one connection, spoken to in HTTP/1.1 or HTTP/2 until either side hangs up.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
 
+use axum::body::Body;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tower::ServiceExt as _;
 
 use crate::door::HttpDoor;
 use crate::peer::Peer;
 
 /// How long a request's head may take, and a connection rest between two requests.
-const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
+const HEAD_TIME_MAX: Duration = Duration::from_mins(1);
 
 /// The longest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -38,10 +39,9 @@ pub async fn serve(
     door: HttpDoor,
     stop: impl Future<Output = ()>,
 ) {
-    let router = door.router();
-    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
-        router.clone().oneshot(request)
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let door = door.clone();
+        async move { Ok::<_, Infallible>(door.answer(request.map(Body::new), peer).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder

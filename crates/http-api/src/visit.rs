@@ -42,14 +42,7 @@ impl Visit {
         let mut batch = Batch::default();
         batch.push(Operation::OpenChannel { channel: CHANNEL });
         let (events, taken) = (VecDeque::new(), Vec::new());
-        let mut visit = Visit { session, bell, batch, events, taken, vhost: vhost.into() };
-        visit.expect_nothing();
-        Ok(visit)
-    }
-
-    /// The answer to the channel's opening is of no interest; it comes before all others.
-    fn expect_nothing(&mut self) {
-        debug_assert!(self.events.is_empty(), "nothing was asked before");
+        Ok(Visit { session, bell, batch, events, taken, vhost: vhost.into() })
     }
 
     /// What is to be asked next; [`Visit::send`] asks it.
@@ -66,15 +59,15 @@ impl Visit {
     pub(crate) async fn next(&mut self) -> Result<Event, Problem> {
         loop {
             while let Some(event) = self.events.pop_front() {
-                match event {
-                    Event::Reply { reply: Reply::ChannelOpened, .. } => {}
-                    Event::Refused { verb, refusal, .. } => {
-                        return Err(refusals::refused(&refusal, verb, &self.vhost));
-                    }
-                    Event::Closing(closing) => {
-                        return Err(refusals::closed(&closing, &self.vhost));
-                    }
-                    event => return Ok(event),
+                if let Event::Refused { verb, refusal, .. } = &event {
+                    return Err(refusals::refused(refusal, *verb, &self.vhost));
+                }
+                if let Event::Closing(closing) = &event {
+                    return Err(refusals::closed(closing, &self.vhost));
+                }
+                // The answer to the channel's opening comes before all others, to nobody's surprise.
+                if !matches!(event, Event::Reply { reply: Reply::ChannelOpened, .. }) {
+                    return Ok(event);
                 }
             }
             let rung = self.bell.0.notified();
@@ -103,10 +96,5 @@ impl Visit {
     pub(crate) fn select_confirms(&mut self) {
         let channel = CHANNEL;
         self.batch.push(Operation::SelectConfirms { channel, answer: Answer::Unwanted });
-    }
-
-    /// The virtual host's name.
-    pub(crate) fn vhost(&self) -> &str {
-        &self.vhost
     }
 }

@@ -168,6 +168,13 @@ fn open_broker(
         drive: WriterDrive::Threads,
     })?;
     for vhost in recovered {
+        if vhost.after_loss.void_records > 0 {
+            tracing::warn!(
+                vhost = %vhost.vhost, lost_places = vhost.after_loss.void_records,
+                records_passed_over = vhost.after_loss.passed_over,
+                "the journal was repaired: what was lost is not back"
+            );
+        }
         if let Some(tail) = &vhost.summary.torn_tail {
             tracing::info!(
                 vhost = %vhost.vhost, file = tail.file, offset = tail.offset,
@@ -252,7 +259,7 @@ fn check_planted_fault() -> Result<(), ServeError> {
 }
 
 /// A random number; each call hashes with a new key from the operating system's entropy.
-fn entropy() -> u64 {
+pub(crate) fn entropy() -> u64 {
     use std::hash::BuildHasher;
     std::hash::RandomState::new().hash_one(())
 }
@@ -281,3 +288,6 @@ impl Background for Workers {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

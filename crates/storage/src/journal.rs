@@ -33,8 +33,12 @@ use stdx::clock::Monotonic;
 
 pub(crate) use copy::{CopyError, copy_journal};
 pub use disk_use::DiskUse;
+pub use file_name::is_journal_file;
 pub use poison::Poison;
-pub use replay::{Damage, OpenError, Opened, Record, ReplaySummary, TornTail, open};
+pub use replay::{
+    Damage, Gap, OpenError, Opened, Record, RepairSettings, ReplaySummary, Scan, Sight, TornTail,
+    open, repair, scan,
+};
 pub use settings::{JournalSettings, SyncMode};
 pub use shortage::Shortage;
 pub use writer::{Work, Writer};
@@ -101,6 +105,8 @@ struct State<W> {
     shortage: Option<Shortage>,
     /// What the next frame wants of the file it goes to, if it wants another.
     turn: Option<TurnTo>,
+    /// Somebody waits for what is written to be synced.
+    sync_asked: bool,
     disk_use: DiskUse,
     progress: Progress,
     linger_ms: u64,
@@ -235,6 +241,18 @@ impl<W> Journal<W> {
         self.state().turn = Some(TurnTo::Small);
     }
 
+    /// What is written is to be synced soon, although the sync mode promises nothing: for an owner
+    /// that waits for [`Journal::synced`] while little is written.
+    pub fn ask_for_sync(&self) -> Nudge {
+        let mut state = self.state();
+        state.sync_asked = true;
+        if matches!(state.sleep, Sleep::Awake) || state.poison.is_some() {
+            return Nudge::No;
+        }
+        state.sleep = Sleep::Awake;
+        Nudge::Writer
+    }
+
     /// What the journal's files take of the disk.
     pub fn disk_bytes(&self) -> u64 {
         self.state().disk_use.bytes()
@@ -279,6 +297,7 @@ impl<W> Journal<W> {
                 poison: None,
                 shortage: None,
                 turn: None,
+                sync_asked: false,
                 disk_use: DiskUse::default(),
                 progress,
                 linger_ms: settings.linger_ms,
@@ -320,6 +339,7 @@ impl<W> Journal<W> {
             (due_at, None) => due_at.is_some(),
             (None, Some(_)) => false,
         };
+        let earlier = earlier || state.sync_asked;
         state.sleep = if earlier { Sleep::Awake } else { Sleep::Asleep { until } };
         state.gathering.shrink();
         state.sleep
@@ -333,6 +353,10 @@ impl<W> Journal<W> {
         self.durable.store(position.0, Ordering::Release);
         state.progress.wrote(position, frame_bytes);
         waiters.append(&mut state.in_flight);
+    }
+
+    fn take_sync_asked(&self) -> bool {
+        std::mem::take(&mut self.state().sync_asked)
     }
 
     fn set_synced(&self, position: Position) {

@@ -10,6 +10,12 @@ use crate::place::Status;
 use crate::real::{self, Errno};
 use crate::watch::{c_path, watch};
 
+/// There is no room for another name.
+fn no_space() -> c_int {
+    Errno::set(libc::ENOSPC);
+    -1
+}
+
 #[unsafe(no_mangle)]
 unsafe extern "C" fn openat(
     dirfd: c_int,
@@ -28,7 +34,11 @@ unsafe extern "C" fn openat(
     let Some(place) = watch.directories.place_of(dirfd, name) else {
         return unsafe { real::openat(dirfd, path, flags, mode) };
     };
-    if !unnamed && flags & libc::O_CREAT != 0 && watch.status(&place).is_none() {
+    let is_new = !unnamed && flags & libc::O_CREAT != 0 && watch.status(&place).is_none();
+    if is_new {
+        if !watch.allows_name() {
+            return no_space();
+        }
         watch.names_change(&[place]);
     }
     // Cutting the file off is a change of its own, done below.
@@ -38,6 +48,9 @@ unsafe extern "C" fn openat(
     }
     let _errno = Errno::keep();
     watch.add_file(fd);
+    if let Some(file) = Status::of_descriptor(fd).filter(|_| is_new) {
+        watch.named(&file);
+    }
     drop(watch);
     if flags & libc::O_TRUNC != 0 && flags & libc::O_ACCMODE != libc::O_RDONLY {
         unsafe { ftruncate(fd, 0) };
@@ -158,6 +171,10 @@ unsafe extern "C" fn renameat2(
     };
     let from_place = watch.directories.place_of(from_dir, from_name);
     let to_place = watch.directories.place_of(to_dir, to_name);
+    if (from_place.is_some() || to_place.is_some()) && !watch.allows_name() {
+        return no_space();
+    }
+    let replaced = to_place.as_ref().and_then(|place| watch.status(place));
     let mut moved_directory = None;
     match (from_place, to_place) {
         (Some(from), Some(to)) => {
@@ -180,6 +197,9 @@ unsafe extern "C" fn renameat2(
     }
     // SAFETY: passed on as it came.
     let result = unsafe { real::renameat2(from_dir, from, to_dir, to, flags) };
+    if let (0, Some(replaced)) = (result, replaced) {
+        watch.unnamed(&replaced);
+    }
     if let (0, Some((from, to))) = (result, moved_directory) {
         watch.directories.rename(&from, &to);
     }
@@ -227,6 +247,7 @@ unsafe extern "C" fn unlinkat(dirfd: c_int, path: *const c_char, flags: c_int) -
     let result = unsafe { real::unlinkat(dirfd, path, flags) };
     if let (0, Some(status)) = (result, status) {
         watch.directories.remove(status.identity);
+        watch.unnamed(&status);
     }
     result
 }
@@ -251,13 +272,20 @@ unsafe extern "C" fn linkat(
         .as_ref()
         .and_then(|watch| watch.directories.place_of(to_dir, name?))
         .filter(|place| guard.as_ref().is_some_and(|watch| watch.status(place).is_none()));
-    let mut guard = guard;
-    if let (Some(watch), Some(place)) = (&mut guard, place) {
-        watch.names_change(&[place]);
+    let (Some(mut watch), Some(place)) = (guard, place) else {
+        // SAFETY: passed on as it came.
+        return unsafe { real::linkat(from_dir, from, to_dir, to, flags) };
+    };
+    if !watch.allows_name() {
+        return no_space();
     }
+    watch.names_change(std::slice::from_ref(&place));
     // SAFETY: passed on as it came.
     let result = unsafe { real::linkat(from_dir, from, to_dir, to, flags) };
-    drop(guard);
+    if let (0, Some(file)) = (result, watch.status(&place)) {
+        let _errno = Errno::keep();
+        watch.named(&file);
+    }
     result
 }
 
@@ -278,6 +306,9 @@ unsafe extern "C" fn mkdirat(dirfd: c_int, path: *const c_char, mode: mode_t) ->
     let place =
         watch.directories.place_of(dirfd, name).filter(|place| watch.status(place).is_none());
     if let Some(place) = &place {
+        if !watch.allows_name() {
+            return no_space();
+        }
         watch.names_change(std::slice::from_ref(place));
     }
     // SAFETY: passed on as it came.

@@ -13,6 +13,10 @@ use crate::watch::watch;
 /// Syncs outside the lock, as others write on meanwhile, and records the step that it earned.
 fn synced(kept: Option<Step>, real: impl FnOnce() -> c_int) -> c_int {
     let Some(step) = kept else { return real() };
+    if matches!(step, Step::SyncedBytes { .. }) && watch().is_some_and(|mut it| it.fails_sync()) {
+        Errno::set(libc::EIO);
+        return -1;
+    }
     if let Some(delay) = watch().map(|watch| watch.sync_delay()) {
         sleep(delay);
     }

@@ -1,6 +1,7 @@
 //! Blocking whoever publishes while the broker is short of memory or disk. As in RabbitMQ, a
 //! connection is blocked by what it publishes during the alarm, not by what it published before:
-//! consumers, and publishers that have stopped, notice nothing.
+//! consumers, and publishers that have stopped, notice nothing. Who is not read because what it
+//! published waits for the disk publishes still.
 
 use broker::Alarms;
 

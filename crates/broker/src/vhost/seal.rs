@@ -83,6 +83,7 @@ impl Vhost {
                 }
             }
         }
+        self.come_to_rest();
         self.time_storage();
     }
 
@@ -90,7 +91,8 @@ impl Vhost {
     fn time_storage(&mut self) {
         let now_ms = self.now.ms;
         let busy = self.sealing.busy;
-        let soon = !self.sealing.doomed.is_empty() || self.checkpoint_pending.is_some();
+        // What is written and not synced waits for a sync that may be far.
+        let soon = self.checkpoint_pending.is_some() || self.waits_for_journal();
         let waits = !busy
             && (self.chunks.memory_bytes() > self.memory.idle_bytes()
                 || self.chunks.segments.is_changed());
@@ -99,12 +101,33 @@ impl Vhost {
         } else if waits {
             now_ms + limits::SEAL_IDLE_MS / 2
         } else {
-            return;
+            u64::MAX
         };
+        let at_ms = at_ms.min(self.rest.next_look_ms().unwrap_or(u64::MAX));
+        if at_ms == u64::MAX {
+            return;
+        }
         if self.sealing.timer_ms.is_none_or(|set_ms| at_ms < set_ms) {
             self.sealing.timer_ms = Some(at_ms);
             self.timers.set(at_ms, Timer::Storage);
         }
+    }
+
+    /// Whether a segment may be deleted now or once the journal has written what it was given.
+    fn waits_for_journal(&self) -> bool {
+        let (durable, synced) = (self.journal.durable(), self.journal.synced());
+        let mut positions = self.sealing.doomed.iter().map(|(position, _)| *position);
+        positions.any(|position| position > durable || position <= synced)
+    }
+
+    /// Whether a segment may be deleted once the journal is synced.
+    pub(crate) fn waits_for_sync(&self) -> bool {
+        !self.sealing.doomed.is_empty()
+    }
+
+    /// Whether nothing lies in memory that rest would have moved.
+    pub(crate) fn is_memory_emptied(&self) -> bool {
+        !self.sealing.busy && (self.chunks.oldest().is_none() || self.age_to_seal().is_none())
     }
 
     pub(crate) fn storage_timer(&mut self) {
@@ -117,7 +140,9 @@ impl Vhost {
         let wanted_bytes = self.memory.wanted_bytes(memory_bytes);
         let pinned = self.journal.old_before();
         let pins = self.chunks.oldest().is_some_and(|oldest| oldest < pinned);
-        let lies = memory_bytes > self.memory.idle_bytes();
+        let empties = self.rest.empties_memory();
+        let lies = memory_bytes > self.memory.idle_bytes() || empties;
+        let idle_ms = if empties { limits::REST_MS } else { limits::SEAL_IDLE_MS };
         if wanted_bytes.is_none() && !pins && !lies {
             return None;
         }
@@ -126,8 +151,7 @@ impl Vhost {
         for arrival in self.chunks.arrivals.iter() {
             let Some(bytes) = self.chunks.bytes_of(arrival.slot, arrival.age) else { continue };
             let too_much = wanted_bytes.is_some_and(|wanted_bytes| left > wanted_bytes);
-            let too_long =
-                lies && arrival.at_ms.saturating_add(limits::SEAL_IDLE_MS) <= self.now.ms;
+            let too_long = lies && arrival.at_ms.saturating_add(idle_ms) <= self.now.ms;
             let position = self.chunks.position_of(arrival.slot);
             let in_the_way = pins && position.is_none_or(|position| position < pinned);
             if !too_much && !too_long && !in_the_way {
@@ -317,6 +341,9 @@ impl Vhost {
     pub(crate) fn doom_segments(&mut self, position: Position) {
         self.sealing.committed = position;
         let doomed = self.chunks.segments.take_doomed();
+        if !doomed.is_empty() {
+            self.rest.is_over();
+        }
         self.sealing.doomed.extend(doomed.into_iter().map(|number| (position, number)));
     }
 

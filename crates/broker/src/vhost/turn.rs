@@ -131,8 +131,8 @@ impl Vhost {
         }
         self.confirm_the_rest();
         finished.nudge_writer |= self.release_journal() == Nudge::Writer;
-        finished.nudge_writer |= std::mem::take(&mut self.turn.calls_writer);
         self.look_after_storage();
+        finished.nudge_writer |= std::mem::take(&mut self.turn.calls_writer);
         self.free_rooms();
         self.remove_ended();
         finished.jobs = std::mem::take(&mut self.turn.jobs);
@@ -142,6 +142,7 @@ impl Vhost {
         finished.more |= !self.chunks.waiting_in_vain.is_empty();
         if !self.is_poisoned() {
             finished.more |= !self.turn.dead.is_empty() && !self.turn.dead_waits;
+            finished.more |= self.rest.is_checkpoint_due();
             finished.due_ms = self.timers.next_ms();
             finished.more |= finished.due_ms.is_some_and(|due_ms| due_ms <= self.now.ms);
         }
@@ -260,6 +261,7 @@ impl Vhost {
             }
         }
         self.chunks.committed(position);
+        self.rest.is_over();
         self.doom_segments(position);
         if std::mem::take(&mut self.topology_staged) {
             self.topology_position = position;
@@ -342,6 +344,9 @@ impl Vhost {
 
     fn is_checkpoint_due(&self) -> bool {
         let bytes = self.journal.bytes_since_checkpoint();
+        if self.rest.is_checkpoint_due() {
+            return true;
+        }
         if self.sealing.wants_checkpoint && bytes >= self.checkpoint_bytes / 16 {
             return true;
         }
@@ -352,6 +357,7 @@ impl Vhost {
     pub(crate) fn write_checkpoint(&mut self) {
         self.checkpoint_staged = true;
         self.sealing.wants_checkpoint = false;
+        self.turn_journal_to_rest();
         let staged = &mut self.turn.staged;
         let checkpoint =
             Checkpoint { next_queue: self.next_queue, next_chunk: self.chunks.next_id() };

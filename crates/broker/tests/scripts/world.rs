@@ -4,7 +4,7 @@
 //! A line is `SESSION VERB ARGUMENTS`, or `sync` (the journal's writer does its work), `crash` (the
 //! power fails and the broker starts again), `stop` (a clean stop and a start). Every line says
 //! what the sessions were told by it; lines that say nothing are left out. `+` joins requests into
-//! one batch.
+//! one batch. `wait MS` lets time pass, `rest` much of it, and `disk` says what lies there.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's own code")]
 
@@ -73,8 +73,15 @@ impl Background for Later {
     }
 }
 
-struct World {
+/// What a broker is given.
+#[derive(Clone, Copy)]
+struct Means {
     memory_bytes: usize,
+    journal_file_bytes: u64,
+}
+
+struct World {
+    means: Means,
     disk: Arc<SimulatedDisk>,
     broker: Arc<Broker>,
     clock: Arc<ManualClock>,
@@ -108,15 +115,15 @@ fn open(
     disk: &Arc<SimulatedDisk>,
     clock: &Arc<ManualClock>,
     later: &Arc<Later>,
-    memory_bytes_max: usize,
+    means: Means,
 ) -> Arc<Broker> {
     let draws = std::sync::atomic::AtomicU64::new(1);
     let settings = BrokerSettings {
         disks: Arc::new(OneVhost(Arc::clone(disk))),
         first_user: FirstUser::guest(None),
         sync: SyncMode::Always,
-        journal_file_bytes: Some(64 << 10),
-        memory_bytes_max,
+        journal_file_bytes: Some(means.journal_file_bytes),
+        memory_bytes_max: means.memory_bytes,
         checkpoint_bytes: None,
         consumer_timeout_ms: None,
         clock: Arc::clone(clock) as _,
@@ -128,12 +135,12 @@ fn open(
 }
 
 impl World {
-    fn new(memory_bytes: usize) -> World {
+    fn new(means: Means) -> World {
         let disk = Arc::new(SimulatedDisk::new());
         let clock = Arc::new(ManualClock::default());
         let later = Arc::new(Later::default());
-        let broker = open(&disk, &clock, &later, memory_bytes);
-        World { memory_bytes, disk, broker, clock, later, sessions: BTreeMap::new() }
+        let broker = open(&disk, &clock, &later, means);
+        World { means, disk, broker, clock, later, sessions: BTreeMap::new() }
     }
 
     fn run(&mut self, line: &str) -> Vec<String> {
@@ -143,18 +150,25 @@ impl World {
                 self.clock.advance_ms(100);
                 while self.broker.step().unwrap() {}
             }
+            ["rest"] => {
+                for _ in 0..200 {
+                    self.run("wait 50");
+                    while self.broker.step().unwrap() {}
+                }
+            }
+            ["disk"] => return vec![self.disk_use()],
             ["wait", ms] => self.clock.advance_ms(ms.parse().unwrap()),
             ["crash"] => {
                 // The old broker's sessions must not be heard of again: they go with its disk.
                 self.sessions.clear();
                 self.disk = Arc::new(self.disk.crash(7));
-                self.broker = open(&self.disk, &self.clock, &self.later, self.memory_bytes);
+                self.broker = open(&self.disk, &self.clock, &self.later, self.means);
             }
             ["stop"] => {
                 self.broker.close();
                 self.sessions.clear();
                 self.broker.finish().unwrap();
-                self.broker = open(&self.disk, &self.clock, &self.later, self.memory_bytes);
+                self.broker = open(&self.disk, &self.clock, &self.later, self.means);
             }
             [session, verb, ref arguments @ ..] => self.ask(session, verb, arguments),
             _ => panic!("{line}"),
@@ -169,6 +183,15 @@ impl World {
             }
         }
         self.told()
+    }
+
+    fn disk_use(&self) -> String {
+        let files = self.disk.files();
+        let bytes: usize = files.values().map(Vec::len).sum();
+        let count = |kind: &str| files.keys().filter(|name| name.starts_with(kind)).count();
+        let (journals, spares) = (count("journal"), count("spare"));
+        let segments = count("segment");
+        format!("{journals} journals, {spares} spares, {segments} segments, {} MiB", bytes >> 20)
     }
 
     fn ask(&mut self, session: &str, verb: &str, arguments: &[&str]) {
@@ -229,6 +252,12 @@ fn request(batch: &mut Batch, verb: &str, arguments: &[&str]) {
     let has = |flag: &str| arguments.contains(&flag);
     let operation = match verb {
         "publish" => return publish(batch, arguments),
+        "flood" => {
+            let (body, count) = ("x".repeat(64 << 10), number(1));
+            let mut words = vec!["-", arguments[0]];
+            words.extend((0..count).map(|_| body.as_str()));
+            return publish(batch, &words);
+        }
         "tx" => Operation::SelectTransactions { channel },
         "commit" => Operation::Commit { channel },
         "rollback" => Operation::Rollback { channel },
@@ -433,7 +462,17 @@ pub(crate) fn check(script: &str) {
 }
 
 fn check_with(memory_bytes: usize, script: &str) {
-    let mut world = World::new(memory_bytes);
+    check_within(Means { memory_bytes, journal_file_bytes: 64 << 10 }, script);
+}
+
+/// As [`check`], with as much of everything as there usually is.
+pub(crate) fn check_with_plenty(script: &str) {
+    check_within(Means { memory_bytes: 256 << 20, journal_file_bytes: 16 << 20 }, script);
+}
+
+fn check_within(means: Means, script: &str) {
+    let Means { memory_bytes, .. } = means;
+    let mut world = World::new(means);
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (command, expected) = line.split_once("->").unwrap_or((line, ""));
         let expected: Vec<&str> =

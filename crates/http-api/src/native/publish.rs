@@ -11,7 +11,7 @@ use broker::operation::Unroutable;
 use broker::{Event, Persistence, User};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::message::{MessageIn, Outgoing};
 use crate::body;
@@ -44,6 +44,15 @@ struct Many<'a> {
     /// At most 1,000.
     #[serde(borrow)]
     messages: Vec<MessageIn<'a>>,
+}
+
+/// A message, or many.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes what is told apart by hand")]
+enum One<'a> {
+    One(Box<MessageIn<'a>>),
+    Many(Many<'a>),
 }
 
 /// Whether a request's JSON is about many messages.
@@ -80,15 +89,29 @@ enum Failure {
 }
 
 /// Parameters of a publish.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct PublishParameters {
+    /// The virtual host; `/` if not said.
     #[serde(default)]
     vhost: Option<String>,
+    /// For messages that have none of their own.
     #[serde(default)]
     routing_key: Option<String>,
 }
 
+/// Publishes to a queue. A body that is `application/json` is one message or a list of them; any
+/// other body is the message.
+#[utoipa::path(
+    post, path = "/v1/queues/{queue}/messages", tag = "messages",
+    params(("queue" = String, Path), PublishParameters),
+    request_body(content((One = "application/json"), (Vec<u8> = "application/octet-stream"))),
+    responses(
+        (status = 201, description = "All are published", body = Published),
+        (status = 207, description = "Some are not", body = Published),
+    )
+)]
 async fn to_queue(
     State(hall): State<Hall>,
     guest: Guest,
@@ -107,6 +130,16 @@ async fn to_queue(
     publish(&hall, &guest.0, &to, &headers, body).await
 }
 
+/// Publishes to an exchange; what is said of queues holds here too.
+#[utoipa::path(
+    post, path = "/v1/exchanges/{exchange}/messages", tag = "messages",
+    params(("exchange" = String, Path), PublishParameters),
+    request_body(content((One = "application/json"), (Vec<u8> = "application/octet-stream"))),
+    responses(
+        (status = 201, description = "All are published", body = Published),
+        (status = 207, description = "Some are not", body = Published),
+    )
+)]
 async fn to_exchange(
     State(hall): State<Hall>,
     guest: Guest,
@@ -236,24 +269,21 @@ async fn confirm(
     let mut failed = Vec::new();
     let mut left = outgoing.len() as u64;
     while left > 0 {
-        match visit.next().await? {
-            Event::Confirmed { first, last, .. } => left = left.saturating_sub(last + 1 - first),
-            Event::Nacked { first, last, .. } => {
-                left = left.saturating_sub(last + 1 - first);
-                let numbers = (first..=last).filter_map(|number| usize::try_from(number - 1).ok());
-                let refused = |index| Failed { index, reason: Failure::QueueFull };
-                failed.extend(numbers.map(refused));
-            }
-            Event::Returned { chunk, index, .. } => {
-                let kind = chunk.message(index).map(|message| message.persistence);
-                let indexes = match kind {
-                    Some(Persistence::Transient) => &transient,
-                    Some(Persistence::Persistent) | None => &persistent,
-                };
-                let index = indexes.get(index as usize).copied().unwrap_or_default();
-                failed.push(Failed { index, reason: Failure::Unroutable });
-            }
-            _other => {}
+        let event = visit.next().await?;
+        if let Event::Confirmed { first, last, .. } = event {
+            left = left.saturating_sub(last + 1 - first);
+        } else if let Event::Nacked { first, last, .. } = event {
+            left = left.saturating_sub(last + 1 - first);
+            let numbers = (first..=last).filter_map(|number| usize::try_from(number - 1).ok());
+            failed.extend(numbers.map(|index| Failed { index, reason: Failure::QueueFull }));
+        } else if let Event::Returned { chunk, index, .. } = event {
+            let kind = chunk.message(index).map(|message| message.persistence);
+            let indexes = match kind {
+                Some(Persistence::Transient) => &transient,
+                Some(Persistence::Persistent) | None => &persistent,
+            };
+            let index = indexes.get(index as usize).copied().unwrap_or_default();
+            failed.push(Failed { index, reason: Failure::Unroutable });
         }
     }
     failed.sort_by_key(|failed| failed.index);

@@ -93,6 +93,8 @@ pub(super) struct Files {
     current: Option<Current>,
     next_number: u64,
     written: WrittenBytes,
+    /// The owner needs little: files that go are not kept to be written again.
+    is_at_rest: bool,
 }
 
 impl std::fmt::Debug for Files {
@@ -127,7 +129,17 @@ impl Files {
             current: None,
             next_number: newest + 1,
             written: WrittenBytes::default(),
+            is_at_rest: false,
         }
+    }
+
+    /// Until a large file is begun again, files that go are deleted at once.
+    pub(super) fn come_to_rest(&mut self) {
+        self.is_at_rest = true;
+    }
+
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is_at_rest
     }
 
     /// What the files take of the disk, and what was written to it.
@@ -171,6 +183,7 @@ impl Files {
         first: Position,
         released: Position,
     ) -> Result<(), Setback> {
+        self.is_at_rest &= to == TurnTo::Small;
         match self.take_spare(to) {
             Some(spare) => self.turn_to_spare(spare, first, released),
             None => match self.create_spare(to) {
@@ -327,13 +340,19 @@ impl Files {
         let name = FileName::Journal(number).to_string();
         let spare = FileName::Spare(number).to_string();
         let known = self.spares.iter().any(|spare| spare.number == number);
-        let room = self.spares.len() < self.spare_files_max && !known;
+        let room = !self.is_at_rest && self.spares.len() < self.spare_files_max && !known;
         // A file that one huge frame made would hold its disk for ever.
         if room && bytes <= self.file_bytes.saturating_mul(2) {
-            self.disk.rename(&name, &spare).map_err(setback(&name, Operation::Rename))?;
-            self.spares.push(SpareFile { number, bytes, filled_bytes: bytes });
-            *renamed = Some(name);
-            return Ok(());
+            match self.disk.rename(&name, &spare) {
+                Ok(()) => {
+                    self.spares.push(SpareFile { number, bytes, filled_bytes: bytes });
+                    *renamed = Some(name);
+                    return Ok(());
+                }
+                // There may be no room for a name, but for what a file leaves behind.
+                Err(error) if is_full(&error) => {}
+                Err(error) => return Err(failed(&name, Operation::Rename)(error).into()),
+            }
         }
         self.disk.remove(&name).map_err(setback(&name, Operation::Remove))
     }

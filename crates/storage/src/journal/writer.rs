@@ -226,6 +226,9 @@ impl<W> Writer<W> {
         if let Some(to) = turn {
             self.turn(to, position, now)?;
         }
+        if in_hand.turn == Some(TurnTo::Small) {
+            self.files.come_to_rest();
+        }
         in_hand.turn = None;
         let frame_bytes = match self.put(position, released) {
             Err(Setback::Full(_)) if self.files.has_spare_for(payload_bytes) => {
@@ -289,6 +292,7 @@ impl<W> Writer<W> {
     fn tidy(&mut self, now: Monotonic, extent: Extent) -> Result<(), Poison> {
         let retires = self.retires();
         let late = self.sync_at().is_some_and(|at| at <= now);
+        let late = late || self.journal.take_sync_asked();
         if late || retires || extent != Extent::Due {
             self.sync_written()?;
         }
@@ -314,7 +318,8 @@ impl<W> Writer<W> {
     /// When spare files go because nobody turned to one for long.
     fn trim_at(&self) -> Option<Monotonic> {
         let turned_at = self.turned_at.filter(|_| self.files.has_excess())?;
-        Some(turned_at.plus_ms(SPARES_KEPT_MS))
+        let kept_ms = if self.files.is_at_rest() { 0 } else { SPARES_KEPT_MS };
+        Some(turned_at.plus_ms(kept_ms))
     }
 
     fn sync_written(&mut self) -> Result<(), Poison> {

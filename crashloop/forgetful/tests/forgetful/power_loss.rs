@@ -2,9 +2,6 @@
 //! child process, this same test again with the library preloaded, carries a script out and kills
 //! itself; then the un-synced is taken back.
 
-#![expect(unsafe_code, reason = "some calls have no safe form in std")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test and its child process")]
-
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -13,9 +10,10 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 
 use powerloss::{Loss, Random, Snapshot, audit, lose_power, start_log};
+
+use crate::library::library;
 
 const SCRIPT: &str = "FORGETFUL_TEST_SCRIPT";
 
@@ -120,7 +118,7 @@ fn run(before: &str, script: &str) -> Run {
     let run = Run { before: Snapshot::take(&directory).unwrap(), work };
     start_log(&run.log()).unwrap();
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child", "--nocapture"])
+        .args(["--exact", "power_loss::child", "--nocapture"])
         .env(SCRIPT, script)
         .env("LD_PRELOAD", library())
         .env("FORGETFUL_DIR", run.directory())
@@ -129,25 +127,6 @@ fn run(before: &str, script: &str) -> Run {
         .unwrap();
     assert_eq!(child.status.signal(), Some(9), "{script}: {child:?}");
     run
-}
-
-/// Builds the library into the folder this test was built into: cargo does not do it for a test that
-/// does not link it.
-fn library() -> &'static Path {
-    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
-        // target/PROFILE/deps/power_loss-…
-        let test = std::env::current_exe().unwrap();
-        let profile = test.parent().unwrap().parent().unwrap();
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--package", "forgetful", "--target-dir"]);
-        build.arg(profile.parent().unwrap());
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
-        assert!(build.status().unwrap().success(), "{build:?}");
-        profile.join("libforgetful.so")
-    })
 }
 
 /// The directory as `name=text`, directories as `name/`.

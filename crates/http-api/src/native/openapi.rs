@@ -1,0 +1,72 @@
+//! The description of the native API, for programs that make clients of it and tests that hold it
+//! to its word.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi, ToSchema};
+
+use crate::hall::Hall;
+use crate::routes::{Need, Routes};
+
+use super::{publish, topology};
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes.get("/v1/openapi.json", Need::Nothing, description)
+}
+
+/// Why a request was not done (RFC 9457).
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what `Problem` writes")]
+struct ProblemDocument {
+    /// `urn:postroom:problem:` and one word for the kind of problem.
+    r#type: String,
+    title: String,
+    status: u16,
+    /// What is wrong.
+    detail: String,
+    /// The part of the request that is at fault.
+    field: Option<String>,
+    /// What to do about it.
+    remedy: Option<String>,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Postroom",
+        description = "The native API: publish, lease and settle messages; queues, exchanges and \
+                       bindings; everything there is to see.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    paths(
+        publish::to_queue,
+        publish::to_exchange,
+        topology::put_queue,
+        topology::delete_queue,
+        topology::purge_queue,
+        topology::put_exchange,
+        topology::delete_exchange,
+        topology::add_binding,
+        topology::remove_binding,
+    ),
+    components(schemas(ProblemDocument)),
+    security(("basic" = [])),
+    modifiers(&Schemes),
+)]
+struct Description;
+
+/// How to say who asks.
+struct Schemes;
+
+impl Modify for Schemes {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let basic = HttpBuilder::new().scheme(HttpAuthScheme::Basic).build();
+        let components = description.components.get_or_insert_default();
+        components.add_security_scheme("basic", SecurityScheme::Http(basic));
+    }
+}
+
+async fn description(State(_hall): State<Hall>) -> Response {
+    axum::Json(Description::openapi()).into_response()
+}
