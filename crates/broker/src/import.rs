@@ -12,6 +12,7 @@ use crate::definitions::{Definitions, Effect, Misfit, Plan, Problem, Section, Us
 use crate::permissions::check_pattern;
 use crate::register::{Change, Register};
 use crate::users::{Account, GUEST, Reach};
+use crate::vhost_notes::VhostNotes;
 use crate::vhost::import::{Known, Part};
 use crate::vhosts::CreateVhostError;
 
@@ -133,7 +134,19 @@ impl<'d> Survey<'d> {
                 continue;
             }
             let new = !register.vhosts.contains(vhost) && seen.insert(vhost);
-            self.found(Section::Vhosts, index, if new { Effect::Made } else { Effect::Nothing });
+            let there = register.notes.get(vhost);
+            let noted = self.definitions.vhost_notes.get(vhost).filter(|notes| {
+                there.map_or(**notes != VhostNotes::default(), |there| there != *notes)
+            });
+            if let Some(notes) = noted {
+                self.changes.push(Change::VhostNotes(vhost.clone(), notes.clone()));
+            }
+            let effect = match noted {
+                _ if new => Effect::Made,
+                Some(_) => Effect::Changed,
+                None => Effect::Nothing,
+            };
+            self.found(Section::Vhosts, index, effect);
         }
     }
 

@@ -3,6 +3,7 @@
 //!
 //! Protocols see [`Broker`], [`Session`], [`Batch`] and [`Event`]; everything else is inside.
 
+mod export;
 mod import;
 
 mod accounts;

@@ -7,6 +7,7 @@ mod consume;
 mod declare;
 mod delete;
 mod deliver;
+pub(crate) mod export;
 pub(crate) mod import;
 mod permit;
 mod reply_to;
