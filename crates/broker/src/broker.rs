@@ -12,7 +12,8 @@ use storage::{JournalSettings, Opened, Poison, Record, ReplaySummary, SyncMode};
 
 use crate::alarms::{AlarmBoard, Alarms, Resource};
 use crate::catalogue::{Catalogue, Store, StoreError, Unwritten};
-use crate::connection_limits::{ConnectionLimits, Full, Place, Places};
+use crate::connection_limits::{ConnectionLimits, Full, Places};
+use crate::connections::{Connection, Connections, Introduction};
 use crate::disks::Disks;
 use crate::event::Closing;
 use crate::first_user::FirstUser;
@@ -20,12 +21,14 @@ pub use crate::hub::Background;
 use crate::hub::Hub;
 use crate::limits;
 use crate::logins::{Desk, Login};
+use crate::looks::Looks;
 use crate::memory::{MemoryBudget, MessagesMemory};
 use crate::outbox::{InflightShare, Outbox, Wake};
 use crate::passwords::HashFailed;
 use crate::permissions::Access;
 use crate::recover::{AfterLoss, Recovery, ReplayError};
 use crate::session::{Draws, Session};
+use crate::sight::Sight;
 use crate::users::{GUEST, LoginRefusal, User};
 use crate::vhost::stats::Stats;
 use crate::vhost::timers::Moment;
@@ -173,11 +176,22 @@ pub struct Recovered {
     pub after_loss: AfterLoss,
 }
 
+/// Who wants to come in.
+enum Coming {
+    /// For a few requests, and counted as no connection.
+    Visitor,
+    /// With a connection.
+    Client,
+    /// With a connection that is there to see.
+    Introduced(Introduction),
+}
+
 /// A virtual host that runs.
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) hub: Arc<Hub>,
     pub(crate) driven: Driven,
+    looks: Arc<Looks>,
 }
 
 /// The broker.
@@ -192,6 +206,7 @@ pub struct Broker {
     pub(crate) share: Arc<InflightShare>,
     pub(crate) alarms: Arc<AlarmBoard>,
     places: Arc<Places>,
+    pub(crate) connections: Arc<Connections>,
 }
 
 impl Broker {
@@ -220,6 +235,7 @@ impl Broker {
             share,
             alarms,
             places: Arc::default(),
+            connections: Arc::default(),
         };
         broker.erase_doomed();
         Ok((Arc::new(broker), recovered))
@@ -300,8 +316,19 @@ impl Broker {
         vhost: &str,
         wake: Arc<dyn Wake>,
     ) -> Result<Session, ConnectRefusal> {
-        let place = |places: &Arc<Places>| places.take(vhost, user.name().as_str());
-        self.enter(user, vhost, wake, |places| place(places).map(Some))
+        self.enter(user, vhost, wake, Coming::Client)
+    }
+
+    /// As [`Broker::connect`], for a client that is introduced: its connection is there to see, and
+    /// can be closed by others.
+    pub fn connect_introduced(
+        self: &Arc<Broker>,
+        user: &User,
+        vhost: &str,
+        wake: Arc<dyn Wake>,
+        introduction: Introduction,
+    ) -> Result<Session, ConnectRefusal> {
+        self.enter(user, vhost, wake, Coming::Introduced(introduction))
     }
 
     /// As [`Broker::connect`], for a few requests of somebody who has no connection of his own here:
@@ -312,7 +339,7 @@ impl Broker {
         vhost: &str,
         wake: Arc<dyn Wake>,
     ) -> Result<Session, ConnectRefusal> {
-        self.enter(user, vhost, wake, |_| Ok(None))
+        self.enter(user, vhost, wake, Coming::Visitor)
     }
 
     fn access(&self, user: &User, vhost: &str) -> Result<(Arc<Host>, Arc<Access>), ConnectRefusal> {
@@ -326,13 +353,23 @@ impl Broker {
         user: &User,
         vhost: &str,
         wake: Arc<dyn Wake>,
-        take_place: impl FnOnce(&Arc<Places>) -> Result<Option<Place>, Full>,
+        coming: Coming,
     ) -> Result<Session, ConnectRefusal> {
         let version = self.catalogue.version();
         let (host, access) = self.access(user, vhost)?;
-        let place = take_place(&self.places).map_err(ConnectRefusal::Full)?;
+        let take = || self.places.take(vhost, user.name().as_str()).map_err(ConnectRefusal::Full);
+        let (place, connection) = match coming {
+            Coming::Visitor => (None, None),
+            Coming::Client => (Some(take()?), None),
+            Coming::Introduced(introduction) => {
+                let place = take()?;
+                let (user, vhost) = (user.name().clone(), host.hub.name.clone());
+                let connection = Connection::new(user, vhost, introduction, self.wall_ms());
+                (Some(place), Some(Arc::new(connection)))
+            }
+        };
         let outbox = Arc::new(Outbox::new(wake, Arc::clone(&self.share)));
-        let connected = host.hub.connect(&outbox, access);
+        let connected = host.hub.connect(&outbox, access, connection.clone());
         let id = connected.map_err(|closing| match closing {
             Closing::Shutdown => ConnectRefusal::Stopping,
             Closing::Poisoned(poison) => ConnectRefusal::Poisoned(poison),
@@ -350,6 +387,7 @@ impl Broker {
             draws,
             alarms: Arc::clone(&self.alarms),
             _place: place,
+            registered: connection.map(|connection| self.connections.register(connection)),
             over: false,
         })
     }
@@ -374,6 +412,26 @@ impl Broker {
     /// What messages take of the memory, and may take.
     pub fn messages_memory(&self) -> MessagesMemory {
         self.share.messages_memory()
+    }
+
+    /// Every virtual host to be looked at, by name.
+    pub fn sights(&self) -> Vec<Sight> {
+        self.all().iter().map(|host| self.look_at(host)).collect()
+    }
+
+    /// A virtual host to be looked at.
+    pub fn sight(&self, vhost: &str) -> Option<Sight> {
+        self.hosts().get(vhost).map(|host| self.look_at(host))
+    }
+
+    fn look_at(&self, host: &Host) -> Sight {
+        let clock = Arc::clone(&self.settings.clock);
+        Sight { hub: Arc::clone(&host.hub), looks: Arc::clone(&host.looks), clock }
+    }
+
+    /// The time by which everything in the broker goes.
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.settings.clock
     }
 
     /// Sessions that are not over.
@@ -517,7 +575,7 @@ pub(crate) fn open_vhost(
         // What was read becomes the new start, so that the old files can go.
         hub.checkpoint();
     }
-    Ok((Host { hub, driven }, found))
+    Ok((Host { hub, driven, looks: Arc::default() }, found))
 }
 
 /// Deletes segments that nothing refers to: the process ended before the journal knew of them, or

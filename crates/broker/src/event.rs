@@ -102,7 +102,7 @@ pub enum Closing {
     Poisoned(Poison),
     /// The virtual host was deleted.
     Deleted,
-    /// Somebody who may wants this client gone, and says why.
+    /// Somebody in charge wants this connection gone, and says why.
     Forced(Box<str>),
 }
 

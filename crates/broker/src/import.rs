@@ -12,8 +12,8 @@ use crate::definitions::{Definitions, Effect, Misfit, Plan, Problem, Section, Us
 use crate::permissions::check_pattern;
 use crate::register::{Change, Register};
 use crate::users::{Account, GUEST, Reach};
-use crate::vhost_notes::VhostNotes;
 use crate::vhost::import::{Known, Part};
+use crate::vhost_notes::VhostNotes;
 use crate::vhosts::CreateVhostError;
 
 /// Why nothing, or not everything, was imported.

@@ -12,6 +12,8 @@ mod parameters;
 mod passes;
 mod vhosts;
 
+mod watch;
+
 mod rehearsal;
 
 mod repair;
@@ -19,6 +21,10 @@ mod repair;
 mod inspect;
 
 mod broker;
+
+mod sight;
+
+mod looks;
 
 mod logins;
 
@@ -60,6 +66,10 @@ mod outbox;
 
 pub mod event;
 
+pub mod views;
+
+pub mod connections;
+
 mod explain;
 
 mod batch;
@@ -69,6 +79,7 @@ mod chunk;
 mod memory;
 
 pub mod limits;
+mod rate;
 mod session_id;
 
 pub use accounts::{Credentials, DeleteUserError, Put, PutUserError, UserView};
@@ -90,6 +101,7 @@ pub use inspect::{
     Bodies, Detail, Field, InspectError, Inspected, Inspection, Note, inspect, is_stored_file,
 };
 pub use logins::{Hashing, Login, PasswordCheck, Turn};
+pub use looks::Listing;
 pub use memory::MessagesMemory;
 pub use outbox::{Outbox, Wake};
 pub use parameters::{ClearParameterError, PutParameterError};
@@ -103,8 +115,11 @@ pub use repair::{
 };
 pub use session::Session;
 pub use session_id::SessionId;
+pub use sight::Sight;
 pub use tokens::Scopes;
 pub use users::{GUEST, LoginRefusal, Reach, User};
 pub use vhost::stats::Stats;
+pub use vhost::tallies::TotalsSample;
+pub use vhost::views::Totals;
 pub use vhost_notes::VhostNotes;
 pub use vhosts::{CreateVhostError, DeleteVhostError, VhostView};

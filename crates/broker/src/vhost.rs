@@ -20,6 +20,7 @@ mod settle;
 mod dead_letter;
 mod expiry;
 pub(crate) mod turn;
+pub(crate) mod views;
 
 mod seal;
 
@@ -38,8 +39,11 @@ pub(crate) mod chunks;
 pub(crate) mod queues;
 pub(crate) mod stats;
 pub(crate) mod tags;
+pub(crate) mod tallies;
+mod timeline;
 pub(crate) mod timers;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domain::binding::QueueId;
@@ -53,6 +57,7 @@ use storage::{Journal, Poison, Position};
 
 use crate::batch::Sealed;
 use crate::confirms::Waiter;
+use crate::connections::Connection;
 use crate::event::{Closing, Event};
 use crate::memory::MemoryShare;
 use crate::operation::{ChannelId, Operation};
@@ -66,6 +71,7 @@ use rest::Rest;
 use seal::Sealing;
 use sessions::{SessionState, Work};
 use stats::Stats;
+use tallies::Tallies;
 use timers::{Moment, Timers};
 use turn::{Journaled, Turn};
 
@@ -78,6 +84,8 @@ pub(crate) type Entropy = Box<dyn FnMut() -> u64 + Send>;
 pub(crate) struct Vhost {
     topology: Topology,
     queues: Map<QueueId, QueueSlot>,
+    /// Their numbers in order, so that whoever looks at them can go on where he stopped.
+    roster: BTreeSet<QueueId>,
     next_queue: u64,
     consumers: Map<domain::queue::consumers::ConsumerId, ConsumerSlot>,
     next_consumer: u64,
@@ -115,6 +123,7 @@ pub(crate) struct Vhost {
     /// Memory that open transactions hold.
     transactions_bytes: usize,
     stats: Stats,
+    tallies: Tallies,
     /// Why the sessions are being closed; new ones are not let in.
     closing: Option<Closing>,
     /// The time of the present turn.
@@ -183,6 +192,7 @@ impl Vhost {
     ) -> Vhost {
         let mut vhost = Vhost {
             topology: restored.topology,
+            roster: restored.queues.iter().map(|(id, _)| *id).collect(),
             queues: restored.queues.into_iter().collect(),
             next_queue: restored.next_queue,
             consumers: Map::default(),
@@ -209,6 +219,7 @@ impl Vhost {
             entropy,
             transactions_bytes: 0,
             stats: Stats::default(),
+            tallies: Tallies::starting_at(now.ms),
             closing: None,
             now,
             timers: Timers::default(),
@@ -225,12 +236,18 @@ impl Vhost {
         &mut self,
         outbox: Arc<Outbox>,
         access: Arc<Access>,
+        connection: Option<Arc<Connection>>,
     ) -> Result<SessionId, Closing> {
         if let Some(closing) = &self.closing {
             return Err(closing.clone());
         }
-        let state = SessionState::new(outbox, access);
-        Ok(SessionId(self.sessions.insert(state) as u64))
+        let state = SessionState::new(outbox, access, connection.clone());
+        let id = SessionId(self.sessions.insert(state) as u64);
+        if let Some(connection) = connection {
+            // Once: a connection enters one virtual host.
+            let _ = connection.session.set(id);
+        }
+        Ok(id)
     }
 
     /// How many clients there are.

@@ -43,7 +43,7 @@ pub(crate) fn closed(closing: &Closing, vhost: &str) -> Problem {
         Closing::Shutdown => unavailable("the broker is stopping".to_owned()),
         Closing::Poisoned(poison) => poisoned(vhost, poison),
         Closing::Deleted => Problem::not_found(format!("vhost '{vhost}' was deleted")),
-        Closing::Forced(why) => Problem::forbidden(why.to_string()),
+        Closing::Forced(why) => unavailable(format!("somebody in charge ended this: {why}")),
     }
 }
 

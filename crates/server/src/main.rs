@@ -13,6 +13,7 @@ mod reload;
 mod definitions;
 mod first_user;
 mod folders;
+mod samples;
 mod watermarks;
 mod welcome;
 

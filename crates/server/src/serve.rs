@@ -24,7 +24,7 @@ use crate::reload::{Reload, Reread};
 use crate::reserve::Reserve;
 use crate::shutdown::{GOODBYE_MAX, LAST_WORDS, SESSIONS_LOOK, Signals};
 use crate::tls::{TlsDoor, TlsError};
-use crate::{open_files, watermarks, welcome};
+use crate::{open_files, samples, watermarks, welcome};
 
 /// Why the broker could not start, or not stop cleanly.
 #[derive(Debug, thiserror::Error)]
@@ -206,6 +206,7 @@ async fn accept_until_told(
     let data_dir = settings.storage.data_dir.clone();
     let watermarks = reload.watermarks.subscribe();
     tokio::spawn(watermarks::watch(data_dir, reserve, Arc::clone(broker), watermarks));
+    tokio::spawn(samples::take(Arc::clone(broker)));
     tokio::spawn(reload.when_told());
     let entrances = doors.into_entrances();
     let accepting = accept::start(entrances, broker, &settings.limits, open_files);

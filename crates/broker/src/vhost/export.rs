@@ -26,7 +26,7 @@ impl Vhost {
         contents.queues.extend(lasting.map(|(_, slot)| QueueDefinition {
             vhost: vhost.clone(),
             name: slot.name.clone(),
-            declaration: slot.declaration.clone(),
+            declaration: (*slot.declaration).clone(),
         }));
         for exchange in self.topology.exchanges() {
             let name = &exchange.name;

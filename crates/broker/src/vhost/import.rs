@@ -185,7 +185,7 @@ impl Vhost {
         let queues = self
             .queues
             .values()
-            .map(|slot| (slot.name.clone(), slot.declaration.clone()))
+            .map(|slot| (slot.name.clone(), (*slot.declaration).clone()))
             .collect();
         Known::of(&self.topology, queues, self.known_bindings())
     }

@@ -3,6 +3,7 @@
 mod promises;
 mod rest;
 mod rules;
+mod sights;
 mod transactions;
 
 mod world;

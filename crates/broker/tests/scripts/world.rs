@@ -1,20 +1,22 @@
 //! Scripts against a whole broker on a simulated disk, without sockets or threads: what sessions
-//! ask for, and what they are told.
+//! ask for, and what they are told; and what there is to see.
 //!
 //! A line is `SESSION VERB ARGUMENTS`, or `sync` (the journal's writer does its work), `crash` (the
 //! power fails and the broker starts again), `stop` (a clean stop and a start). Every line says
 //! what the sessions were told by it; lines that say nothing are left out. `+` joins requests into
-//! one batch. `wait MS` lets time pass, `rest` much of it, and `disk` says what lies there.
+//! one batch. `wait MS` lets time pass, `rest` much of it, and `disk` says what lies there. `see WHAT`
+//! says what there is (see `sights.rs`), `sample` takes a sample, `kick SESSION` ends its connection.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's own code")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use broker::connections::Introduction;
 use broker::operation::*;
 use broker::{
-    Background, Batch, Broker, BrokerSettings, Disks, Event, FirstUser, LargeMessage, MessageHead,
-    Persistence, Reply, Session, Wake, WriterDrive,
+    Background, Batch, Broker, BrokerSettings, Closing, Disks, Event, FirstUser, LargeMessage,
+    MessageHead, Persistence, Reply, Session, Wake, WriterDrive,
 };
 use domain::binding::BindingArguments;
 use domain::exchange::{ExchangeSettings, ExchangeType};
@@ -145,6 +147,7 @@ impl World {
 
     fn run(&mut self, line: &str) -> Vec<String> {
         let words: Vec<&str> = line.split_whitespace().collect();
+        let mut seen = None;
         match words[..] {
             ["sync"] => {
                 self.clock.advance_ms(100);
@@ -170,6 +173,12 @@ impl World {
                 self.broker.finish().unwrap();
                 self.broker = open(&self.disk, &self.clock, &self.later, self.means);
             }
+            ["sample"] => self.broker.sample(),
+            ["see", ref what @ ..] => seen = Some(crate::sights::see(&self.broker, what)),
+            ["kick", session] => {
+                let connection = self.sessions[session].connection().unwrap();
+                self.broker.close_connection(connection, "kicked");
+            }
             [session, verb, ref arguments @ ..] => self.ask(session, verb, arguments),
             _ => panic!("{line}"),
         }
@@ -182,7 +191,8 @@ impl World {
                 task();
             }
         }
-        self.told()
+        let told = self.told();
+        seen.unwrap_or(told)
     }
 
     fn disk_use(&self) -> String {
@@ -200,9 +210,11 @@ impl World {
             return;
         }
         let broker = &self.broker;
-        let session = self.sessions.entry(session.to_owned()).or_insert_with(|| {
+        let session = self.sessions.entry(session.to_owned()).or_insert_with_key(|who| {
             let user = broker.authenticate_external("guest", [127, 0, 0, 1].into()).unwrap();
-            let mut session = broker.connect(&user, "/", Arc::new(Silent)).unwrap();
+            let hello = introduction(who);
+            let mut session =
+                broker.connect_introduced(&user, "/", Arc::new(Silent), hello).unwrap();
             let mut batch = Batch::default();
             batch.push(Operation::OpenChannel { channel: 1 });
             session.submit(&mut batch);
@@ -227,6 +239,24 @@ impl World {
             session.written(events.iter().map(Event::cost_bytes).sum());
         }
         said
+    }
+}
+
+/// A client whose port is the first letter of its name.
+fn introduction(who: &str) -> Introduction {
+    let port = u16::from(who.as_bytes()[0]);
+    let mut client_properties = Table::default();
+    client_properties.push("connection_name", Value::text(who));
+    Introduction {
+        protocol: "test",
+        peer: ([127, 0, 0, 1], port).into(),
+        local: Some(([127, 0, 0, 1], 5672).into()),
+        tls: None,
+        mechanism: "PLAIN".into(),
+        client_properties,
+        channel_max: 0,
+        frame_bytes_max: 0,
+        heartbeat_seconds: 0,
     }
 }
 
@@ -446,6 +476,7 @@ fn text(event: &Event) -> String {
             format!("refused {}", format!("{refusal:?}").split([' ', '(', '{']).next().unwrap())
         }
         Event::ConsumerCancelled { consumer_tag, .. } => format!("cancelled {consumer_tag}"),
+        Event::Closing(Closing::Forced(why)) => format!("closing: {why}"),
         Event::Closing(_) => "closing".to_owned(),
         Event::Ended => "ended".to_owned(),
     }
@@ -457,20 +488,35 @@ const MEMORIES_BYTES: [usize; 2] = [1 << 20, 64];
 /// Runs a script, wherever messages lie; `expected` has a line `LINE -> WHAT` for every line that says something.
 pub(crate) fn check(script: &str) {
     for memory_bytes in MEMORIES_BYTES {
-        check_with(memory_bytes, script);
+        check_with(memory_bytes, script, Silence::Meant);
     }
 }
 
-fn check_with(memory_bytes: usize, script: &str) {
-    check_within(Means { memory_bytes, journal_file_bytes: 64 << 10 }, script);
+fn check_with(memory_bytes: usize, script: &str, silence: Silence) {
+    check_within(Means { memory_bytes, journal_file_bytes: 64 << 10 }, script, silence);
 }
 
 /// As [`check`], with as much of everything as there usually is.
 pub(crate) fn check_with_plenty(script: &str) {
-    check_within(Means { memory_bytes: 256 << 20, journal_file_bytes: 16 << 20 }, script);
+    let plenty = Means { memory_bytes: 256 << 20, journal_file_bytes: 16 << 20 };
+    check_within(plenty, script, Silence::Meant);
 }
 
-fn check_within(means: Means, script: &str) {
+/// As [`check`], but what is told by lines without `->` does not matter.
+pub(crate) fn check_what_matters(script: &str) {
+    for memory_bytes in MEMORIES_BYTES {
+        check_with(memory_bytes, script, Silence::Indifference);
+    }
+}
+
+/// What it means that a line says nothing of what is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    Meant,
+    Indifference,
+}
+
+fn check_within(means: Means, script: &str, silence: Silence) {
     let Means { memory_bytes, .. } = means;
     let mut world = World::new(means);
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -478,6 +524,9 @@ fn check_within(means: Means, script: &str) {
         let expected: Vec<&str> =
             expected.split(';').map(str::trim).filter(|word| !word.is_empty()).collect();
         let told = world.run(command.trim());
+        if silence == Silence::Indifference && !line.contains("->") {
+            continue;
+        }
         let (told, expected) = (apart(told.iter().map(String::as_str)), apart(expected));
         assert_eq!(told, expected, "with {memory_bytes} bytes of memory, at `{line}` of\n{script}");
     }
