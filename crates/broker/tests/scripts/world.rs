@@ -113,6 +113,10 @@ impl Disks for OneVhost {
     fn vhost(&self, _name: &Name) -> std::io::Result<Arc<dyn Disk>> {
         Ok(Arc::clone(&self.0) as _)
     }
+
+    fn erase_vhost(&self, _name: &Name) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
 }
 
 fn open(
