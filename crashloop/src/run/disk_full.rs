@@ -75,8 +75,6 @@ impl Plan {
                 [End::Blocked, End::Consumed, End::Resumed][random.index(3)],
             ),
         };
-        // Where somebody else took everything, what we give back may be nothing beside it.
-        let relief = if filling == Filling::Sudden { Relief::Grown } else { relief };
         Self { filling, relief, end }
     }
 }

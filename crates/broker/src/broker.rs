@@ -13,6 +13,7 @@ use storage::{JournalSettings, Opened, Poison, Record, ReplaySummary, SyncMode};
 use crate::alarms::{AlarmBoard, Alarms, Resource};
 use crate::catalogue::{Catalogue, Store, StoreError, Unwritten};
 use crate::connection_limits::{ConnectionLimits, Full, Place, Places};
+use crate::connections::{Connection, Connections, Introduction};
 use crate::disks::Disks;
 use crate::event::Closing;
 use crate::first_user::FirstUser;
@@ -20,13 +21,15 @@ pub use crate::hub::Background;
 use crate::hub::Hub;
 use crate::limits;
 use crate::logins::{Desk, Login};
+use crate::looks::Looks;
 use crate::memory::{MemoryBudget, MessagesMemory};
 use crate::outbox::{InflightShare, Outbox, Wake};
 use crate::passwords::HashFailed;
 use crate::permissions::Access;
-use crate::recover::{Recovery, ReplayError};
+use crate::recover::{AfterLoss, Recovery, ReplayError};
 use crate::register::Change;
 use crate::session::{Draws, Session};
+use crate::sight::Sight;
 use crate::users::{GUEST, LoginRefusal, User};
 use crate::vhost::stats::Stats;
 use crate::vhost::timers::Moment;
@@ -184,6 +187,8 @@ pub struct Recovered {
     pub messages: u64,
     /// What the journal had.
     pub summary: ReplaySummary,
+    /// What a repair had to give up.
+    pub after_loss: AfterLoss,
 }
 
 /// A virtual host that runs.
@@ -191,6 +196,7 @@ pub struct Recovered {
 struct Host {
     hub: Arc<Hub>,
     driven: Driven,
+    looks: Arc<Looks>,
 }
 
 /// The broker.
@@ -205,6 +211,7 @@ pub struct Broker {
     share: Arc<InflightShare>,
     alarms: Arc<AlarmBoard>,
     places: Arc<Places>,
+    pub(crate) connections: Arc<Connections>,
 }
 
 impl Broker {
@@ -233,6 +240,7 @@ impl Broker {
             share,
             alarms,
             places: Arc::default(),
+            connections: Arc::default(),
         };
         Ok((Arc::new(broker), recovered))
     }
@@ -293,6 +301,12 @@ impl Broker {
         self.all().into_iter().find_map(poison)
     }
 
+    /// How much of what is published may be on its way to the disk, in bytes, in all sessions
+    /// together; never more than [`limits::INFLIGHT_BYTES_TOTAL`], nor less than one read of each.
+    pub fn limit_inflight(&self, bytes: usize) {
+        self.share.limit(bytes);
+    }
+
     /// Whether some journal found no room on the disk and has not gone on since.
     pub fn is_disk_full(&self) -> bool {
         self.alarms.is_disk_full()
@@ -308,7 +322,24 @@ impl Broker {
     ) -> Result<Session, ConnectRefusal> {
         let (host, access) = self.access(user, vhost)?;
         let place = self.places.take(vhost, user.name().as_str()).map_err(ConnectRefusal::Full)?;
-        self.enter(&host, access, wake, Some(place))
+        self.enter(&host, access, wake, Some(place), None)
+    }
+
+    /// As [`Broker::connect`], for a client that is introduced: its connection is there to see, and
+    /// can be closed by others.
+    pub fn connect_introduced(
+        self: &Arc<Broker>,
+        user: &User,
+        vhost: &str,
+        wake: Arc<dyn Wake>,
+        introduction: Introduction,
+    ) -> Result<Session, ConnectRefusal> {
+        let (host, access) = self.access(user, vhost)?;
+        let place = self.places.take(vhost, user.name().as_str()).map_err(ConnectRefusal::Full)?;
+        let (user, vhost) = (user.name().clone(), host.hub.name.clone());
+        let now_wall_ms = self.settings.clock.wall_ms();
+        let connection = Arc::new(Connection::new(user, vhost, introduction, now_wall_ms));
+        self.enter(&host, access, wake, Some(place), Some(connection))
     }
 
     /// As [`Broker::connect`], for a few requests of somebody who has no connection of his own here:
@@ -320,7 +351,7 @@ impl Broker {
         wake: Arc<dyn Wake>,
     ) -> Result<Session, ConnectRefusal> {
         let (host, access) = self.access(user, vhost)?;
-        self.enter(&host, access, wake, None)
+        self.enter(&host, access, wake, None, None)
     }
 
     fn access(&self, user: &User, vhost: &str) -> Result<(Arc<Host>, Arc<Access>), ConnectRefusal> {
@@ -335,11 +366,12 @@ impl Broker {
         access: Arc<Access>,
         wake: Arc<dyn Wake>,
         place: Option<Place>,
+        connection: Option<Arc<Connection>>,
     ) -> Result<Session, ConnectRefusal> {
         let outbox = Arc::new(Outbox::new(wake, Arc::clone(&self.share)));
-        let connected = host.hub.connect(&outbox, access);
+        let connected = host.hub.connect(&outbox, access, connection.clone());
         let id = connected.map_err(|closing| match closing {
-            Closing::Shutdown => ConnectRefusal::Stopping,
+            Closing::Shutdown | Closing::Forced(_) => ConnectRefusal::Stopping,
             Closing::Poisoned(poison) => ConnectRefusal::Poisoned(poison),
         })?;
         let draws = Draws(Arc::clone(&self.settings.entropy));
@@ -350,6 +382,7 @@ impl Broker {
             draws,
             alarms: Arc::clone(&self.alarms),
             _place: place,
+            registered: connection.map(|connection| self.connections.register(connection)),
             over: false,
         })
     }
@@ -380,6 +413,26 @@ impl Broker {
     /// What messages take of the memory, and may take.
     pub fn messages_memory(&self) -> MessagesMemory {
         self.share.messages_memory()
+    }
+
+    /// Every virtual host to be looked at, by name.
+    pub fn sights(&self) -> Vec<Sight> {
+        self.all().iter().map(|host| self.look_at(host)).collect()
+    }
+
+    /// A virtual host to be looked at.
+    pub fn sight(&self, vhost: &str) -> Option<Sight> {
+        self.hosts().get(vhost).map(|host| self.look_at(host))
+    }
+
+    fn look_at(&self, host: &Host) -> Sight {
+        let clock = Arc::clone(&self.settings.clock);
+        Sight { hub: Arc::clone(&host.hub), looks: Arc::clone(&host.looks), clock }
+    }
+
+    /// The time by which everything in the broker goes.
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.settings.clock
     }
 
     /// Sessions that are not over.
@@ -473,6 +526,7 @@ fn open_vhost(
     });
     let Opened { journal, writer, summary, .. } =
         opened.map_err(|error| OpenError::Journal { vhost: name.clone(), error })?;
+    let after_loss = recovery.after_loss();
     let mut restored =
         recovery.finish(&disk).map_err(|error| OpenError::Replay { vhost: name.clone(), error })?;
     delete_unreferenced(&*disk, &mut restored)
@@ -486,6 +540,7 @@ fn open_vhost(
             .map(|(_, slot)| slot.queue.ready_messages() + slot.queue.leased_messages())
             .sum(),
         summary,
+        after_loss,
     };
     let state = Vhost::new(
         restored,
@@ -516,7 +571,7 @@ fn open_vhost(
         // What was read becomes the new start, so that the old files can go.
         hub.checkpoint();
     }
-    Ok((Host { hub, driven }, found))
+    Ok((Host { hub, driven, looks: Arc::default() }, found))
 }
 
 /// Deletes segments that nothing refers to: the process ended before the journal knew of them, or

@@ -14,7 +14,7 @@ use crate::permissions::Access;
 use crate::register::{Change, Register};
 use crate::users::{Account, Reach, User};
 pub use store::Unwritten;
-pub(crate) use store::{Opened, Store, StoreError, read_register};
+pub(crate) use store::{Opened, Replay, Store, StoreError, read_register};
 
 /// The catalogue of a running broker. Reading it never waits for the disk.
 #[derive(Debug)]

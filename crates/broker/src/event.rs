@@ -103,6 +103,8 @@ pub enum Closing {
     Shutdown,
     /// The virtual host can't write any more.
     Poisoned(Poison),
+    /// Somebody in charge wants this connection gone, and says why.
+    Forced(Box<str>),
 }
 
 /// Messages side by side in one chunk, for one consumer, with consecutive delivery tags.

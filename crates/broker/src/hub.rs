@@ -12,6 +12,7 @@ use stdx::clock::{Clock, Monotonic};
 use storage::Poison;
 
 use crate::batch::Sealed;
+use crate::connections::Connection;
 use crate::event::Closing;
 use crate::limits;
 use crate::outbox::Outbox;
@@ -20,6 +21,7 @@ use crate::session_id::SessionId;
 use crate::vhost::import::{Known, Part};
 use crate::vhost::job::Job;
 use crate::vhost::stats::Stats;
+use crate::vhost::tallies::Sampling;
 use crate::vhost::timers::Moment;
 use crate::vhost::turn::Finished;
 use crate::vhost::{Submitted, Vhost};
@@ -197,8 +199,9 @@ impl Hub {
         self: &Arc<Hub>,
         outbox: &Arc<Outbox>,
         access: Arc<Access>,
+        connection: Option<Arc<Connection>>,
     ) -> Result<SessionId, Closing> {
-        self.enter(|vhost| vhost.add_session(Arc::clone(outbox), access))
+        self.enter(|vhost| vhost.add_session(Arc::clone(outbox), access, connection))
     }
 
     /// Does something with the owner, and then what gathered before the door meanwhile.
@@ -209,6 +212,28 @@ impl Hub {
         };
         self.work();
         done
+    }
+
+    /// Looks at what there is, at the time it is.
+    pub(crate) fn look<T>(self: &Arc<Hub>, act: impl FnOnce(&Vhost, Moment) -> T) -> T {
+        let now = Moment::now(&*self.clock);
+        self.enter(|vhost| act(vhost, now))
+    }
+
+    /// Begins a sample of what has changed.
+    pub(crate) fn begin_sample(self: &Arc<Hub>) {
+        let now = Moment::now(&*self.clock);
+        self.enter(|vhost| vhost.begin_sample(now));
+    }
+
+    /// Goes on with it.
+    pub(crate) fn sample_slice(self: &Arc<Hub>) -> Sampling {
+        self.enter(Vhost::sample_slice)
+    }
+
+    /// Ends a connection.
+    pub(crate) fn close_connection(self: &Arc<Hub>, connection: &Arc<Connection>, why: &str) {
+        self.enter(|vhost| vhost.close_connection(connection, why));
     }
 
     /// Tells every session that it has to go, and lets no one in any more.

@@ -35,6 +35,9 @@
 //! 23   permission         user, vhost, then texts: configure, write, read
 //! 24   topic permission   user, vhost, exchange, then texts: write, read
 //! 25   parameter          component, vhost (empty: the node), name, JSON text
+//!
+//! in any journal, written by a repair:
+//! 30   void               nothing that counts: what was here is lost
 //! ```
 //!
 //! Texts are a length and that many bytes of UTF-8. Numbers are varints unless a width is given; names and keys are a length u8 and that many
@@ -80,6 +83,7 @@ pub(crate) mod tag {
     pub(crate) const PERMISSION: u8 = 23;
     pub(crate) const TOPIC_PERMISSION: u8 = 24;
     pub(crate) const PARAMETER: u8 = 25;
+    pub(crate) const VOID: u8 = 30;
 }
 
 /// A record's payload is not what its tag promises.

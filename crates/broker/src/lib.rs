@@ -5,9 +5,19 @@
 
 mod import;
 
+mod watch;
+
 mod rehearsal;
 
+mod repair;
+
+mod inspect;
+
 mod broker;
+
+mod sight;
+
+mod looks;
 
 mod logins;
 
@@ -45,6 +55,10 @@ mod outbox;
 
 pub mod event;
 
+pub mod views;
+
+pub mod connections;
+
 mod explain;
 
 mod batch;
@@ -56,6 +70,7 @@ mod chunk;
 mod memory;
 
 pub mod limits;
+mod rate;
 mod session_id;
 
 pub use alarms::{Alarms, Resource};
@@ -72,14 +87,24 @@ pub use event::{Closing, DeliveryRun, Event, Reply};
 pub use explain::{RefusalKind, explain};
 pub use first_user::{FIRST_VHOST, FirstUser};
 pub use import::ImportError;
+pub use inspect::{
+    Bodies, Detail, Field, InspectError, Inspected, Inspection, Note, inspect, is_stored_file,
+};
 pub use logins::{Hashing, Login, PasswordCheck, Turn};
+pub use looks::Listing;
 pub use memory::MessagesMemory;
 pub use outbox::{Outbox, Wake};
 pub use passwords::{HashError, HashFailed, PasswordHash};
 pub use permissions::{NoPattern, Permission, Right, TopicPermission, check_pattern};
-pub use recover::ReplayError;
+pub use recover::{AfterLoss, ReplayError};
 pub use rehearsal::rehearse;
+pub use repair::{
+    Aside, Damages, RepairError, examine_catalogue, examine_vhost, repair_catalogue, repair_vhost,
+};
 pub use session::Session;
 pub use session_id::SessionId;
+pub use sight::Sight;
 pub use users::{GUEST, LoginRefusal, Reach, User};
 pub use vhost::stats::Stats;
+pub use vhost::tallies::TotalsSample;
+pub use vhost::views::Totals;

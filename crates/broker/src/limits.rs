@@ -169,5 +169,19 @@ pub const LOGIN_FAILURES_MAX: usize = 8_192;
 /// Exchanges that a session with limited rights is remembered to have published to.
 pub const GRANTED_EXCHANGES_MAX: usize = 12;
 
+/// Queues, sessions or exchanges that are looked at, for whoever wants to see them, before their owner
+/// goes on with its work.
+pub const LOOK_SLICE: usize = 512;
+
+/// A list is shown again until so many times the time has passed that it took to make it: looking at
+/// everything all the time takes a twentieth of a core.
+pub const LOOK_AGAIN_AFTER: u64 = 20;
+
+/// A list that nobody has looked at for so long, in milliseconds, is forgotten.
+pub const LOOK_FORGOTTEN_AFTER_MS: u64 = 15_000;
+
+/// Samples of a virtual host's totals that are kept: a minute's, one every five seconds.
+pub const SAMPLES_KEPT: usize = 13;
+
 /// How often a writer that is to stop looks whether the full disk has room, ten times a second.
 pub const LAST_TRIES_ON_A_FULL_DISK: u32 = 20;

@@ -1,6 +1,8 @@
 //! Recovery: what the journal says becomes a virtual host again. Decisions are replayed as they
 //! were taken; no rule is asked a second time, so rules may change between versions.
 
+pub(crate) mod losses;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -67,6 +69,15 @@ pub enum ReplayError {
     },
 }
 
+/// What is known of what a repair gave up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AfterLoss {
+    /// Frames that stand for lost ones.
+    pub void_records: u64,
+    /// Records that refer to what is unknown, and were passed over.
+    pub passed_over: u64,
+}
+
 /// What has been read so far.
 #[derive(Debug)]
 pub(crate) struct Recovery {
@@ -90,6 +101,7 @@ pub(crate) struct Recovery {
     next_chunk: u64,
     gone: Vec<Run>,
     error: Option<ReplayError>,
+    after_loss: AfterLoss,
     /// When recovery began: journaled deadlines are put on the clock of this process.
     now: Moment,
 }
@@ -125,6 +137,7 @@ impl Recovery {
             next_chunk: 0,
             gone: Vec::new(),
             error: None,
+            after_loss: AfterLoss::default(),
             now,
         }
     }
@@ -142,6 +155,11 @@ impl Recovery {
         self.error = match self.apply(record) {
             Ok(Known::Yes) => None,
             Ok(Known::No) => Some(ReplayError::UnknownTag { tag, position }),
+            // What it refers to may be what was lost.
+            Err(Malformed) if self.after_loss.void_records > 0 => {
+                self.after_loss.passed_over += 1;
+                None
+            }
             Err(Malformed) => Some(ReplayError::Malformed { tag, position }),
         };
     }
@@ -167,13 +185,25 @@ impl Recovery {
             tag::QUEUE_DECLARED => {
                 let (id, name, declaration) = queue_records::take_declared(payload)?;
                 self.next_queue = self.next_queue.max(id.0 + 1);
+                // That the one before was deleted is lost.
+                if let Some(before) = self.topology.queue(name.as_str()).filter(|it| *it != id) {
+                    self.queue_deleted(before);
+                }
                 self.topology.add_queue(name.clone(), id);
                 self.queues.insert(id, (name, declaration));
             }
             tag::QUEUE_DELETED => self.queue_deleted(queue_records::take_deleted(payload)?),
             tag::EXCHANGE_DECLARED => {
                 let (name, settings) = exchange_records::take_declared(payload)?;
-                self.topology.declare_exchange(&name, &settings).map_err(|_refusal| Malformed)?;
+                if self.topology.declare_exchange(&name, &settings).is_err() {
+                    if self.after_loss.void_records == 0 {
+                        return Err(Malformed);
+                    }
+                    // That the one before was deleted is lost.
+                    self.topology.forget_exchange(name.as_str());
+                    let declared = self.topology.declare_exchange(&name, &settings);
+                    declared.map_err(|_refusal| Malformed)?;
+                }
             }
             tag::EXCHANGE_DELETED => {
                 let name = exchange_records::take_deleted(payload)?;
@@ -194,6 +224,7 @@ impl Recovery {
             tag::NEXT_SEGMENT => {
                 self.next_segment = self.next_segment.max(take_next_segment(payload)?);
             }
+            tag::VOID => self.after_loss.void_records += 1,
             _unknown => return Ok(Known::No),
         }
         Ok(Known::Yes)
@@ -213,6 +244,9 @@ impl Recovery {
     }
 
     fn enqueued(&mut self, enqueued: &Enqueued) -> Result<(), Malformed> {
+        // Their own records may be lost; their numbers are never given again.
+        self.next_queue = self.next_queue.max(enqueued.queue.0.saturating_add(1));
+        self.next_chunk = self.next_chunk.max(enqueued.chunk.0.saturating_add(1));
         let slot = *self.slots.get(&enqueued.chunk).ok_or(Malformed)?;
         let home = self.homes.get_mut(slot as usize).ok_or(Malformed)?;
         let HomeOf::Chunk { chunk, .. } = &home.of else { return Err(Malformed) };
@@ -317,6 +351,7 @@ impl Recovery {
 
     /// Messages lie in a segment from now on, wherever they lay before.
     fn kept(&mut self, record: KeptRecord) {
+        self.next_queue = self.next_queue.max(record.queue.0.saturating_add(1));
         let slot = self.run(record.segment, record.run);
         let mut live = 0;
         for Alive { kept, mark, counts } in record.alive {
@@ -418,16 +453,7 @@ impl Recovery {
         if let Some(error) = self.error {
             return Err(error);
         }
-        // Messages of queues that no checkpoint and no declaration knows went with their queue.
-        let known = &self.queues;
-        self.messages.retain(|queue, messages| {
-            let keep = known.contains_key(queue);
-            if !keep {
-                self.gone.extend(messages.drain());
-            }
-            keep
-        });
-        self.release_gone();
+        self.look_after_nameless();
         let (mut chunks, new_slots) = self.restore_homes(disk)?;
         let mut queues = Vec::with_capacity(self.queues.len());
         let mut leases = Vec::new();
@@ -458,8 +484,10 @@ impl Recovery {
                 weigh(&mut chunks, &held)?;
             }
             // The watermark may stand past the last journaled message: what comes new comes behind it,
-            // or it would count as delivered after the next restart.
-            slot.queue.restore(next.max(watermark), marked, &chunks);
+            // or it would count as delivered after the next restart. Where the numbering stood may
+            // be lost.
+            let end = marked.iter().chain(&held).map(Run::end).max().unwrap_or_default();
+            slot.queue.restore(next.max(watermark).max(end), marked, &chunks);
             slot.queue.restore_leased(held);
             slot.watermark = watermark;
             slot.delivered = watermark;

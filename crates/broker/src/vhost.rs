@@ -21,6 +21,7 @@ mod expiry;
 mod lease;
 mod lease_end;
 pub(crate) mod turn;
+pub(crate) mod views;
 
 mod seal;
 
@@ -30,7 +31,7 @@ mod load;
 
 pub(crate) mod job;
 
-mod seal_job;
+pub(crate) mod seal_job;
 
 pub(crate) mod load_job;
 
@@ -40,8 +41,11 @@ pub(crate) mod queues;
 pub(crate) mod leases;
 pub(crate) mod stats;
 pub(crate) mod tags;
+pub(crate) mod tallies;
+mod timeline;
 pub(crate) mod timers;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domain::binding::QueueId;
@@ -55,6 +59,7 @@ use storage::{Journal, Poison, Position};
 
 use crate::batch::Sealed;
 use crate::confirms::Waiter;
+use crate::connections::Connection;
 use crate::event::{Closing, Event};
 use crate::lease::LeaseReply;
 use crate::memory::MemoryShare;
@@ -70,6 +75,7 @@ use rest::Rest;
 use seal::Sealing;
 use sessions::{SessionState, Work};
 use stats::Stats;
+use tallies::Tallies;
 use timers::{Moment, Timers};
 use turn::{Journaled, Turn};
 
@@ -82,6 +88,8 @@ pub(crate) type Entropy = Box<dyn FnMut() -> u64 + Send>;
 pub(crate) struct Vhost {
     topology: Topology,
     queues: Map<QueueId, QueueSlot>,
+    /// Their numbers in order, so that whoever looks at them can go on where he stopped.
+    roster: BTreeSet<QueueId>,
     next_queue: u64,
     consumers: Map<domain::queue::consumers::ConsumerId, ConsumerSlot>,
     next_consumer: u64,
@@ -120,6 +128,7 @@ pub(crate) struct Vhost {
     /// Memory that open transactions hold.
     transactions_bytes: usize,
     stats: Stats,
+    tallies: Tallies,
     /// Why the sessions are being closed; new ones are not let in.
     closing: Option<Closing>,
     /// The time of the present turn.
@@ -190,6 +199,7 @@ impl Vhost {
     ) -> Vhost {
         let mut vhost = Vhost {
             topology: restored.topology,
+            roster: restored.queues.iter().map(|(id, _)| *id).collect(),
             queues: restored.queues.into_iter().collect(),
             next_queue: restored.next_queue,
             consumers: Map::default(),
@@ -217,6 +227,7 @@ impl Vhost {
             entropy,
             transactions_bytes: 0,
             stats: Stats::default(),
+            tallies: Tallies::starting_at(now.ms),
             closing: None,
             now,
             timers: Timers::default(),
@@ -237,12 +248,18 @@ impl Vhost {
         &mut self,
         outbox: Arc<Outbox>,
         access: Arc<Access>,
+        connection: Option<Arc<Connection>>,
     ) -> Result<SessionId, Closing> {
         if let Some(closing) = &self.closing {
             return Err(closing.clone());
         }
-        let state = SessionState::new(outbox, access);
-        Ok(SessionId(self.sessions.insert(state) as u64))
+        let state = SessionState::new(outbox, access, connection.clone());
+        let id = SessionId(self.sessions.insert(state) as u64);
+        if let Some(connection) = connection {
+            // Once: a connection enters one virtual host.
+            let _ = connection.session.set(id);
+        }
+        Ok(id)
     }
 
     /// How many clients there are.

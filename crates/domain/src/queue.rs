@@ -183,6 +183,11 @@ impl Queue {
         self.leases.messages()
     }
 
+    /// Bytes of ready bodies, where they are limited.
+    pub fn ready_bytes(&self) -> Option<u64> {
+        self.ready_bytes
+    }
+
     /// When the next ready message goes unread.
     pub fn next_deadline(&self) -> Deadline {
         match &self.backlog {
@@ -246,6 +251,16 @@ impl Queue {
             Backlog::Plain(ready) => ready.front(),
             Backlog::Levels(levels) => levels.front(self.next),
         }
+    }
+
+    /// The oldest message, ready or leased.
+    pub fn oldest(&self) -> Option<Sequence> {
+        let ready = match &self.backlog {
+            Backlog::Plain(ready) => ready.first(),
+            Backlog::Levels(levels) => levels.each().filter_map(Ready::first).min(),
+        };
+        let leased = self.leases.first().map(|run| run.first);
+        ready.into_iter().chain(leased).min()
     }
 
     /// What [`Queue::take_due`] would cut from next.

@@ -111,6 +111,7 @@ impl Vhost {
         }
         self.topology.add_queue(name.clone(), id);
         self.queues.insert(id, slot);
+        self.roster.insert(id);
         self.use_queue(id);
         self.time_queue(id);
     }

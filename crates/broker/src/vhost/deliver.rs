@@ -15,6 +15,7 @@ use crate::journaled::tag;
 use crate::limits;
 use crate::operation::{Acknowledgement, ChannelId};
 use crate::session_id::SessionId;
+use crate::views::counts::MessageCounts;
 
 /// What the consumer in front can take.
 enum Offer {
@@ -24,6 +25,39 @@ enum Offer {
     NoCredit,
     /// Nothing before its session has written something.
     NoRoom,
+}
+
+/// How messages are handed out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Handing {
+    pub(crate) redelivery: Redelivery,
+    pub(crate) acknowledgement: Acknowledgement,
+}
+
+impl Handing {
+    pub(crate) fn is_repeated(self) -> bool {
+        self.redelivery == Redelivery::Repeated
+    }
+
+    /// Counts deliveries to a consumer.
+    pub(crate) fn count(self, count: u32, counts: &mut MessageCounts) {
+        match self.acknowledgement {
+            Acknowledgement::Manual => counts.delivered += u64::from(count),
+            Acknowledgement::Automatic => counts.delivered_no_ack += u64::from(count),
+        }
+        if self.is_repeated() {
+            counts.redelivered += u64::from(count);
+        }
+    }
+
+    /// Counts a message that was got.
+    pub(crate) fn count_got(self, counts: &mut MessageCounts) {
+        match self.acknowledgement {
+            Acknowledgement::Manual => counts.got += 1,
+            Acknowledgement::Automatic => counts.got_no_ack += 1,
+        }
+        counts.redelivered += u64::from(self.is_repeated());
+    }
 }
 
 impl Vhost {
@@ -134,6 +168,10 @@ impl Vhost {
             Acknowledgement::Automatic => slot.queue.take(count, &self.chunks),
         };
         let Some(run) = taken else { return 0 };
+        let handing =
+            Handing { redelivery: run.label.redelivery, acknowledgement: state.acknowledgement };
+        handing.count(run.count, slot.count(queue, &mut self.tallies, self.now.ms));
+        handing.count(run.count, &mut self.tallies.totals.counts);
         slot.queue.consumers.turn();
         let counts = run.label.counts.if_any();
         slot.delivered = slot.delivered.max(run.end());
@@ -158,7 +196,7 @@ impl Vhost {
             consumer: Some(consumer),
             since_ms,
         };
-        let Some(first_tag) = self.number(session, channel, acknowledgement, unsettled) else {
+        let Some(first_tag) = self.number(session, channel, handing, unsettled) else {
             return run.count;
         };
         self.stats.delivered += u64::from(run.count);
@@ -168,7 +206,7 @@ impl Vhost {
                 channel,
                 consumer_tag: tag,
                 first_tag,
-                redelivered: run.label.redelivery == Redelivery::Repeated,
+                redelivered: handing.is_repeated(),
                 counts,
                 chunk: here.chunk,
                 first: here.index,
@@ -184,13 +222,19 @@ impl Vhost {
         &mut self,
         session: SessionId,
         channel: ChannelId,
-        acknowledgement: Acknowledgement,
+        handing: Handing,
         unsettled: Unsettled,
     ) -> Option<u64> {
-        let channel = self.channel_mut(session, channel)?;
+        let number = channel;
+        let channel = self.sessions.get_mut(session.index())?.channels.get_mut(&number)?;
+        let counts = channel.count((session, number), &mut self.tallies);
+        match unsettled.consumer {
+            Some(_) => handing.count(unsettled.count, counts),
+            None => handing.count_got(counts),
+        }
         let first_tag = channel.last_tag + 1;
         channel.last_tag += u64::from(unsettled.count);
-        if acknowledgement == Acknowledgement::Manual {
+        if handing.acknowledgement == Acknowledgement::Manual {
             if unsettled.consumer.is_some() {
                 channel.credit.take(unsettled.count);
             }

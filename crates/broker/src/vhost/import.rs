@@ -165,7 +165,7 @@ impl Vhost {
         let queues = self
             .queues
             .values()
-            .map(|slot| (slot.name.clone(), slot.declaration.clone()))
+            .map(|slot| (slot.name.clone(), (*slot.declaration).clone()))
             .collect();
         let mut bindings = HashSet::new();
         for exchange in self.topology.exchanges() {

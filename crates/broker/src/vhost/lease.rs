@@ -9,6 +9,7 @@ use stdx::fault::{Fault, planted};
 
 use super::Vhost;
 use super::chunks::Here;
+use super::deliver::Handing;
 use super::leases::{Held, Turn, Waiter, WaiterId};
 use super::queues::QueueSlot;
 use crate::event::Event;
@@ -167,6 +168,10 @@ impl Vhost {
             return None;
         }
         let run = slot.queue.lease(fit.max(1), &self.chunks)?;
+        let acknowledgement = Acknowledgement::Manual;
+        let handing = Handing { redelivery: run.label.redelivery, acknowledgement };
+        handing.count(run.count, slot.count(queue, &mut self.tallies, self.now.ms));
+        handing.count(run.count, &mut self.tallies.totals.counts);
         slot.delivered = slot.delivered.max(run.end());
         *left_bytes = left_bytes.saturating_sub(here.chunk.span_bytes(here.index, run.count));
         Some((run, here))

@@ -1,23 +1,28 @@
 //! A queue in its virtual host: the rules' queue, and what the owner keeps beside it.
 
+use std::sync::Arc;
+
 use domain::binding::QueueId;
 use domain::credit::Credit;
 use domain::name::Name;
 use domain::queue::settings::{QueueSettings, QueueType};
 use domain::queue::{Queue, QueueDeclaration};
 use domain::run::{Durability, Sequence};
+use domain::table::Table;
 
 use super::leases::Waiting;
+use super::tallies::QueueTally;
 use crate::chunk::Persistence;
 use crate::journaled::message_records::Span;
-use crate::operation::{Acknowledgement, ChannelId};
+use crate::operation::{Acknowledgement, ChannelId, Sharing};
 use crate::session_id::SessionId;
 
 /// A queue and its bookkeeping.
 #[derive(Debug)]
 pub(crate) struct QueueSlot {
     pub(crate) name: Name,
-    pub(crate) declaration: QueueDeclaration,
+    /// Shared with whoever looks at it.
+    pub(crate) declaration: Arc<QueueDeclaration>,
     /// The session it belongs to, if it is exclusive.
     pub(crate) owner: Option<SessionId>,
     pub(crate) queue: Queue,
@@ -42,6 +47,8 @@ pub(crate) struct QueueSlot {
     pub(crate) timed: bool,
     /// Who waits for messages to lease.
     pub(crate) waiting: Option<Box<Waiting>>,
+    /// What happened to its messages, if anything did.
+    pub(crate) tally: Option<Box<QueueTally>>,
 }
 
 impl QueueSlot {
@@ -53,7 +60,7 @@ impl QueueSlot {
         let queue = Queue::new(QueueSettings::of(&declaration.arguments));
         QueueSlot {
             name,
-            declaration,
+            declaration: Arc::new(declaration),
             owner,
             plain: queue.settings().is_plain(),
             queue,
@@ -66,6 +73,7 @@ impl QueueSlot {
             used_ms: 0,
             timed: false,
             waiting: None,
+            tally: None,
         }
     }
 
@@ -91,6 +99,9 @@ pub(crate) struct ConsumerSlot {
     pub(crate) tag: Name,
     pub(crate) queue: QueueId,
     pub(crate) acknowledgement: Acknowledgement,
+    pub(crate) sharing: Sharing,
+    /// As they came; shared with whoever looks at it.
+    pub(crate) arguments: Arc<Table>,
     pub(crate) credit: Credit,
     /// How long a delivery of its may be unsettled, in milliseconds.
     pub(crate) timeout_ms: Option<u64>,

@@ -14,15 +14,19 @@ use super::Map;
 use super::chunks::BatchChunk;
 use super::leases::WaiterId;
 use crate::chunk::Chunk;
+use crate::connections::Connection;
 use crate::event::Event;
 use crate::operation::{ChannelId, FurtherKeys, Operation, Outcome, PublishRun, SessionTraits};
 use crate::outbox::Outbox;
 use crate::permissions::Access;
+use crate::views::counts::{MessageCounts, Tally};
 
 /// One client.
 #[derive(Debug)]
 pub(crate) struct SessionState {
     pub(crate) outbox: Arc<Outbox>,
+    /// Who is at the other end; `None`: nobody who is connected for long.
+    pub(crate) connection: Option<Arc<Connection>>,
     /// What the user may do here.
     pub(crate) access: Arc<Access>,
     /// Exchanges that it was found to be allowed to publish to.
@@ -57,9 +61,14 @@ pub(crate) struct Work {
 }
 
 impl SessionState {
-    pub(crate) fn new(outbox: Arc<Outbox>, access: Arc<Access>) -> SessionState {
+    pub(crate) fn new(
+        outbox: Arc<Outbox>,
+        access: Arc<Access>,
+        connection: Option<Arc<Connection>>,
+    ) -> SessionState {
         SessionState {
             outbox,
+            connection,
             access,
             granted: Vec::new(),
             channels: Map::default(),
@@ -99,6 +108,7 @@ pub(crate) struct Channel {
     pub(crate) transaction: Option<Box<Transaction>>,
     /// Empty: none yet.
     pub(crate) last_queue: Option<Name>,
+    pub(crate) tally: Tally<MessageCounts>,
 }
 
 /// A consumer of direct replies.
@@ -129,6 +139,10 @@ pub(crate) struct Confirms {
     pub(crate) told: u64,
     /// Where the last journaled publish stands; nothing later may be confirmed before it is durable.
     pub(crate) position: Position,
+    /// What was told up to there.
+    pub(crate) told_there: u64,
+    /// When that was written, so many were known to be on disk.
+    pub(crate) safe: u64,
     /// Something published in this turn was journaled.
     pub(crate) journaled: bool,
     /// Of what the turn has to confirm: what a full queue refused. Its publisher has been told, and
@@ -137,6 +151,21 @@ pub(crate) struct Confirms {
 }
 
 impl Confirms {
+    /// What is journaled so far is on its way to `position`.
+    pub(crate) fn stand_at(&mut self, position: Position, durable: Position) {
+        if self.position <= durable {
+            self.safe = self.told_there;
+        }
+        self.position = position;
+        self.told_there = self.told;
+    }
+
+    /// Publishes that are not yet confirmed; at most so many.
+    pub(crate) fn outstanding(&self, durable: Position) -> u64 {
+        let safe = if self.position <= durable { self.told } else { self.safe };
+        self.published.saturating_sub(safe)
+    }
+
     /// Whether the turn has something to confirm.
     pub(crate) fn is_due(&self) -> bool {
         self.told < self.published

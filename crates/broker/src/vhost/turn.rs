@@ -253,11 +253,12 @@ impl Vhost {
     }
 
     fn committed(&mut self, position: Position, confirming: &[(SessionId, ChannelId)]) {
+        let durable = self.journal.durable();
         for (session, channel) in confirming {
             let state = self.sessions.get_mut(session.index());
             let channel = state.and_then(|state| state.channels.get_mut(channel));
             if let Some(confirms) = channel.and_then(|channel| channel.confirms.as_mut()) {
-                confirms.position = position;
+                confirms.stand_at(position, durable);
             }
         }
         self.chunks.committed(position);

@@ -2,7 +2,9 @@
 
 mod leases;
 mod promises;
+mod rest;
 mod rules;
+mod sights;
 mod transactions;
 
 mod world;
