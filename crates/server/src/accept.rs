@@ -82,8 +82,11 @@ pub(crate) fn start(
         message_bytes_max: limits.max_message_bytes,
         ..AmqpSettings::default()
     });
-    let http =
-        HttpSettings { message_bytes_max: limits.max_message_bytes, ..HttpSettings::default() };
+    let http = HttpSettings {
+        message_bytes_max: limits.max_message_bytes,
+        metrics_queues_max: limits.metrics_queues_max,
+        ..HttpSettings::default()
+    };
     let http = HttpDoor::new(Arc::clone(broker), http);
     let mut tasks = JoinSet::new();
     let seats = Arc::new(Semaphore::new(seats(open_files)));
