@@ -123,3 +123,4 @@ pub use vhost::tallies::TotalsSample;
 pub use vhost::views::Totals;
 pub use vhost_notes::VhostNotes;
 pub use vhosts::{CreateVhostError, DeleteVhostError, VhostView};
+pub use views::BindingEnd;
