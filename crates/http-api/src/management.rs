@@ -1,5 +1,16 @@
 //! RabbitMQ's management API, `/api`, as far as the programs that people have use it.
 
+mod overview;
+
+mod nodes;
+
+mod bindings;
+mod exchanges;
+mod queues;
+
+mod channels;
+mod connections;
+
 mod checks;
 mod closing;
 mod definitions;
@@ -10,11 +21,23 @@ mod topology;
 mod users;
 mod vhosts;
 
+mod depths;
+mod message_stats;
+
+mod listing;
+
 mod fields;
 
 use crate::routes::Routes;
 
 pub(crate) fn routes(routes: Routes) -> Routes {
+    let routes = overview::routes(routes);
+    let routes = nodes::routes(routes);
+    let routes = bindings::routes(routes);
+    let routes = exchanges::routes(routes);
+    let routes = queues::routes(routes);
+    let routes = channels::routes(routes);
+    let routes = connections::routes(routes);
     let routes = users::routes(routes);
     let routes = permissions::routes(routes);
     let routes = vhosts::routes(routes);

@@ -6,6 +6,16 @@ mod publish;
 mod tokens;
 mod topology;
 
+mod node;
+
+mod clients;
+
+mod routing;
+
+mod queues;
+
+mod cursor;
+
 mod message;
 
 pub(crate) use publish::wait_for_memory;
@@ -16,5 +26,9 @@ pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = openapi::routes(routes);
     let routes = publish::routes(routes);
     let routes = tokens::routes(routes);
+    let routes = node::routes(routes);
+    let routes = clients::routes(routes);
+    let routes = queues::routes(routes);
+    let routes = routing::routes(routes);
     topology::routes(routes)
 }
