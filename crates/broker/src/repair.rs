@@ -244,7 +244,8 @@ pub fn repair_catalogue(
 
 /// The virtual hosts that the catalogue neither knows nor knows to be deleted.
 fn unknown<'v>(vhosts: &'v [Name], register: &'v Register) -> impl Iterator<Item = &'v Name> {
-    let known = move |vhost: &Name| register.vhosts.contains(vhost) || register.doomed.contains(vhost);
+    let known =
+        move |vhost: &Name| register.vhosts.contains(vhost) || register.doomed.contains(vhost);
     vhosts.iter().filter(move |vhost| !known(vhost))
 }
 
