@@ -7,6 +7,7 @@ mod consume;
 mod declare;
 mod delete;
 mod deliver;
+pub(crate) mod export;
 pub(crate) mod import;
 mod permit;
 mod reply_to;
@@ -18,6 +19,8 @@ mod settle;
 
 mod dead_letter;
 mod expiry;
+mod lease;
+mod lease_end;
 pub(crate) mod turn;
 pub(crate) mod views;
 
@@ -36,6 +39,7 @@ pub(crate) mod load_job;
 mod sessions;
 pub(crate) mod chunks;
 pub(crate) mod queues;
+pub(crate) mod leases;
 pub(crate) mod stats;
 pub(crate) mod tags;
 pub(crate) mod tallies;
@@ -47,7 +51,7 @@ use std::sync::Arc;
 
 use domain::binding::QueueId;
 use domain::name::Name;
-use domain::run::Run;
+use domain::run::{Run, Sequence};
 use domain::topology::Topology;
 use domain::topology::routing::Route;
 use hashbrown::HashMap;
@@ -58,12 +62,14 @@ use crate::batch::Sealed;
 use crate::confirms::Waiter;
 use crate::connections::Connection;
 use crate::event::{Closing, Event};
+use crate::lease::LeaseReply;
 use crate::memory::MemoryShare;
 use crate::operation::{ChannelId, Operation};
 use crate::outbox::{InflightShare, Outbox};
 use crate::permissions::Access;
 use crate::session_id::SessionId;
 use chunks::{BatchChunk, Chunks};
+use leases::{Held, Leases};
 use load::Loads;
 use queues::{ConsumerSlot, QueueSlot};
 use rest::Rest;
@@ -99,6 +105,7 @@ pub(crate) struct Vhost {
     sealing: Sealing,
     rest: Rest,
     loads: Loads,
+    leases: Leases,
     /// Where segments are; never touched by the owner itself but for what can't wait.
     disk: Arc<dyn Disk>,
     journal: Arc<Journal<Waiter>>,
@@ -152,6 +159,8 @@ pub(crate) struct Restored {
     pub(crate) queues: Vec<(QueueId, QueueSlot)>,
     pub(crate) next_queue: u64,
     pub(crate) chunks: Chunks,
+    /// Leases that go on, with their queues and first messages.
+    pub(crate) leases: Vec<(QueueId, Sequence, Held)>,
 }
 
 /// How far a batch came.
@@ -204,6 +213,7 @@ impl Vhost {
             sealing: Sealing::default(),
             rest: Rest::default(),
             loads: Loads::default(),
+            leases: Leases::default(),
             disk: host.disk,
             journal: host.journal,
             turn: Turn::default(),
@@ -226,7 +236,11 @@ impl Vhost {
             gone: Vec::new(),
             refused: Vec::new(),
         };
+        for (queue, first, held) in restored.leases {
+            vhost.leases.hold(queue, first, held);
+        }
         vhost.start_timers();
+        vhost.time_leases();
         vhost
     }
 
@@ -338,6 +352,8 @@ impl Vhost {
                     state.traits = traits;
                 }
             }
+            Operation::Lease(request) => self.lease(session, &request),
+            Operation::SettleLeases(settlements) => self.settle_leases(session, &settlements),
             Operation::ResumeDeliveries => self.resume_deliveries(session),
             Operation::End => self.end(session),
             request @ (Operation::SelectConfirms { .. }
@@ -374,7 +390,8 @@ impl Vhost {
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {
-        self.poison().is_some()
+        // What was deleted is as good as a journal that can't be written.
+        matches!(self.closing, Some(Closing::Poisoned(_) | Closing::Deleted))
     }
 
     /// Why it can't write any more, if it can't.
@@ -385,11 +402,35 @@ impl Vhost {
     /// Tells every session that it has to go.
     pub(crate) fn close_sessions(&mut self, why: &Closing) {
         self.closing = Some(why.clone());
+        let waiters = self.leases.all_waiters();
+        self.send_away(&waiters, &Ok(LeaseReply::Leased(Vec::new())));
         let all: Vec<SessionId> =
             self.sessions.iter().map(|(index, _)| SessionId(index as u64)).collect();
         for session in all {
             self.tell(session, Event::Closing(why.clone()));
         }
+    }
+
+    /// Tells a user's sessions that they have to go.
+    pub(crate) fn close_user(&mut self, user: &Name, why: &Closing) {
+        for session in self.sessions_of(user) {
+            self.tell(session, Event::Closing(why.clone()));
+        }
+    }
+
+    /// From now on a user's sessions have the rights that they are given here.
+    pub(crate) fn readmit(&mut self, user: &Name, anew: impl Fn(&Access) -> Arc<Access>) {
+        for session in self.sessions_of(user) {
+            if let Some(state) = self.session_mut(session) {
+                state.access = anew(&state.access);
+                state.granted.clear();
+            }
+        }
+    }
+
+    fn sessions_of(&self, user: &Name) -> Vec<SessionId> {
+        let theirs = self.sessions.iter().filter(|(_, state)| state.access.user == *user);
+        theirs.map(|(index, _)| SessionId(index as u64)).collect()
     }
 
     /// Wakes every session for something that concerns all of them.

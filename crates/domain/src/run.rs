@@ -245,6 +245,12 @@ impl Runs {
         before.filter(|run| run.end() > at).or_else(after)
     }
 
+    /// Whether the message `at` is there.
+    pub(crate) fn has(&self, at: Sequence) -> bool {
+        let before = self.by_first.range(..=at).next_back();
+        before.is_some_and(|(_, run)| run.end() > at)
+    }
+
     /// The run that begins at `first`.
     pub(crate) fn at(&self, first: Sequence) -> Option<Run> {
         self.by_first.get(&first).copied()

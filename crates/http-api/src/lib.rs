@@ -22,7 +22,11 @@ mod gate;
 mod body;
 mod query;
 mod visit;
+mod waited;
 
+pub mod definitions;
+
+mod binding_key;
 mod json_table;
 mod refusals;
 

@@ -136,7 +136,11 @@ impl Vhost {
         // In a fixed order, so that what returns to queues does so alike in every run.
         channels.sort_unstable();
         let queues = std::mem::take(&mut state.exclusive_queues);
+        let waiters = std::mem::take(&mut state.waiters);
         self.stats.channels_closed += channels.len() as u64;
+        for waiter in waiters {
+            self.leave_line(waiter);
+        }
         for channel in channels {
             self.clear_channel(session, channel);
             let state = self.channel_mut(session, channel);
@@ -221,6 +225,8 @@ impl Vhost {
             | O::Settle { .. }
             | O::OpenChannel { .. }
             | O::CloseChannel { .. }
+            | O::Lease(_)
+            | O::SettleLeases(_)
             | O::Introduce(_)
             | O::ResumeDeliveries
             | O::End => Ok(None),

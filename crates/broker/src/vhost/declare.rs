@@ -257,7 +257,7 @@ fn binding_reply(change: BindingChange, destination: &Destination) -> Reply {
 }
 
 impl QueueSlot {
-    fn check_owner(&self, session: SessionId) -> Result<(), Refusal> {
+    pub(super) fn check_owner(&self, session: SessionId) -> Result<(), Refusal> {
         match self.owner {
             Some(owner) if owner != session => Err(Refusal::Locked(self.name.clone())),
             Some(_) | None => Ok(()),

@@ -114,6 +114,7 @@ impl Vhost {
             }
             self.tell(session, Event::ConsumerCancelled { channel, consumer_tag: consumer.tag });
         }
+        self.forget_leases(id, &mut slot);
         let mut gone = std::mem::take(&mut self.gone);
         slot.queue.clear(&mut gone);
         for run in gone.drain(..) {

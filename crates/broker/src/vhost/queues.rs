@@ -10,6 +10,7 @@ use domain::queue::{Queue, QueueDeclaration};
 use domain::run::{Durability, Sequence};
 use domain::table::Table;
 
+use super::leases::Waiting;
 use super::tallies::{QueueTally, Tallies};
 use crate::chunk::Persistence;
 use crate::journaled::message_records::Span;
@@ -47,6 +48,8 @@ pub(crate) struct QueueSlot {
     pub(crate) timed: bool,
     /// What happened to its messages, if anything did.
     pub(crate) tally: Option<Box<QueueTally>>,
+    /// Who waits for messages to lease.
+    pub(crate) waiting: Option<Box<Waiting>>,
 }
 
 impl QueueSlot {
@@ -71,6 +74,7 @@ impl QueueSlot {
             used_ms: 0,
             timed: false,
             tally: None,
+            waiting: None,
         }
     }
 

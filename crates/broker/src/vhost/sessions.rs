@@ -12,6 +12,7 @@ use storage::Position;
 
 use super::Map;
 use super::chunks::BatchChunk;
+use super::leases::WaiterId;
 use super::tallies::Tallies;
 use crate::chunk::Chunk;
 use crate::connections::Connection;
@@ -48,6 +49,8 @@ pub(crate) struct SessionState {
     pub(crate) traits: SessionTraits,
     /// Batches that wait until a message is read from the disk, oldest first.
     pub(crate) parked: VecDeque<Work>,
+    /// Its requests that wait for messages to lease.
+    pub(crate) waiters: Vec<WaiterId>,
 }
 
 /// A batch, or what is left of it.
@@ -79,6 +82,7 @@ impl SessionState {
             touched: false,
             traits: SessionTraits::default(),
             parked: VecDeque::new(),
+            waiters: Vec::new(),
         }
     }
 }

@@ -96,7 +96,7 @@ impl Vhost {
     }
 
     /// Leased messages leave their queue, done with or given up for a reason; returns how many.
-    fn drop_leased(&mut self, delivery: &Unsettled, given_up: Option<Reason>) -> u64 {
+    pub(crate) fn drop_leased(&mut self, delivery: &Unsettled, given_up: Option<Reason>) -> u64 {
         let mut gone = std::mem::take(&mut self.gone);
         if let Some(slot) = self.queues.get_mut(&delivery.queue) {
             slot.queue.settle(delivery.first, delivery.count, &mut gone);

@@ -49,6 +49,14 @@ pub struct Stats {
     pub consumers_timed_out: u64,
     /// Settlements of deliveries that had been taken back by then.
     pub settled_late: u64,
+    /// Messages leased without a connection, repeated ones included.
+    pub leased: u64,
+    /// Leases that their holder ended as failed, to be tried again.
+    pub leases_failed: u64,
+    /// Leases that ran out.
+    pub leases_expired: u64,
+    /// Settlements of leases that were over by then.
+    pub leases_lost: u64,
     /// Direct replies handed to their requesters.
     pub replies_delivered: u64,
     /// Direct replies dropped because their requester does not read.

@@ -384,6 +384,7 @@ impl Vhost {
             };
             staged.record(tag::QUEUE_STATE, |out| state.put(out));
         }
+        self.write_leases();
         for binding in self.journaled_bindings() {
             self.turn.staged.record(tag::BINDING_MADE, |out| binding.put(out));
         }
