@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use broker::operation::{ChannelId, Operation, Unroutable};
-use broker::{Batch, LargeMessage, MessageHead, Session};
+use broker::operation::{ChannelId, Operation, Unroutable, Verb};
+use broker::{Batch, Event, LargeMessage, MessageHead, Session};
 use storage::SyncMode;
 use storage::disk::{Faults, SimulatedDisk};
 
@@ -253,15 +253,25 @@ impl Life {
         if !self.process.has_background() {
             self.checker.bury();
         }
-        let mut events = Vec::new();
+        let mut told = Vec::new();
         for (key, client) in &mut self.clients {
+            let mut events = Vec::new();
             client.session.take(&mut events);
             let woken = client.woken.take();
             demand!(events.is_empty() || woken, Woken, "session {key} sleeps through {events:?}");
-            for event in events.drain(..) {
+            told.push((*key, events));
+        }
+        // A get that waited for the disk may be refused in the end; what its channel held goes to
+        // somebody else in the same turn.
+        let is_late = |event: &Event| matches!(event, Event::Refused { verb: Verb::Get, .. });
+        told.sort_by_key(|(_, events)| !events.iter().any(is_late));
+        for (key, events) in told {
+            for event in events {
                 self.trace.line(format!("session {key} hears {}", describe(&event)));
-                client.unwritten_bytes += event.cost_bytes();
-                self.checker.event(*key, &event)?;
+                if let Some(client) = self.clients.get_mut(&key) {
+                    client.unwritten_bytes += event.cost_bytes();
+                }
+                self.checker.event(key, &event)?;
             }
         }
         self.checker.end_turn()

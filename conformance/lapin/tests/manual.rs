@@ -28,9 +28,8 @@ async fn orders(url: &str) -> lapin::Result<String> {
 
     channel.basic_qos(50, BasicQosOptions::default()).await?;
     let options = BasicConsumeOptions::default();
-    let mut consumer = channel
-        .basic_consume("orders".into(), "".into(), options, FieldTable::default())
-        .await?;
+    let mut consumer =
+        channel.basic_consume("orders".into(), "".into(), options, FieldTable::default()).await?;
     let mut body = String::new();
     if let Some(delivery) = consumer.next().await {
         let delivery = delivery?;

@@ -11,6 +11,7 @@ use crate::chunk::Chunk;
 use crate::journaled::binding_records::BindingRecord;
 use crate::journaled::catalogue_records::CatalogueRecord;
 use crate::journaled::checkpoint_records::{Checkpoint, QueueState};
+use crate::journaled::lease_records::{Leased, take_ended};
 use crate::journaled::message_records::{
     Enqueued, take_chunk_head, take_returned, take_settled, take_watermark,
 };
@@ -38,6 +39,8 @@ pub(super) fn record_kind(tag: u8) -> &'static str {
         tag::QUEUE_STATE => "queue state",
         tag::KEPT => "kept",
         tag::NEXT_SEGMENT => "next segment",
+        tag::LEASED => "leased",
+        tag::LEASE_ENDED => "lease ended",
         tag::VHOST => "vhost",
         tag::USER => "user",
         tag::PERMISSION => "permission",
@@ -125,6 +128,19 @@ fn known_record(tag: u8, payload: &Bytes, bodies: Bodies) -> Result<String, Malf
             )
         }
         tag::NEXT_SEGMENT => format!("next segment: {}", take_next_segment(payload)?),
+        tag::LEASED => {
+            // Its number is what its holder proves itself with.
+            let Leased { queue, until_wall_ms, length_ms, holder, spans, .. } =
+                Leased::take(payload)?;
+            format!(
+                "leased: queue {}, by '{holder}', until {until_wall_ms} of {length_ms} ms, {spans:?}",
+                queue.0
+            )
+        }
+        tag::LEASE_ENDED => {
+            let (queue, spans) = take_ended(payload)?;
+            format!("lease ended: queue {}, {spans:?}", queue.0)
+        }
         tag::VOID => "void: what was here is lost".to_owned(),
         other => match CatalogueRecord::take(other, payload)? {
             Some(CatalogueRecord::Checkpoint) => "catalogue checkpoint".to_owned(),
@@ -151,6 +167,21 @@ fn change_line(change: &Change) -> String {
         Change::Parameter((component, vhost, name), value) => {
             format!("{component} '{name}' of vhost '{vhost}': {} bytes", value.len())
         }
+        Change::VhostNotes(name, notes) => format!("notes on vhost '{name}': {notes:?}"),
+        Change::Token((user, name), token) => format!("token '{name}' of user '{user}': {token:?}"),
+        Change::VhostDeleted(name) => format!("vhost '{name}' deleted"),
+        Change::VhostErased(name) => format!("files of vhost '{name}' erased"),
+        Change::UserDeleted(name) => format!("user '{name}' deleted"),
+        Change::PermissionCleared { user, vhost } => {
+            format!("permission of user '{user}' in vhost '{vhost}' cleared")
+        }
+        Change::TopicPermissionCleared { user, vhost, exchange } => format!(
+            "topic permission of user '{user}' in vhost '{vhost}' for exchange '{exchange}' cleared"
+        ),
+        Change::ParameterCleared((component, vhost, name)) => {
+            format!("{component} '{name}' of vhost '{vhost}' cleared")
+        }
+        Change::TokenRevoked((user, name)) => format!("token '{name}' of user '{user}' revoked"),
     }
 }
 

@@ -136,8 +136,9 @@ impl Vhost {
         // In a fixed order, so that what returns to queues does so alike in every run.
         channels.sort_unstable();
         let queues = std::mem::take(&mut state.exclusive_queues);
+        let waiters = std::mem::take(&mut state.waiters);
         self.stats.channels_closed += channels.len() as u64;
-        for waiter in std::mem::take(&mut state.waiters) {
+        for waiter in waiters {
             self.leave_line(waiter);
         }
         for channel in channels {

@@ -43,7 +43,7 @@ impl Handing {
     }
 
     /// Counts deliveries to a consumer.
-    fn count(self, count: u32, counts: &mut MessageCounts) {
+    pub(crate) fn count(self, count: u32, counts: &mut MessageCounts) {
         match self.acknowledgement {
             Acknowledgement::Manual => counts.delivered += u64::from(count),
             Acknowledgement::Automatic => counts.delivered_no_ack += u64::from(count),

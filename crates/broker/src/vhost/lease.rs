@@ -5,9 +5,11 @@ use domain::binding::QueueId;
 use domain::name::Name;
 use domain::refusal::{Kind, Refusal};
 use domain::run::{Durability, Redelivery, Run, Sequence};
+use stdx::fault::{Fault, planted};
 
 use super::Vhost;
 use super::chunks::Here;
+use super::deliver::Handing;
 use super::leases::{Held, Turn, Waiter, WaiterId};
 use super::queues::QueueSlot;
 use crate::event::Event;
@@ -140,7 +142,7 @@ impl Vhost {
         self.book(queue, &runs, &lease);
         if runs.iter().any(|run| run.label.durability == Durability::Journaled) {
             // Neither the messages nor the lease may be news to a broker that starts again.
-            self.gate(waiter.session);
+            self.gate_lease(waiter.session);
         }
         self.answer_lease(waiter.session, waiter.ticket, Ok(LeaseReply::Leased(answer)));
         leased
@@ -166,9 +168,20 @@ impl Vhost {
             return None;
         }
         let run = slot.queue.lease(fit.max(1), &self.chunks)?;
+        let acknowledgement = Acknowledgement::Manual;
+        let handing = Handing { redelivery: run.label.redelivery, acknowledgement };
+        handing.count(run.count, slot.count(queue, &mut self.tallies, self.now.ms));
+        handing.count(run.count, &mut self.tallies.totals.counts);
         slot.delivered = slot.delivered.max(run.end());
         *left_bytes = left_bytes.saturating_sub(here.chunk.span_bytes(here.index, run.count));
         Some((run, here))
+    }
+
+    /// What the session is told of leases waits for the journal.
+    pub(crate) fn gate_lease(&mut self, session: SessionId) {
+        if !planted(Fault::LeaseToldBeforeSync) {
+            self.gate(session);
+        }
     }
 
     /// Keeps a lease of messages, in memory and, as far as they are, in the journal.
@@ -217,6 +230,9 @@ impl Vhost {
 
     /// Says of a checkpoint's queues again what is leased of them.
     pub(crate) fn write_leases(&mut self) {
+        if planted(Fault::CheckpointWithoutLeases) {
+            return;
+        }
         let mut records: Vec<(Held, Leased)> = Vec::new();
         for (queue, first, held) in self.leases.held() {
             if held.durability == Durability::InMemory {

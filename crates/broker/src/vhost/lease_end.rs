@@ -51,7 +51,10 @@ impl Vhost {
         let mut group: Option<Group<'_>> = None;
         for item in items {
             match &mut group {
-                Some(group) if group.continues_with(item) && self.leases.is_valid(item.token) => {
+                Some(group)
+                    if group.continues_with(item)
+                        && self.leases.is_valid(item.token, self.now.ms) =>
+                {
                     group.count += 1;
                 }
                 _another => {
@@ -59,7 +62,7 @@ impl Vhost {
                     if let Some(group) = group.take() {
                         self.end_group(&group);
                     }
-                    if self.leases.is_valid(item.token) {
+                    if self.leases.is_valid(item.token, self.now.ms) {
                         group = Some(Group::of(item));
                     } else {
                         statuses.push(self.why_not(item.token));
@@ -73,7 +76,7 @@ impl Vhost {
             self.end_group(&group);
         }
         // That a lease is lost may itself be news that the journal has not got yet.
-        self.gate(session);
+        self.gate_lease(session);
         self.answer_lease(session, *ticket, Ok(LeaseReply::Settled(statuses)));
     }
 

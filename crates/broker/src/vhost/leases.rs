@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::binding::QueueId;
 use domain::name::Name;
 use domain::run::{Durability, Sequence};
+use stdx::fault::{Fault, planted};
 
 use super::Map;
 use crate::lease::LeaseToken;
@@ -118,12 +119,13 @@ impl Leases {
     }
 
     /// Whether the token is that of the present lease of its message.
-    pub(crate) fn is_valid(&self, token: LeaseToken) -> bool {
+    pub(crate) fn is_valid(&self, token: LeaseToken, now_ms: u64) -> bool {
         let range = ..=(token.queue, token.message);
         self.held.range(range).next_back().is_some_and(|((queue, first), held)| {
             *queue == token.queue
                 && token.message < first.plus(held.count)
-                && held.epoch == token.epoch
+                && (held.epoch == token.epoch || planted(Fault::StaleLeaseToken))
+                && held.until_ms > now_ms
         })
     }
 
@@ -299,8 +301,9 @@ mod tests {
         for (message, epoch, valid) in
             [(9, 300, false), (10, 300, true), (14, 300, true), (15, 300, false), (15, 100, true)]
         {
-            assert_eq!(leases.is_valid(token(QUEUE, message, epoch)), valid, "{message}");
-            assert!(!leases.is_valid(token(QueueId(7), message, epoch)));
+            assert_eq!(leases.is_valid(token(QUEUE, message, epoch), 99), valid, "{message}");
+            assert!(!leases.is_valid(token(QUEUE, message, epoch), 300), "its time is over");
+            assert!(!leases.is_valid(token(QueueId(7), message, epoch), 99));
         }
     }
 
