@@ -1,5 +1,7 @@
 //! The handle that protocols hold: who may come in, and into which virtual host.
 
+mod progress;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
@@ -8,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use domain::name::Name;
 use stdx::clock::Clock;
 use storage::disk::Disk;
-use storage::{JournalSettings, Opened, Poison, Record, ReplaySummary, SyncMode};
+use storage::{JournalSettings, Opened, Poison, ReplaySummary, SyncMode};
 
 use crate::alarms::{AlarmBoard, Alarms, Resource};
 use crate::catalogue::{Catalogue, Store, StoreError, Unwritten};
@@ -23,6 +25,7 @@ use crate::limits;
 use crate::logins::{Desk, Login};
 use crate::looks::Looks;
 use crate::memory::{MemoryBudget, MessagesMemory};
+use crate::node::Node;
 use crate::outbox::{InflightShare, Outbox, Wake};
 use crate::passwords::HashFailed;
 use crate::permissions::Access;
@@ -34,6 +37,7 @@ use crate::vhost::stats::Stats;
 use crate::vhost::timers::Moment;
 use crate::vhost::{Restored, Surroundings, Vhost};
 use crate::writers::{Alarm, Driven, Pen, Step};
+use progress::Progress;
 
 /// Who drives the journals' writers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,6 +211,7 @@ pub struct Broker {
     pub(crate) alarms: Arc<AlarmBoard>,
     places: Arc<Places>,
     pub(crate) connections: Arc<Connections>,
+    pub(crate) node: Node,
 }
 
 impl Broker {
@@ -226,6 +231,8 @@ impl Broker {
             hosts.insert(name, Arc::new(host));
             recovered.push(found);
         }
+        let (now, wall_ms) = (settings.clock.monotonic(), settings.clock.wall_ms());
+        let node = Node::started_at(now.ms(), wall_ms);
         let broker = Broker {
             hosts: RwLock::new(hosts),
             making: Mutex::default(),
@@ -236,6 +243,7 @@ impl Broker {
             alarms,
             places: Arc::default(),
             connections: Arc::default(),
+            node,
         };
         broker.erase_doomed();
         Ok((Arc::new(broker), recovered))
@@ -542,7 +550,11 @@ pub(crate) fn open_vhost(
     let found = Recovered {
         vhost: name.clone(),
         queues: restored.queues.len(),
-        messages: restored.queues.iter().map(|(_, slot)| slot.queue.ready_messages()).sum(),
+        messages: restored
+            .queues
+            .iter()
+            .map(|(_, slot)| slot.queue.ready_messages() + slot.queue.leased_messages())
+            .sum(),
         summary,
         after_loss,
     };
@@ -588,35 +600,6 @@ fn delete_unreferenced(disk: &dyn Disk, restored: &mut Restored) -> io::Result<(
         }
     }
     Ok(())
-}
-
-/// Tells how a long recovery gets on.
-struct Progress<'r> {
-    vhost: &'r Name,
-    clock: &'r dyn Clock,
-    records: u64,
-    bytes: u64,
-    told_ms: u64,
-}
-
-impl<'r> Progress<'r> {
-    fn new(vhost: &'r Name, clock: &'r dyn Clock) -> Progress<'r> {
-        Progress { vhost, clock, records: 0, bytes: 0, told_ms: clock.monotonic().ms() }
-    }
-
-    fn record(&mut self, record: &Record<'_>) {
-        self.records += 1;
-        self.bytes += record.payload.len() as u64;
-        // The clock is not asked at every record.
-        if self.records.is_multiple_of(4096) {
-            let now_ms = self.clock.monotonic().ms();
-            if now_ms.saturating_sub(self.told_ms) >= 1_000 {
-                self.told_ms = now_ms;
-                let (records, mib) = (self.records, self.bytes >> 20);
-                tracing::info!(vhost = %self.vhost, records, mib, "still reading the journal");
-            }
-        }
-    }
 }
 
 fn draw(entropy: &Entropy) -> Box<dyn FnMut() -> u64 + Send> {

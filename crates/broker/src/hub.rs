@@ -18,6 +18,7 @@ use crate::limits;
 use crate::outbox::Outbox;
 use crate::permissions::Access;
 use crate::session_id::SessionId;
+use crate::times::Times;
 use crate::vhost::export::Contents;
 use crate::vhost::import::{Known, Part};
 use crate::vhost::job::Job;
@@ -57,6 +58,8 @@ pub(crate) struct Hub {
     jobs: RwLock<Jobs>,
     /// When the background will come back, in milliseconds; 0: it was not asked to.
     alarm_ms: AtomicU64,
+    /// How long its journal takes.
+    pub(crate) times: Times,
 }
 
 /// Whether jobs are still done.
@@ -98,6 +101,7 @@ impl Hub {
             background,
             jobs: RwLock::new(Jobs::Done),
             alarm_ms: AtomicU64::new(0),
+            times: Times::default(),
         }
     }
 
@@ -205,11 +209,15 @@ impl Hub {
         // A turn that only delivers counts as one batch, or it would not be bounded.
         *left = left.saturating_sub(waiting.len().max(1));
         let now = self.clock.monotonic();
-        vhost.begin_turn(Moment { ms: now.ms(), wall_ms: self.clock.wall_ms() });
+        vhost.begin_turn(self.moment());
         for submitted in waiting {
             vhost.apply(submitted);
         }
         vhost.finish_turn(now)
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { ms: self.clock.monotonic().ms(), wall_ms: self.clock.wall_ms() }
     }
 
     /// Lets a client in.
@@ -226,10 +234,18 @@ impl Hub {
     fn enter<T>(self: &Arc<Hub>, act: impl FnOnce(&mut Vhost) -> T) -> T {
         let done = {
             let _whole = AbortOnPanic::while_doing(OWNING);
-            act(&mut self.owner())
+            let mut vhost = self.owner();
+            // What has become due since the last turn must not go to whoever it was read back for.
+            vhost.begin_turn(self.moment());
+            act(&mut vhost)
         };
         self.work();
         done
+    }
+
+    /// The time it is.
+    pub(crate) fn now(&self) -> Monotonic {
+        self.clock.monotonic()
     }
 
     /// Looks at what there is, at the time it is.

@@ -22,6 +22,10 @@
 //!                         distance from the end of the one before), count, index in the run, level
 //!                         u8 and deadline if flags bit 0, failures and acquisitions if bit 1
 //! 17   next segment       number
+//! 18   leased             queue, epoch u64, until (milliseconds since 1970), length (milliseconds),
+//!                         holder, then until the end: first sequence, count. Leased without a
+//!                         connection, from now on; in a checkpoint these are all there are
+//! 19   lease ended        queue, then until the end: first sequence, count
 //!
 //! in the catalogue's journal:
 //! 20   checkpoint         nothing: forget everything, what follows restates it
@@ -53,6 +57,7 @@ pub(crate) mod binding_records;
 pub(crate) mod catalogue_records;
 pub(crate) mod checkpoint_records;
 pub(crate) mod exchange_records;
+pub(crate) mod lease_records;
 pub(crate) mod segment_records;
 pub(crate) mod message_records;
 pub(crate) mod queue_records;
@@ -80,6 +85,8 @@ pub(crate) mod tag {
     pub(crate) const DEAD_CHUNK: u8 = 15;
     pub(crate) const KEPT: u8 = 16;
     pub(crate) const NEXT_SEGMENT: u8 = 17;
+    pub(crate) const LEASED: u8 = 18;
+    pub(crate) const LEASE_ENDED: u8 = 19;
     pub(crate) const CATALOGUE_CHECKPOINT: u8 = 20;
     pub(crate) const VHOST: u8 = 21;
     pub(crate) const USER: u8 = 22;

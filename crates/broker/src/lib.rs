@@ -38,11 +38,14 @@ mod alarms;
 mod connection_limits;
 
 mod disks;
+mod node;
 
 mod recover;
 
 mod hub;
 mod vhost;
+
+mod times;
 
 mod journaled;
 
@@ -75,10 +78,13 @@ mod explain;
 mod batch;
 pub mod operation;
 
+pub mod lease;
+
 mod chunk;
 mod memory;
 
 pub mod limits;
+mod histogram;
 mod rate;
 mod session_id;
 
@@ -96,6 +102,7 @@ pub use event::{Closing, DeliveryRun, Event, Reply};
 pub use explain::{RefusalKind, explain};
 pub use first_user::{FIRST_VHOST, FirstUser};
 pub use grants::{ClearError, GrantError};
+pub use histogram::Histogram;
 pub use import::ImportError;
 pub use inspect::{
     Bodies, Detail, Field, InspectError, Inspected, Inspection, Note, inspect, is_stored_file,
@@ -103,6 +110,7 @@ pub use inspect::{
 pub use logins::{Hashing, Login, PasswordCheck, Turn};
 pub use looks::Listing;
 pub use memory::MessagesMemory;
+pub use node::{Machine, NodeView};
 pub use outbox::{Outbox, Wake};
 pub use parameters::{ClearParameterError, PutParameterError};
 pub use passes::{MakeTokenError, RevokeError, TokenView, TokenWish};
@@ -115,11 +123,12 @@ pub use repair::{
 };
 pub use session::Session;
 pub use session_id::SessionId;
-pub use sight::Sight;
+pub use sight::{JournalView, Sight};
+pub use times::JournalTimes;
 pub use tokens::Scopes;
 pub use users::{GUEST, LoginRefusal, Reach, User};
 pub use vhost::stats::Stats;
-pub use vhost::tallies::TotalsSample;
+pub use vhost::tallies::{MessageLives, TotalsSample};
 pub use vhost::views::Totals;
 pub use vhost_notes::VhostNotes;
 pub use vhosts::{CreateVhostError, DeleteVhostError, VhostView};

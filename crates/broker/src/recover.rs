@@ -18,8 +18,9 @@ use storage::{Position, Record, Segment, SegmentError};
 use crate::chunk::Chunk;
 use crate::journaled::binding_records::BindingRecord;
 use crate::journaled::checkpoint_records::{Checkpoint, QueueState};
+use crate::journaled::lease_records::{Leased, take_ended};
 use crate::journaled::message_records::{
-    Enqueued, take_chunk_head, take_returned, take_settled, take_watermark,
+    Enqueued, Span, take_chunk_head, take_returned, take_settled, take_watermark,
 };
 use crate::journaled::segment_records::{Alive, KeptRecord, take_next_segment};
 use crate::journaled::{ChunkId, Malformed, exchange_records, queue_records, tag};
@@ -28,6 +29,7 @@ use crate::operation::Destination;
 use crate::vhost::Restored;
 use crate::vhost::chunks::Chunks;
 use crate::vhost::chunks::sealed::SealedRun;
+use crate::vhost::leases::{Held, Leases};
 use crate::vhost::load_job::{ReadError, read_blocks};
 use crate::vhost::queues::QueueSlot;
 use crate::vhost::timers::Moment;
@@ -84,6 +86,7 @@ pub(crate) struct Recovery {
     /// Next sequence and watermark. Kept for queues whose declaration comes later, in a checkpoint.
     states: Map<QueueId, (Sequence, Sequence)>,
     messages: Map<QueueId, Runs>,
+    leases: Leases,
     homes: slab::Slab<Home>,
     slots: Map<ChunkId, u32>,
     /// Runs of segments, by the segment's number and the run's.
@@ -123,6 +126,7 @@ impl Recovery {
             queues: BTreeMap::new(),
             states: Map::default(),
             messages: Map::default(),
+            leases: Leases::default(),
             homes: slab::Slab::new(),
             slots: Map::default(),
             runs: Map::default(),
@@ -168,6 +172,11 @@ impl Recovery {
                 self.enqueued(&Enqueued::take(payload, record.tag)?)?;
             }
             tag::RETURNED => self.returned(payload)?,
+            tag::LEASED => self.leased(Leased::take(payload)?),
+            tag::LEASE_ENDED => {
+                let (queue, spans) = take_ended(payload)?;
+                self.leases_over(queue, &spans);
+            }
             tag::SETTLED => self.settled(payload)?,
             tag::WATERMARK => {
                 let (queue, watermark) = take_watermark(payload)?;
@@ -273,6 +282,9 @@ impl Recovery {
     /// Messages came back: how often is part of what they are.
     fn returned(&mut self, payload: &[u8]) -> Result<(), Malformed> {
         let (queue, spans) = take_returned(payload)?;
+        for (first, count, _) in &spans {
+            self.leases.take(queue, *first, *count);
+        }
         let Some(messages) = self.messages.get_mut(&queue) else { return Ok(()) };
         let mut taken = Vec::new();
         for (first, count, counts) in spans {
@@ -284,8 +296,30 @@ impl Recovery {
         Ok(())
     }
 
+    fn leased(&mut self, leased: Leased) {
+        let Leased { queue, epoch, until_wall_ms, length_ms, holder, spans } = leased;
+        // However the clock on the wall was set meanwhile, no lease lasts longer than it may.
+        let left_ms = until_wall_ms.saturating_sub(self.now.wall_ms).min(length_ms);
+        let until_ms = self.now.ms.saturating_add(left_ms);
+        for (first, count) in spans {
+            self.leases_over(queue, &[(first, count)]);
+            let holder = holder.clone();
+            let durability = Durability::Journaled;
+            let progress = None;
+            let held = Held { count, epoch, until_ms, length_ms, durability, holder, progress };
+            self.leases.hold(queue, first, held);
+        }
+    }
+
+    fn leases_over(&mut self, queue: QueueId, spans: &[Span]) {
+        for (first, count) in spans {
+            self.leases.take(queue, *first, *count);
+        }
+    }
+
     fn settled(&mut self, payload: &[u8]) -> Result<(), Malformed> {
         let (queue, spans) = take_settled(payload)?;
+        self.leases_over(queue, &spans);
         // What is unknown here lay in a file that is gone.
         let Some(messages) = self.messages.get_mut(&queue) else { return Ok(()) };
         for (first, count) in spans {
@@ -382,6 +416,7 @@ impl Recovery {
             self.topology.forget_queue(name.as_str());
         }
         self.states.remove(&queue);
+        self.leases.forget(queue);
         if let Some(mut messages) = self.messages.remove(&queue) {
             self.gone.extend(messages.drain());
             self.release_gone();
@@ -406,6 +441,8 @@ impl Recovery {
     fn checkpoint(&mut self, checkpoint: Checkpoint) {
         self.topology = Topology::with_predeclared_exchanges();
         self.queues.clear();
+        // Those there are are said again.
+        self.leases = Leases::default();
         self.forget_segments();
         self.next_queue = self.next_queue.max(checkpoint.next_queue);
         self.next_chunk = self.next_chunk.max(checkpoint.next_chunk);
@@ -419,16 +456,20 @@ impl Recovery {
         self.look_after_nameless();
         let (mut chunks, new_slots) = self.restore_homes(disk)?;
         let mut queues = Vec::with_capacity(self.queues.len());
+        let mut leases = Vec::new();
         for (id, (name, declaration)) in self.queues {
             let (next, watermark) = self.states.get(&id).copied().unwrap_or_default();
             let mut slot = QueueSlot::new(name, declaration, None);
-            let messages = self.messages.get(&id).into_iter().flat_map(Runs::iter);
-            let messages = messages.filter_map(|run| {
+            let mut messages = self.messages.remove(&id).unwrap_or_default();
+            let moved = |run: Run| {
                 let chunk = *new_slots.get(&run.place.chunk)?;
-                Some(Run { place: Place { chunk, ..run.place }, ..*run })
-            });
+                Some(Run { place: Place { chunk, ..run.place }, ..run })
+            };
+            let held = take_leased(&mut messages, id, &self.leases, &mut leases);
+            let held: Vec<Run> = held.into_iter().filter_map(moved).collect();
+            let messages = messages.iter().copied().filter_map(moved);
             let marked: Vec<Run> = messages.flat_map(|run| mark(run, watermark)).collect();
-            for run in &marked {
+            for run in marked.iter().chain(&held) {
                 if let Some(sealed) = chunks.sealed(run.place.chunk)
                     && sealed.records < run.place.index.saturating_add(run.count)
                 {
@@ -440,12 +481,14 @@ impl Recovery {
             }
             if slot.queue.settings().bytes_max.is_some() {
                 weigh(&mut chunks, &marked)?;
+                weigh(&mut chunks, &held)?;
             }
             // The watermark may stand past the last journaled message: what comes new comes behind it,
             // or it would count as delivered after the next restart. Where the numbering stood may
             // be lost.
-            let end = marked.iter().map(Run::end).max().unwrap_or_default();
+            let end = marked.iter().chain(&held).map(Run::end).max().unwrap_or_default();
             slot.queue.restore(next.max(watermark).max(end), marked, &chunks);
+            slot.queue.restore_leased(held);
             slot.watermark = watermark;
             slot.delivered = watermark;
             queues.push((id, slot));
@@ -454,7 +497,8 @@ impl Recovery {
         for slot in new_slots.into_values() {
             chunks.release_slot(slot, 1);
         }
-        Ok(Restored { topology: self.topology, queues, next_queue: self.next_queue, chunks })
+        let (topology, next_queue) = (self.topology, self.next_queue);
+        Ok(Restored { topology, queues, next_queue, chunks, leases })
     }
 
     /// What live messages lie in, each held once; and the new slot of each old one.
@@ -518,6 +562,25 @@ fn weigh(chunks: &mut Chunks, runs: &[Run]) -> Result<(), ReplayError> {
         sealed.set_weights(weights.into());
     }
     Ok(())
+}
+
+/// Takes out what is leased of a queue, and notes the leases.
+fn take_leased(
+    messages: &mut Runs,
+    queue: QueueId,
+    known: &Leases,
+    leases: &mut Vec<(QueueId, Sequence, Held)>,
+) -> Vec<Run> {
+    let mut taken = Vec::new();
+    for (first, held) in known.held_of(queue) {
+        let before = taken.len();
+        messages.remove(first, held.count, &mut taken);
+        for run in &mut taken[before..] {
+            run.label = run.label.repeated();
+            leases.push((queue, run.first, Held { count: run.count, ..held.clone() }));
+        }
+    }
+    taken
 }
 
 enum Known {

@@ -19,6 +19,8 @@ mod settle;
 
 mod dead_letter;
 mod expiry;
+mod lease;
+mod lease_end;
 pub(crate) mod turn;
 pub(crate) mod views;
 
@@ -37,6 +39,7 @@ pub(crate) mod load_job;
 mod sessions;
 pub(crate) mod chunks;
 pub(crate) mod queues;
+pub(crate) mod leases;
 pub(crate) mod stats;
 pub(crate) mod tags;
 pub(crate) mod tallies;
@@ -48,7 +51,7 @@ use std::sync::Arc;
 
 use domain::binding::QueueId;
 use domain::name::Name;
-use domain::run::Run;
+use domain::run::{Run, Sequence};
 use domain::topology::Topology;
 use domain::topology::routing::Route;
 use hashbrown::HashMap;
@@ -59,12 +62,14 @@ use crate::batch::Sealed;
 use crate::confirms::Waiter;
 use crate::connections::Connection;
 use crate::event::{Closing, Event};
+use crate::lease::LeaseReply;
 use crate::memory::MemoryShare;
 use crate::operation::{ChannelId, Operation};
 use crate::outbox::{InflightShare, Outbox};
 use crate::permissions::Access;
 use crate::session_id::SessionId;
 use chunks::{BatchChunk, Chunks};
+use leases::{Held, Leases};
 use load::Loads;
 use queues::{ConsumerSlot, QueueSlot};
 use rest::Rest;
@@ -100,6 +105,7 @@ pub(crate) struct Vhost {
     sealing: Sealing,
     rest: Rest,
     loads: Loads,
+    leases: Leases,
     /// Where segments are; never touched by the owner itself but for what can't wait.
     disk: Arc<dyn Disk>,
     journal: Arc<Journal<Waiter>>,
@@ -153,6 +159,8 @@ pub(crate) struct Restored {
     pub(crate) queues: Vec<(QueueId, QueueSlot)>,
     pub(crate) next_queue: u64,
     pub(crate) chunks: Chunks,
+    /// Leases that go on, with their queues and first messages.
+    pub(crate) leases: Vec<(QueueId, Sequence, Held)>,
 }
 
 /// How far a batch came.
@@ -205,6 +213,7 @@ impl Vhost {
             sealing: Sealing::default(),
             rest: Rest::default(),
             loads: Loads::default(),
+            leases: Leases::default(),
             disk: host.disk,
             journal: host.journal,
             turn: Turn::default(),
@@ -227,7 +236,11 @@ impl Vhost {
             gone: Vec::new(),
             refused: Vec::new(),
         };
+        for (queue, first, held) in restored.leases {
+            vhost.leases.hold(queue, first, held);
+        }
         vhost.start_timers();
+        vhost.time_leases();
         vhost
     }
 
@@ -339,6 +352,8 @@ impl Vhost {
                     state.traits = traits;
                 }
             }
+            Operation::Lease(request) => self.lease(session, &request),
+            Operation::SettleLeases(settlements) => self.settle_leases(session, &settlements),
             Operation::ResumeDeliveries => self.resume_deliveries(session),
             Operation::End => self.end(session),
             request @ (Operation::SelectConfirms { .. }
@@ -387,6 +402,8 @@ impl Vhost {
     /// Tells every session that it has to go.
     pub(crate) fn close_sessions(&mut self, why: &Closing) {
         self.closing = Some(why.clone());
+        let waiters = self.leases.all_waiters();
+        self.send_away(&waiters, &Ok(LeaseReply::Leased(Vec::new())));
         let all: Vec<SessionId> =
             self.sessions.iter().map(|(index, _)| SessionId(index as u64)).collect();
         for session in all {

@@ -14,6 +14,8 @@ pub struct HttpSettings {
     pub message_bytes_max: u32,
     /// Most bytes of all request bodies that are being read at the same time.
     pub bodies_bytes_max: usize,
+    /// Most queues with metrics of their own; the others are added up.
+    pub metrics_queues_max: usize,
     /// Where the broker can be reached.
     pub listeners: Vec<Listener>,
 }
@@ -23,6 +25,7 @@ impl Default for HttpSettings {
         HttpSettings {
             message_bytes_max: 16 << 20,
             bodies_bytes_max: 256 << 20,
+            metrics_queues_max: 1_000,
             listeners: Vec::new(),
         }
     }

@@ -11,6 +11,7 @@ mod door;
 mod house;
 
 mod health;
+mod metrics;
 mod management;
 mod native;
 

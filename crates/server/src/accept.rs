@@ -84,6 +84,7 @@ pub(crate) fn start(
     });
     let http = HttpSettings {
         message_bytes_max: limits.max_message_bytes,
+        metrics_queues_max: limits.metrics_queues_max,
         listeners: entrances.iter().flat_map(told_of).collect(),
         ..HttpSettings::default()
     };

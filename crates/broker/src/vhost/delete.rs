@@ -105,6 +105,7 @@ impl Vhost {
         self.bury_all_dead();
         let Some(mut slot) = self.queues.remove(&id) else { return };
         self.roster.remove(&id);
+        self.stats.queues_deleted += 1;
         for consumer in slot.queue.consumers.iter() {
             let Some(consumer) = self.consumers.remove(&consumer) else { continue };
             let (session, channel) = (consumer.session, consumer.channel);
@@ -113,6 +114,7 @@ impl Vhost {
             }
             self.tell(session, Event::ConsumerCancelled { channel, consumer_tag: consumer.tag });
         }
+        self.forget_leases(id, &mut slot);
         let mut gone = std::mem::take(&mut self.gone);
         slot.queue.clear(&mut gone);
         for run in gone.drain(..) {

@@ -6,6 +6,7 @@ use domain::queue::consumers::ConsumerId;
 use domain::run::{Durability, Redelivery, Run, Sequence};
 
 use super::Vhost;
+use super::leases::Turn;
 use super::queues::ConsumerSlot;
 use super::sessions::Unsettled;
 use crate::event::{DeliveryRun, Event};
@@ -26,6 +27,9 @@ enum Offer {
     NoRoom,
 }
 
+/// Deliveries that nothing times are dated to so many milliseconds: those of a moment make one entry.
+pub(crate) const SINCE_STEP_MS: u64 = 4;
+
 /// How messages are handed out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Handing {
@@ -39,7 +43,7 @@ impl Handing {
     }
 
     /// Counts deliveries to a consumer.
-    fn count(self, count: u32, counts: &mut MessageCounts) {
+    pub(crate) fn count(self, count: u32, counts: &mut MessageCounts) {
         match self.acknowledgement {
             Acknowledgement::Manual => counts.delivered += u64::from(count),
             Acknowledgement::Automatic => counts.delivered_no_ack += u64::from(count),
@@ -84,14 +88,31 @@ impl Vhost {
 
     /// As [`Vhost::deliver`], whatever is due.
     pub(crate) fn hand_out(&mut self, queue: QueueId) -> bool {
+        let more = self.hand_out_ready(queue);
+        self.answer_impatient(queue);
+        more
+    }
+
+    fn hand_out_ready(&mut self, queue: QueueId) -> bool {
         let mut left = limits::TURN_MESSAGES_MAX;
         while left > 0 {
             let Some(slot) = self.queues.get_mut(&queue) else { return false };
             if slot.queue.ready_messages() == 0 {
                 return false;
             }
+            if slot.waiting.is_some()
+                && let Some((waiter, share)) = self.waiter_in_turn(queue)
+            {
+                if self.readable(queue).is_none() {
+                    return false;
+                }
+                left = left.saturating_sub(self.serve_waiter(queue, waiter, share.min(left)));
+                self.pass_turn(queue, Turn::Consumers);
+                continue;
+            }
+            let Some(slot) = self.queues.get_mut(&queue) else { return false };
             let Some(front) = slot.queue.consumers.front() else { return false };
-            let alone = slot.queue.consumers.front_is_alone();
+            let alone = slot.queue.consumers.front_is_alone() && slot.waiting.is_none();
             match self.offer(front) {
                 Offer::Messages(count) => {
                     let Some(readable) = self.readable(queue) else { return false };
@@ -99,6 +120,7 @@ impl Vhost {
                     // One each while several take turns; all it can take if it is alone.
                     let count = if alone { count.min(left) } else { 1 };
                     left -= self.deliver_run(queue, front, count);
+                    self.pass_turn(queue, Turn::Waiters);
                 }
                 Offer::NoCredit => self.wait(queue),
                 Offer::NoRoom => {
@@ -153,6 +175,10 @@ impl Vhost {
             Handing { redelivery: run.label.redelivery, acknowledgement: state.acknowledgement };
         handing.count(run.count, slot.count(queue, &mut self.tallies, self.now.ms));
         handing.count(run.count, &mut self.tallies.totals.counts);
+        if !handing.is_repeated() {
+            let waited_ms = slot.waited_ms(run.first, self.tallies.started_ms, self.now.ms);
+            self.tallies.lives.queued.record(waited_ms * 1_000, run.count.into());
+        }
         slot.queue.consumers.turn();
         let counts = run.label.counts.if_any();
         slot.delivered = slot.delivered.max(run.end());
@@ -166,7 +192,7 @@ impl Vhost {
                 self.time_consumer(consumer);
                 self.now.ms
             }
-            _untimed => 0,
+            _untimed => self.now.ms / SINCE_STEP_MS * SINCE_STEP_MS,
         };
         let Some(here) = self.chunks.find(run.place) else { return run.count };
         self.handed_out(run.place, run.count);

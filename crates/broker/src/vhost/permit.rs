@@ -129,6 +129,14 @@ impl Vhost {
         Ok(())
     }
 
+    /// Refuses leases of a queue's messages to whoever may not get them.
+    pub(super) fn permit_lease(&self, session: SessionId, queue: &Name) -> Result<(), Refusal> {
+        let Some(state) = self.sessions.get(session.index()) else { return Ok(()) };
+        rights(Verb::Get)
+            .iter()
+            .try_for_each(|(right, _queue)| state.access.demand(*right, Kind::Queue, queue))
+    }
+
     /// A queue's name that was made up just now must be one that the user may configure.
     pub(super) fn permit_made_up(
         &self,
@@ -213,6 +221,8 @@ impl Vhost {
             | O::Settle { .. }
             | O::OpenChannel { .. }
             | O::CloseChannel { .. }
+            | O::Lease(_)
+            | O::SettleLeases(_)
             | O::SelectConfirms { .. }
             | O::SelectTransactions { .. }
             | O::Commit { .. }

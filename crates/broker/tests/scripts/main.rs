@@ -1,6 +1,8 @@
 //! Scripts against a broker on a simulated disk: requests go in, what the sessions hear comes out.
 
+mod leases;
 mod promises;
+mod repair;
 mod rest;
 mod rules;
 mod sights;

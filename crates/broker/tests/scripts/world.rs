@@ -13,6 +13,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use broker::connections::Introduction;
+use broker::lease::{
+    LeaseAnswer, LeaseEnd, LeaseReply, LeaseRequest, LeaseSettlement, LeaseSettlements,
+    LeaseStatus, LeaseToken,
+};
 use broker::operation::*;
 use broker::{
     Background, Batch, Broker, BrokerSettings, Closing, Disks, Event, FirstUser, LargeMessage,
@@ -82,13 +86,15 @@ struct Means {
     journal_file_bytes: u64,
 }
 
-struct World {
+pub(crate) struct World {
     means: Means,
-    disk: Arc<SimulatedDisk>,
+    pub(crate) disk: Arc<SimulatedDisk>,
     broker: Arc<Broker>,
     clock: Arc<ManualClock>,
     later: Arc<Later>,
     sessions: BTreeMap<String, Session>,
+    /// The tokens that were handed out for a message, by its body.
+    tokens: BTreeMap<String, Vec<LeaseToken>>,
 }
 
 fn name(text: &str) -> Name {
@@ -138,14 +144,24 @@ fn open(
 
 impl World {
     fn new(means: Means) -> World {
-        let disk = Arc::new(SimulatedDisk::new());
+        World::with(SimulatedDisk::new(), means)
+    }
+
+    /// With small journal files on a disk that may have something on it.
+    pub(crate) fn on(disk: SimulatedDisk, memory_bytes: usize) -> World {
+        World::with(disk, Means { memory_bytes, journal_file_bytes: 64 << 10 })
+    }
+
+    fn with(disk: SimulatedDisk, means: Means) -> World {
+        let disk = Arc::new(disk);
         let clock = Arc::new(ManualClock::default());
         let later = Arc::new(Later::default());
         let broker = open(&disk, &clock, &later, means);
-        World { means, disk, broker, clock, later, sessions: BTreeMap::new() }
+        let (sessions, tokens) = (BTreeMap::new(), BTreeMap::new());
+        World { means, disk, broker, clock, later, sessions, tokens }
     }
 
-    fn run(&mut self, line: &str) -> Vec<String> {
+    pub(crate) fn run(&mut self, line: &str) -> Vec<String> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let mut seen = None;
         match words[..] {
@@ -164,6 +180,7 @@ impl World {
             ["crash"] => {
                 // The old broker's sessions must not be heard of again: they go with its disk.
                 self.sessions.clear();
+                self.later = Arc::default();
                 self.disk = Arc::new(self.disk.crash(7));
                 self.broker = open(&self.disk, &self.clock, &self.later, self.means);
             }
@@ -171,6 +188,8 @@ impl World {
                 self.broker.close();
                 self.sessions.clear();
                 self.broker.finish().unwrap();
+                // What it wanted to do later nobody does.
+                self.later = Arc::default();
                 self.broker = open(&self.disk, &self.clock, &self.later, self.means);
             }
             ["sample"] => self.broker.sample(),
@@ -225,7 +244,10 @@ impl World {
         let mut words = vec![verb];
         words.extend(arguments);
         for words in words.split(|word| *word == "+") {
-            request(&mut batch, words[0], &words[1..]);
+            match words[0].strip_prefix("lease-") {
+                Some(end) => batch.push(settle_leases(&self.tokens, end, &words[1..])),
+                None => request(&mut batch, words[0], &words[1..]),
+            }
         }
         session.submit(&mut batch);
     }
@@ -235,7 +257,14 @@ impl World {
         for (name, session) in &mut self.sessions {
             let mut events = Vec::new();
             session.take(&mut events);
-            said.extend(events.iter().map(|event| format!("{name}: {}", text(event))));
+            for event in &events {
+                let text = if let Event::LeaseAnswer(answer) = event {
+                    lease_text(answer, &mut self.tokens)
+                } else {
+                    text(event)
+                };
+                said.push(format!("{name}: {text}"));
+            }
             session.written(events.iter().map(Event::cost_bytes).sum());
         }
         said
@@ -274,6 +303,77 @@ fn settle(verb: &str, tag: u64) -> Operation {
         _ => panic!("{verb}"),
     };
     Operation::Settle { channel: CHANNEL, tags, outcome, verb: Verb::Ack }
+}
+
+/// QUEUE MAX LEASE_MS [wait=MS]
+fn lease(arguments: &[&str]) -> Operation {
+    let number = |at: usize| arguments[at].parse().unwrap();
+    let wait_ms = table(arguments).get("wait").and_then(Value::as_integer).unwrap_or(0);
+    Operation::Lease(Box::new(LeaseRequest {
+        ticket: 0,
+        queue: name(arguments[0]),
+        messages_max: number(1),
+        lease_ms: number(2).into(),
+        wait_ms: wait_ms.try_into().unwrap(),
+    }))
+}
+
+/// BODY[@N]… [for=MS] [progress=TEXT]: the last token handed out for the message, or the Nth.
+fn settle_leases(
+    tokens: &BTreeMap<String, Vec<LeaseToken>>,
+    end: &str,
+    arguments: &[&str],
+) -> Operation {
+    let options = table(arguments);
+    let end = match end {
+        "ack" => LeaseEnd::Acknowledged,
+        "fail" => LeaseEnd::Failed,
+        "reject" => LeaseEnd::Rejected,
+        "release" => LeaseEnd::Released,
+        "extend" => LeaseEnd::Extended {
+            lease_ms: options.get("for").and_then(Value::as_integer).unwrap().try_into().unwrap(),
+            progress: None,
+        },
+        _ => panic!("{end}"),
+    };
+    let items = arguments.iter().filter(|word| !word.contains('=')).map(|word| {
+        let (body, at) = word.split_once('@').unwrap_or((word, ""));
+        let handed_out = &tokens[body];
+        let at = at.parse().unwrap_or(handed_out.len());
+        LeaseSettlement { token: handed_out[at - 1], end: end.clone() }
+    });
+    Operation::SettleLeases(Box::new(LeaseSettlements { ticket: 0, items: items.collect() }))
+}
+
+/// Leased messages by their bodies: `'` marks those delivered before, a number which attempt it is.
+fn lease_text(answer: &LeaseAnswer, tokens: &mut BTreeMap<String, Vec<LeaseToken>>) -> String {
+    let words: Vec<String> = match &answer.outcome {
+        Err(refusal) => vec![format!("refused {refusal:?}")],
+        Ok(LeaseReply::Settled(statuses)) => (statuses.iter())
+            .map(|status| match status {
+                LeaseStatus::Done { .. } => "done".to_owned(),
+                LeaseStatus::Gone => "gone".to_owned(),
+                LeaseStatus::Lost => "lost".to_owned(),
+            })
+            .collect(),
+        Ok(LeaseReply::Leased(runs)) => {
+            let mut words = vec!["leased".to_owned()];
+            for (run, offset) in runs.iter().flat_map(|run| (0..run.count).map(move |at| (run, at)))
+            {
+                let message = run.chunk.message(run.first + offset).unwrap();
+                let body = String::from_utf8_lossy(message.body).into_owned();
+                let mark = if run.redelivered { "'" } else { "" };
+                let attempt = match run.attempt() {
+                    1 => String::new(),
+                    attempt => attempt.to_string(),
+                };
+                words.push(format!("{body}{mark}{attempt}"));
+                tokens.entry(body).or_default().push(run.token(offset));
+            }
+            words
+        }
+    };
+    words.join(" ")
 }
 
 fn request(batch: &mut Batch, verb: &str, arguments: &[&str]) {
@@ -347,6 +447,7 @@ fn request(batch: &mut Batch, verb: &str, arguments: &[&str]) {
             queue: name(arguments[0]),
             acknowledgement: Acknowledgement::Manual,
         },
+        "lease" => lease(arguments),
         "prefetch" => {
             let scope =
                 if has("global") { PrefetchScope::Channel } else { PrefetchScope::Consumer };
@@ -476,6 +577,7 @@ fn text(event: &Event) -> String {
             format!("refused {}", format!("{refusal:?}").split([' ', '(', '{']).next().unwrap())
         }
         Event::ConsumerCancelled { consumer_tag, .. } => format!("cancelled {consumer_tag}"),
+        Event::LeaseAnswer(answer) => format!("{answer:?}"),
         Event::Closing(Closing::Forced(why)) => format!("closing: {why}"),
         Event::Closing(_) => "closing".to_owned(),
         Event::Ended => "ended".to_owned(),
