@@ -45,10 +45,10 @@ pub(crate) struct QueueSlot {
     pub(crate) used_ms: u64,
     /// Whether a timer looks after that. None does while it has consumers.
     pub(crate) timed: bool,
-    /// Who waits for messages to lease.
-    pub(crate) waiting: Option<Box<Waiting>>,
     /// What happened to its messages, if anything did.
     pub(crate) tally: Option<Box<QueueTally>>,
+    /// Who waits for messages to lease.
+    pub(crate) waiting: Option<Box<Waiting>>,
 }
 
 impl QueueSlot {
@@ -72,8 +72,8 @@ impl QueueSlot {
             timer_ms: None,
             used_ms: 0,
             timed: false,
-            waiting: None,
             tally: None,
+            waiting: None,
         }
     }
 

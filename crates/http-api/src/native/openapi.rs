@@ -9,7 +9,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
 use crate::hall::Hall;
 use crate::routes::{Need, Routes};
 
-use super::{publish, topology};
+use super::{lease, publish, topology};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes.get("/v1/openapi.json", Need::Nothing, description)
@@ -42,6 +42,8 @@ struct ProblemDocument {
     paths(
         publish::to_queue,
         publish::to_exchange,
+        lease::lease,
+        lease::settle,
         topology::put_queue,
         topology::delete_queue,
         topology::purge_queue,
