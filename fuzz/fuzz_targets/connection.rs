@@ -10,7 +10,7 @@ use amqp::connection::SignsOfLife;
 use amqp::wire::field::LongString;
 use amqp::wire::frame::{self, PROTOCOL_HEADER};
 use amqp::wire::method::{self, Method, basic, channel, confirm, connection, exchange, queue};
-use amqp::{Admission, AmqpSettings, Connection, Gate};
+use amqp::{Admission, AmqpSettings, Connection, Gate, Told};
 use broker::operation::{Operation, REPLY_QUEUE, Verb};
 use broker::{
     Alarms, Batch, Chunk, ChunkBuilder, Closing, ConnectRefusal, DeliveryRun, Event, LoginRefusal,
@@ -43,7 +43,7 @@ impl Gate for Guests {
         Name::new(prefix).unwrap_or_default()
     }
 
-    fn enter(&mut self, vhost: &str) -> Result<(), ConnectRefusal> {
+    fn enter(&mut self, vhost: &str, _told: Told) -> Result<(), ConnectRefusal> {
         if vhost == "/" { Ok(()) } else { Err(ConnectRefusal::NoSuchVhost) }
     }
 

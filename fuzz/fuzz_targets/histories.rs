@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use amqp::connection::SignsOfLife;
-use amqp::{Admission, AmqpSettings, Connection, Gate};
+use amqp::{Admission, AmqpSettings, Connection, Gate, Told};
 use broker::{
     Background, Batch, Broker, BrokerSettings, ConnectRefusal, Disks, FirstUser, LoginRefusal,
     Session, Wake, WriterDrive,
@@ -97,6 +97,10 @@ impl Disks for OneVhost {
     fn vhost(&self, _name: &Name) -> std::io::Result<Arc<dyn Disk>> {
         Ok(Arc::new(self.0.clone()))
     }
+
+    fn erase_vhost(&self, _name: &Name) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
 }
 
 fn open(disk: &SimulatedDisk, clock: &Arc<ManualClock>, later: &Arc<Later>) -> Arc<Broker> {
@@ -151,7 +155,7 @@ impl Gate for Door {
         self.session.as_ref().map(|session| session.make_name(prefix)).unwrap_or_default()
     }
 
-    fn enter(&mut self, vhost: &str) -> Result<(), ConnectRefusal> {
+    fn enter(&mut self, vhost: &str, _told: Told) -> Result<(), ConnectRefusal> {
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let user = self.broker.authenticate_external("guest", peer).expect("guest is known");
         self.session = Some(self.broker.connect(&user, vhost, Arc::new(Asleep))?);

@@ -7,6 +7,7 @@
 //! found after each restart must be what it promised. The same seed makes the same run.
 
 mod enumerate;
+mod leasing;
 mod run;
 
 mod action;
@@ -31,6 +32,7 @@ mod random;
 mod violation;
 
 pub use enumerate::{Enumerated, crash_at_every_operation};
+pub use leasing::run_leases;
 pub use run::{Outcome, run};
 pub use trace::Lines;
 pub use violation::{Rule, Violation};

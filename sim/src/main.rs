@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use sim::{Lines, run};
+use sim::{Lines, run, run_leases};
 
 /// Simulates the broker on a disk that crashes, from seeds.
 #[derive(Debug, Parser)]
@@ -17,6 +17,9 @@ struct Arguments {
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     from: u64,
+    /// Run what is about leases without a connection instead.
+    #[arg(long)]
+    leases: bool,
     /// Print everything that happens.
     #[arg(long)]
     trace: bool,
@@ -27,14 +30,17 @@ fn main() -> ExitCode {
     let lines = if arguments.trace { Lines::Kept } else { Lines::Hashed };
     let mut failed = 0;
     for seed in arguments.from..arguments.from + arguments.seeds {
-        let outcome = run(seed, lines);
+        let outcome = if arguments.leases { run_leases(seed, lines) } else { run(seed, lines) };
         for line in &outcome.lines {
             println!("{line}");
         }
         if let Some(violation) = outcome.violation {
             failed += 1;
             println!("seed {seed}: {violation}");
-            println!("    see it: cargo run --release -p sim -- --seeds 1 --from {seed} --trace");
+            let which = if arguments.leases { "--leases " } else { "" };
+            println!(
+                "    see it: cargo run --release -p sim -- {which}--seeds 1 --from {seed} --trace"
+            );
         }
     }
     println!("{} passed, {failed} failed", arguments.seeds - failed);

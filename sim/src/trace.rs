@@ -67,6 +67,7 @@ pub(crate) fn describe(event: &Event) -> String {
         | Event::Reply { .. }
         | Event::Refused { .. }
         | Event::ConsumerCancelled { .. }
+        | Event::LeaseAnswer(_)
         | Event::Closing(_)
         | Event::Ended => format!("{event:?}"),
     }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use sim::{Lines, crash_at_every_operation, run};
+use sim::{Lines, crash_at_every_operation, run, run_leases};
 
 /// Runs seeds and fails with everything that is needed to see each violation again.
 fn check(seeds: impl IntoIterator<Item = u64>) {
@@ -23,6 +23,23 @@ fn check(seeds: impl IntoIterator<Item = u64>) {
 #[test]
 fn seeds_keep_every_promise() {
     check(1..=200);
+}
+
+#[test]
+fn leases_keep_every_promise() {
+    let mut failures = String::new();
+    for seed in 1..=120 {
+        if let Some(violation) = run_leases(seed, Lines::Hashed).violation {
+            let _ = writeln!(
+                failures,
+                "seed {seed}: {violation}\n    \
+                 see it: cargo run -p sim -- --leases --seeds 1 --from {seed} --trace"
+            );
+        }
+    }
+    assert!(failures.is_empty(), "\n{failures}");
+    let (one, other) = (run_leases(7, Lines::Kept), run_leases(7, Lines::Kept));
+    assert_eq!(one.lines, other.lines, "the same seed makes the same run");
 }
 
 /// Seeds that fail without the fix named, as clients act now. Whoever changes what clients do looks

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use broker::operation::Operation;
 use broker::{Alarms, Batch, Closing, Event, LoginRefusal};
 
-pub use self::handshake::{Admission, Gate};
+pub use self::handshake::{Admission, Gate, Told};
 use self::handshake::{Handshake, Step};
 use self::heartbeat::Beat;
 pub use self::heartbeat::SignsOfLife;
@@ -238,6 +238,11 @@ impl Connection {
         }
     }
 
+    /// Whether the client was in and is on its way out.
+    pub fn is_ending(&self) -> bool {
+        matches!(self.phase, Phase::Ending(..) | Phase::Parting | Phase::Over)
+    }
+
     /// Whether nothing more will be said, to either side.
     pub fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over)
@@ -434,7 +439,11 @@ impl Connection {
         }
         let fault = match closing {
             Closing::Shutdown => handshake::shutdown(),
+            Closing::Forced(why) => Fault::new(ReplyCode::ConnectionForced, (0, 0), why),
             Closing::Poisoned(poison) => Fault::new(ReplyCode::InternalError, (0, 0), poison),
+            Closing::Deleted => {
+                Fault::new(ReplyCode::ConnectionForced, (0, 0), "the vhost was deleted")
+            }
         };
         write_close(&fault, out);
         self.phase = Phase::Parting;

@@ -16,6 +16,6 @@ pub mod settings;
 
 pub mod wire;
 
-pub use connection::{Admission, Connection, Gate};
+pub use connection::{Admission, Connection, Gate, Told};
 pub use serve::{Peer, Stream, serve};
 pub use settings::AmqpSettings;

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use broker::connections::{ConnectionState, Introduction, TlsFacts};
 use broker::{Alarms, Batch, Broker, ConnectRefusal, Login, LoginRefusal, Session, User, Wake};
 use domain::name::Name;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -25,7 +26,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use self::bell::{Bell, Errand, Resident};
 use self::outflow::{Outflow, PORTION_BYTES};
 use self::reception::Reception;
-use crate::connection::{Admission, Connection, Gate, Patience, SignsOfLife};
+use crate::connection::{Admission, Connection, Gate, Patience, SignsOfLife, Told};
 use crate::settings::AmqpSettings;
 
 /// One read. Smaller ones cost throughput; it belongs to the thread, so that idle connections
@@ -54,6 +55,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 pub struct Peer {
     /// Where it comes from.
     pub address: SocketAddr,
+    /// Where it came in, if the system says.
+    pub local: Option<SocketAddr>,
+    /// How it is encrypted, if it is.
+    pub tls: Option<TlsFacts>,
     /// The user's name in its certificate, if it showed one that was verified.
     pub certified_name: Option<String>,
 }
@@ -119,6 +124,17 @@ struct Link<S> {
     listening: bool,
     /// What was last heard of them.
     alarms: Alarms,
+    /// Bytes read and written before the client was in.
+    early: Early,
+    /// How the connection is said to stand.
+    state: ConnectionState,
+}
+
+/// What went over a socket before its client was in.
+#[derive(Clone, Copy, Debug, Default)]
+struct Early {
+    read_bytes: usize,
+    written_bytes: usize,
 }
 
 /// The broker, as one connection sees it.
@@ -167,10 +183,21 @@ impl Gate for Door {
         Ok(name)
     }
 
-    fn enter(&mut self, vhost: &str) -> Result<(), ConnectRefusal> {
+    fn enter(&mut self, vhost: &str, told: Told) -> Result<(), ConnectRefusal> {
         let Some(user) = &self.user else { return Err(ConnectRefusal::NoSuchVhost) };
         let bell: Arc<dyn Wake> = Arc::<Bell>::clone(&self.bell);
-        self.session = Some(self.broker.connect(user, vhost, bell)?);
+        let introduction = Introduction {
+            protocol: "AMQP 0-9-1",
+            peer: self.peer.address,
+            local: self.peer.local,
+            tls: self.peer.tls.clone(),
+            mechanism: told.mechanism.into(),
+            client_properties: told.client_properties,
+            channel_max: told.channel_max,
+            frame_bytes_max: told.frame_bytes_max,
+            heartbeat_seconds: told.heartbeat_seconds,
+        };
+        self.session = Some(self.broker.connect_introduced(user, vhost, bell, introduction)?);
         Ok(())
     }
 }
@@ -203,6 +230,8 @@ impl<S: Stream> Link<S> {
             signs: SignsOfLife::default(),
             listening: false,
             alarms: Alarms::default(),
+            early: Early::default(),
+            state: ConnectionState::default(),
         }
     }
 
@@ -335,6 +364,10 @@ impl<S: Stream> Link<S> {
             return Err(Some(io::ErrorKind::WriteZero.into()));
         }
         self.signs.spoke = true;
+        match self.door.session.as_ref().and_then(Session::connection) {
+            Some(seen) => seen.count_written(bytes + std::mem::take(&mut self.early.written_bytes)),
+            None => self.early.written_bytes += bytes,
+        }
         self.outflow.advance(bytes);
         Ok(())
     }
@@ -389,6 +422,7 @@ impl<S: Stream> Link<S> {
     /// Reads once, if the client may be read; ready if it was.
     fn read(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, Option<io::Error>> {
         self.listening = self.may_read();
+        self.show_state();
         if !self.listening {
             return Ok(Poll::Pending);
         }
@@ -405,10 +439,15 @@ impl<S: Stream> Link<S> {
             FRAMES.set(frames);
             return Ok(Poll::Pending);
         };
-        if outcome? == 0 {
+        let bytes = outcome?;
+        if bytes == 0 {
             return Err(None);
         }
         self.signs.heard = true;
+        match self.door.session.as_ref().and_then(Session::connection) {
+            Some(seen) => seen.count_read(bytes + std::mem::take(&mut self.early.read_bytes)),
+            None => self.early.read_bytes += bytes,
+        }
         self.submit();
         self.send(context, frames)?;
         Ok(Poll::Ready(()))
@@ -424,6 +463,27 @@ impl<S: Stream> Link<S> {
         self.connection.verdict(verdict, &mut self.door, &mut self.batch, &mut frames);
         self.submit();
         self.send(context, frames)
+    }
+
+    /// Shows how the connection stands, if that has changed.
+    fn show_state(&mut self) {
+        let state = if self.connection.is_ending() {
+            ConnectionState::Closing
+        } else if self.connection.is_blocked() {
+            ConnectionState::Blocked
+        } else if !self.alarms.are_clear() {
+            ConnectionState::Blocking
+        } else if !self.listening && !self.has_room() {
+            ConnectionState::Flow
+        } else {
+            ConnectionState::Running
+        };
+        if state != self.state
+            && let Some(seen) = self.door.session.as_ref().and_then(Session::connection)
+        {
+            self.state = state;
+            seen.set_state(state);
+        }
     }
 
     fn may_read(&self) -> bool {

@@ -1,5 +1,7 @@
 //! The handle that protocols hold: who may come in, and into which virtual host.
 
+mod progress;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
@@ -8,11 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use domain::name::Name;
 use stdx::clock::Clock;
 use storage::disk::Disk;
-use storage::{JournalSettings, Opened, Poison, Record, ReplaySummary, SyncMode};
+use storage::{JournalSettings, Opened, Poison, ReplaySummary, SyncMode};
 
 use crate::alarms::{AlarmBoard, Alarms, Resource};
 use crate::catalogue::{Catalogue, Store, StoreError, Unwritten};
-use crate::connection_limits::{ConnectionLimits, Full, Place, Places};
+use crate::connection_limits::{ConnectionLimits, Full, Places};
+use crate::connections::{Connection, Connections, Introduction};
 use crate::disks::Disks;
 use crate::event::Closing;
 use crate::first_user::FirstUser;
@@ -20,18 +23,21 @@ pub use crate::hub::Background;
 use crate::hub::Hub;
 use crate::limits;
 use crate::logins::{Desk, Login};
+use crate::looks::Looks;
 use crate::memory::{MemoryBudget, MessagesMemory};
+use crate::node::Node;
 use crate::outbox::{InflightShare, Outbox, Wake};
 use crate::passwords::HashFailed;
 use crate::permissions::Access;
-use crate::recover::{Recovery, ReplayError};
-use crate::register::Change;
+use crate::recover::{AfterLoss, Recovery, ReplayError};
 use crate::session::{Draws, Session};
+use crate::sight::Sight;
 use crate::users::{GUEST, LoginRefusal, User};
 use crate::vhost::stats::Stats;
 use crate::vhost::timers::Moment;
 use crate::vhost::{Restored, Surroundings, Vhost};
 use crate::writers::{Alarm, Driven, Pen, Step};
+use progress::Progress;
 
 /// Who drives the journals' writers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,20 +145,6 @@ impl From<StoreError> for OpenError {
     }
 }
 
-/// Why a virtual host can't be made.
-#[derive(Debug, thiserror::Error)]
-pub enum CreateVhostError {
-    /// A virtual host needs a name.
-    #[error("a vhost's name can't be empty")]
-    NoName,
-    /// Its journal can't be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The catalogue can't be written.
-    #[error("the catalogue of users and vhosts can't be written: {0}")]
-    Unwritten(#[from] Unwritten),
-}
-
 /// Why a client is not let in.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectRefusal {
@@ -184,27 +176,42 @@ pub struct Recovered {
     pub messages: u64,
     /// What the journal had.
     pub summary: ReplaySummary,
+    /// What a repair had to give up.
+    pub after_loss: AfterLoss,
+}
+
+/// Who wants to come in.
+enum Coming {
+    /// For a few requests, and counted as no connection.
+    Visitor,
+    /// With a connection.
+    Client,
+    /// With a connection that is there to see.
+    Introduced(Introduction),
 }
 
 /// A virtual host that runs.
 #[derive(Debug)]
-struct Host {
-    hub: Arc<Hub>,
-    driven: Driven,
+pub(crate) struct Host {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) driven: Driven,
+    looks: Arc<Looks>,
 }
 
 /// The broker.
 #[derive(Debug)]
 pub struct Broker {
-    hosts: RwLock<BTreeMap<Name, Arc<Host>>>,
-    /// Held while a virtual host is made.
-    making: Mutex<()>,
+    pub(crate) hosts: RwLock<BTreeMap<Name, Arc<Host>>>,
+    /// Held while a virtual host is made or deleted.
+    pub(crate) making: Mutex<()>,
     pub(crate) catalogue: Arc<Catalogue>,
     desk: Arc<Desk>,
-    settings: BrokerSettings,
-    share: Arc<InflightShare>,
-    alarms: Arc<AlarmBoard>,
+    pub(crate) settings: BrokerSettings,
+    pub(crate) share: Arc<InflightShare>,
+    pub(crate) alarms: Arc<AlarmBoard>,
     places: Arc<Places>,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) node: Node,
 }
 
 impl Broker {
@@ -224,6 +231,8 @@ impl Broker {
             hosts.insert(name, Arc::new(host));
             recovered.push(found);
         }
+        let (now, wall_ms) = (settings.clock.monotonic(), settings.clock.wall_ms());
+        let node = Node::started_at(now.ms(), wall_ms);
         let broker = Broker {
             hosts: RwLock::new(hosts),
             making: Mutex::default(),
@@ -233,7 +242,10 @@ impl Broker {
             share,
             alarms,
             places: Arc::default(),
+            connections: Arc::default(),
+            node,
         };
+        broker.erase_doomed();
         Ok((Arc::new(broker), recovered))
     }
 
@@ -293,6 +305,12 @@ impl Broker {
         self.all().into_iter().find_map(poison)
     }
 
+    /// How much of what is published may be on its way to the disk, in bytes, in all sessions
+    /// together; never more than [`limits::INFLIGHT_BYTES_TOTAL`], nor less than one read of each.
+    pub fn limit_inflight(&self, bytes: usize) {
+        self.share.limit(bytes);
+    }
+
     /// Whether some journal found no room on the disk and has not gone on since.
     pub fn is_disk_full(&self) -> bool {
         self.alarms.is_disk_full()
@@ -306,9 +324,19 @@ impl Broker {
         vhost: &str,
         wake: Arc<dyn Wake>,
     ) -> Result<Session, ConnectRefusal> {
-        let (host, access) = self.access(user, vhost)?;
-        let place = self.places.take(vhost, user.name().as_str()).map_err(ConnectRefusal::Full)?;
-        self.enter(&host, access, wake, Some(place))
+        self.enter(user, vhost, wake, Coming::Client)
+    }
+
+    /// As [`Broker::connect`], for a client that is introduced: its connection is there to see, and
+    /// can be closed by others.
+    pub fn connect_introduced(
+        self: &Arc<Broker>,
+        user: &User,
+        vhost: &str,
+        wake: Arc<dyn Wake>,
+        introduction: Introduction,
+    ) -> Result<Session, ConnectRefusal> {
+        self.enter(user, vhost, wake, Coming::Introduced(introduction))
     }
 
     /// As [`Broker::connect`], for a few requests of somebody who has no connection of his own here:
@@ -319,8 +347,7 @@ impl Broker {
         vhost: &str,
         wake: Arc<dyn Wake>,
     ) -> Result<Session, ConnectRefusal> {
-        let (host, access) = self.access(user, vhost)?;
-        self.enter(&host, access, wake, None)
+        self.enter(user, vhost, wake, Coming::Visitor)
     }
 
     fn access(&self, user: &User, vhost: &str) -> Result<(Arc<Host>, Arc<Access>), ConnectRefusal> {
@@ -331,17 +358,35 @@ impl Broker {
 
     fn enter(
         &self,
-        host: &Host,
-        access: Arc<Access>,
+        user: &User,
+        vhost: &str,
         wake: Arc<dyn Wake>,
-        place: Option<Place>,
+        coming: Coming,
     ) -> Result<Session, ConnectRefusal> {
+        let version = self.catalogue.version();
+        let (host, access) = self.access(user, vhost)?;
+        let take = || self.places.take(vhost, user.name().as_str()).map_err(ConnectRefusal::Full);
+        let (place, connection) = match coming {
+            Coming::Visitor => (None, None),
+            Coming::Client => (Some(take()?), None),
+            Coming::Introduced(introduction) => {
+                let place = take()?;
+                let (user, vhost) = (user.name().clone(), host.hub.name.clone());
+                let connection = Connection::new(user, vhost, introduction, self.wall_ms());
+                (Some(place), Some(Arc::new(connection)))
+            }
+        };
         let outbox = Arc::new(Outbox::new(wake, Arc::clone(&self.share)));
-        let connected = host.hub.connect(&outbox, access);
+        let connected = host.hub.connect(&outbox, access, connection.clone());
         let id = connected.map_err(|closing| match closing {
             Closing::Shutdown => ConnectRefusal::Stopping,
             Closing::Poisoned(poison) => ConnectRefusal::Poisoned(poison),
+            Closing::Deleted | Closing::Forced(_) => ConnectRefusal::NoSuchVhost,
         })?;
+        if self.catalogue.version() != version {
+            // Whoever changed something may have looked at the sessions before this one was there.
+            self.settle_in(user);
+        }
         let draws = Draws(Arc::clone(&self.settings.entropy));
         Ok(Session {
             hub: Arc::clone(&host.hub),
@@ -350,24 +395,19 @@ impl Broker {
             draws,
             alarms: Arc::clone(&self.alarms),
             _place: place,
+            registered: connection.map(|connection| self.connections.register(connection)),
             over: false,
         })
     }
 
-    /// Makes a virtual host, unless it is there. Waits for the disk.
-    pub fn create_vhost(&self, name: &Name) -> Result<(), CreateVhostError> {
-        if name.is_empty() {
-            return Err(CreateVhostError::NoName);
+    #[cold]
+    fn settle_in(&self, user: &User) {
+        let name = user.name();
+        if self.catalogue.account(name.as_str()).is_some() {
+            self.readmit(name);
+        } else {
+            self.close_user(name, &format!("user '{name}' was deleted"));
         }
-        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.hosts().contains_key(name) {
-            return Ok(());
-        }
-        let (host, _) = open_vhost(name, &self.settings, &self.share, &self.alarms)?;
-        self.catalogue.change(&[Change::Vhost(name.clone())])?;
-        let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
-        hosts.insert(name.clone(), Arc::new(host));
-        Ok(())
     }
 
     /// Tells every session that the broker stops; new ones are refused from now on.
@@ -380,6 +420,26 @@ impl Broker {
     /// What messages take of the memory, and may take.
     pub fn messages_memory(&self) -> MessagesMemory {
         self.share.messages_memory()
+    }
+
+    /// Every virtual host to be looked at, by name.
+    pub fn sights(&self) -> Vec<Sight> {
+        self.all().iter().map(|host| self.look_at(host)).collect()
+    }
+
+    /// A virtual host to be looked at.
+    pub fn sight(&self, vhost: &str) -> Option<Sight> {
+        self.hosts().get(vhost).map(|host| self.look_at(host))
+    }
+
+    fn look_at(&self, host: &Host) -> Sight {
+        let clock = Arc::clone(&self.settings.clock);
+        Sight { hub: Arc::clone(&host.hub), looks: Arc::clone(&host.looks), clock }
+    }
+
+    /// The time by which everything in the broker goes.
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.settings.clock
     }
 
     /// Sessions that are not over.
@@ -417,6 +477,15 @@ impl Broker {
         self.hosts().get(vhost).map(|host| Arc::clone(&host.hub))
     }
 
+    /// The ways into all virtual hosts of this moment.
+    pub(crate) fn hubs(&self) -> Vec<Arc<Hub>> {
+        self.hosts().values().map(|host| Arc::clone(&host.hub)).collect()
+    }
+
+    pub(crate) fn wall_ms(&self) -> u64 {
+        self.settings.clock.wall_ms()
+    }
+
     fn hosts(&self) -> RwLockReadGuard<'_, BTreeMap<Name, Arc<Host>>> {
         self.hosts.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -448,7 +517,7 @@ fn open_catalogue(settings: &BrokerSettings) -> Result<Catalogue, OpenError> {
     Ok(Catalogue::new(opened, Arc::clone(&settings.clock)))
 }
 
-fn open_vhost(
+pub(crate) fn open_vhost(
     name: &Name,
     settings: &BrokerSettings,
     share: &Arc<InflightShare>,
@@ -473,6 +542,7 @@ fn open_vhost(
     });
     let Opened { journal, writer, summary, .. } =
         opened.map_err(|error| OpenError::Journal { vhost: name.clone(), error })?;
+    let after_loss = recovery.after_loss();
     let mut restored =
         recovery.finish(&disk).map_err(|error| OpenError::Replay { vhost: name.clone(), error })?;
     delete_unreferenced(&*disk, &mut restored)
@@ -480,8 +550,13 @@ fn open_vhost(
     let found = Recovered {
         vhost: name.clone(),
         queues: restored.queues.len(),
-        messages: restored.queues.iter().map(|(_, slot)| slot.queue.ready_messages()).sum(),
+        messages: restored
+            .queues
+            .iter()
+            .map(|(_, slot)| slot.queue.ready_messages() + slot.queue.leased_messages())
+            .sum(),
         summary,
+        after_loss,
     };
     let state = Vhost::new(
         restored,
@@ -512,7 +587,7 @@ fn open_vhost(
         // What was read becomes the new start, so that the old files can go.
         hub.checkpoint();
     }
-    Ok((Host { hub, driven }, found))
+    Ok((Host { hub, driven, looks: Arc::default() }, found))
 }
 
 /// Deletes segments that nothing refers to: the process ended before the journal knew of them, or
@@ -525,35 +600,6 @@ fn delete_unreferenced(disk: &dyn Disk, restored: &mut Restored) -> io::Result<(
         }
     }
     Ok(())
-}
-
-/// Tells how a long recovery gets on.
-struct Progress<'r> {
-    vhost: &'r Name,
-    clock: &'r dyn Clock,
-    records: u64,
-    bytes: u64,
-    told_ms: u64,
-}
-
-impl<'r> Progress<'r> {
-    fn new(vhost: &'r Name, clock: &'r dyn Clock) -> Progress<'r> {
-        Progress { vhost, clock, records: 0, bytes: 0, told_ms: clock.monotonic().ms() }
-    }
-
-    fn record(&mut self, record: &Record<'_>) {
-        self.records += 1;
-        self.bytes += record.payload.len() as u64;
-        // The clock is not asked at every record.
-        if self.records.is_multiple_of(4096) {
-            let now_ms = self.clock.monotonic().ms();
-            if now_ms.saturating_sub(self.told_ms) >= 1_000 {
-                self.told_ms = now_ms;
-                let (records, mib) = (self.records, self.bytes >> 20);
-                tracing::info!(vhost = %self.vhost, records, mib, "still reading the journal");
-            }
-        }
-    }
 }
 
 fn draw(entropy: &Entropy) -> Box<dyn FnMut() -> u64 + Send> {

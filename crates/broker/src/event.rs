@@ -8,6 +8,7 @@ use domain::run::Counts;
 use storage::Poison;
 
 use crate::chunk::Chunk;
+use crate::lease::LeaseAnswer;
 use crate::operation::{ChannelId, Verb};
 
 /// One thing told to a session.
@@ -64,6 +65,8 @@ pub enum Event {
         /// Its index there.
         index: u32,
     },
+    /// The answer to a `Lease` or to `SettleLeases`; of different ones in any order.
+    LeaseAnswer(Box<LeaseAnswer>),
     /// A request worked.
     Reply {
         /// The channel that asked.
@@ -100,6 +103,10 @@ pub enum Closing {
     Shutdown,
     /// The virtual host can't write any more.
     Poisoned(Poison),
+    /// The virtual host was deleted.
+    Deleted,
+    /// Somebody in charge wants this connection gone, and says why.
+    Forced(Box<str>),
 }
 
 /// Messages side by side in one chunk, for one consumer, with consecutive delivery tags.
@@ -194,6 +201,7 @@ impl Event {
             Event::Got { chunk, index, .. } | Event::Returned { chunk, index, .. } => {
                 chunk.span_bytes(*index, 1)
             }
+            Event::LeaseAnswer(answer) => answer.cost_bytes(),
             Event::GotNothing { .. }
             | Event::Confirmed { .. }
             | Event::Nacked { .. }

@@ -22,6 +22,10 @@
 //!                         distance from the end of the one before), count, index in the run, level
 //!                         u8 and deadline if flags bit 0, failures and acquisitions if bit 1
 //! 17   next segment       number
+//! 18   leased             queue, epoch u64, until (milliseconds since 1970), length (milliseconds),
+//!                         holder, then until the end: first sequence, count. Leased without a
+//!                         connection, from now on; in a checkpoint these are all there are
+//! 19   lease ended        queue, then until the end: first sequence, count
 //!
 //! in the catalogue's journal:
 //! 20   checkpoint         nothing: forget everything, what follows restates it
@@ -31,6 +35,19 @@
 //! 23   permission         user, vhost, then texts: configure, write, read
 //! 24   topic permission   user, vhost, exchange, then texts: write, read
 //! 25   parameter          component, vhost (empty: the node), name, JSON text
+//! 40   vhost deleted      name: with everything granted there; its files may still be there
+//! 41   vhost erased       name: nothing of its files is left
+//! 42   user deleted       name: with everything granted to it
+//! 43   permission cleared user, vhost
+//! 44   topic perm. cleared user, vhost, exchange
+//! 45   parameter cleared  component, vhost, name
+//! 46   vhost notes        name, description text, count of tags, texts
+//! 47   token              user, name, SHA-256 of the secret (32 bytes), scopes u8, vhost (empty: all),
+//!                         made, ends (milliseconds since 1970; 0: never)
+//! 48   token revoked      user, name
+//!
+//! in any journal, written by a repair:
+//! 30   void               nothing that counts: what was here is lost
 //! ```
 //!
 //! Texts are a length and that many bytes of UTF-8. Numbers are varints unless a width is given; names and keys are a length u8 and that many
@@ -40,6 +57,7 @@ pub(crate) mod binding_records;
 pub(crate) mod catalogue_records;
 pub(crate) mod checkpoint_records;
 pub(crate) mod exchange_records;
+pub(crate) mod lease_records;
 pub(crate) mod segment_records;
 pub(crate) mod message_records;
 pub(crate) mod queue_records;
@@ -67,12 +85,24 @@ pub(crate) mod tag {
     pub(crate) const DEAD_CHUNK: u8 = 15;
     pub(crate) const KEPT: u8 = 16;
     pub(crate) const NEXT_SEGMENT: u8 = 17;
+    pub(crate) const LEASED: u8 = 18;
+    pub(crate) const LEASE_ENDED: u8 = 19;
     pub(crate) const CATALOGUE_CHECKPOINT: u8 = 20;
     pub(crate) const VHOST: u8 = 21;
     pub(crate) const USER: u8 = 22;
     pub(crate) const PERMISSION: u8 = 23;
     pub(crate) const TOPIC_PERMISSION: u8 = 24;
     pub(crate) const PARAMETER: u8 = 25;
+    pub(crate) const VHOST_DELETED: u8 = 40;
+    pub(crate) const VHOST_ERASED: u8 = 41;
+    pub(crate) const USER_DELETED: u8 = 42;
+    pub(crate) const PERMISSION_CLEARED: u8 = 43;
+    pub(crate) const TOPIC_PERMISSION_CLEARED: u8 = 44;
+    pub(crate) const PARAMETER_CLEARED: u8 = 45;
+    pub(crate) const VHOST_NOTES: u8 = 46;
+    pub(crate) const TOKEN: u8 = 47;
+    pub(crate) const TOKEN_REVOKED: u8 = 48;
+    pub(crate) const VOID: u8 = 30;
 }
 
 /// A record's payload is not what its tag promises.

@@ -28,6 +28,29 @@ pub const TENURE_BATCHES_MAX: usize = 64;
 /// Messages one queue hands out in one turn before the next queue has its turn.
 pub const TURN_MESSAGES_MAX: u32 = 4096;
 
+/// Messages that may be leased without a connection at once, in one virtual host: each may take some
+/// hundred bytes of memory for as long as its holder likes.
+pub const LEASES_MAX: usize = 500_000;
+
+/// Requests that may wait for messages to lease, in one virtual host.
+pub const LEASE_WAITERS_MAX: usize = 10_000;
+
+/// The longest lease, in milliseconds: a day. Whoever needs longer extends it.
+pub const LEASE_MS_MAX: u64 = 86_400_000;
+
+/// How long a request may wait for messages to lease, in milliseconds: less than what closes an idle
+/// connection on its way.
+pub const LEASE_WAIT_MS_MAX: u64 = 60_000;
+
+/// Bytes of messages leased at once, but for one message.
+pub const LEASE_BYTES_MAX: usize = 1 << 20;
+
+/// What the holder of a lease may say about how far it is, in bytes.
+pub const PROGRESS_BYTES_MAX: usize = 256;
+
+/// Leases that end for want of time in one turn, before batches have theirs.
+pub const TURN_LEASES_MAX: usize = 1024;
+
 /// Timers that one turn looks at before batches have their turn.
 pub const TURN_TIMERS_MAX: usize = 64;
 
@@ -145,6 +168,20 @@ pub const LOGIN_FAILURES_MAX: usize = 8_192;
 
 /// Exchanges that a session with limited rights is remembered to have published to.
 pub const GRANTED_EXCHANGES_MAX: usize = 12;
+
+/// Queues, sessions or exchanges that are looked at, for whoever wants to see them, before their owner
+/// goes on with its work.
+pub const LOOK_SLICE: usize = 512;
+
+/// A list is shown again until so many times the time has passed that it took to make it: looking at
+/// everything all the time takes a twentieth of a core.
+pub const LOOK_AGAIN_AFTER: u64 = 20;
+
+/// A list that nobody has looked at for so long, in milliseconds, is forgotten.
+pub const LOOK_FORGOTTEN_AFTER_MS: u64 = 15_000;
+
+/// Samples of a virtual host's totals that are kept: a minute's, one every five seconds.
+pub const SAMPLES_KEPT: usize = 13;
 
 /// How often a writer that is to stop looks whether the full disk has room, ten times a second.
 pub const LAST_TRIES_ON_A_FULL_DISK: u32 = 20;

@@ -7,6 +7,7 @@ use domain::name::Name;
 use domain::queue::QueueDeclaration;
 
 use crate::chunk::Persistence;
+use crate::lease::{LeaseRequest, LeaseSettlements};
 
 /// A channel of a session. Deliveries, confirms and settlements are counted per channel.
 pub type ChannelId = u16;
@@ -243,6 +244,11 @@ pub enum Operation {
         /// How it is settled.
         acknowledgement: Acknowledgement,
     },
+    /// Leases messages to whoever holds the tokens, whatever becomes of this session; answered by
+    /// `LeaseAnswer`.
+    Lease(Box<LeaseRequest>),
+    /// Ends or extends leases of any session; answered by `LeaseAnswer`.
+    SettleLeases(Box<LeaseSettlements>),
     /// Returns all unsettled deliveries of the channel to their queues.
     Recover {
         /// The channel.
@@ -380,6 +386,8 @@ impl Operation {
             | O::Settle { .. }
             | O::OpenChannel { .. }
             | O::CloseChannel { .. }
+            | O::Lease(_)
+            | O::SettleLeases(_)
             | O::Introduce(_)
             | O::ResumeDeliveries
             | O::End => return None,

@@ -28,6 +28,8 @@ pub trait Wake: Send + Sync + std::fmt::Debug {
 #[derive(Debug)]
 pub(crate) struct InflightShare {
     sessions: AtomicUsize,
+    /// The whole.
+    total_bytes: AtomicUsize,
     memory: Arc<MemoryBudget>,
     /// Rooms that are given back when there is memory for more.
     held: Mutex<Vec<(Arc<Outbox>, usize)>>,
@@ -57,7 +59,14 @@ impl WakeList {
 
 impl InflightShare {
     pub(crate) fn new(memory: Arc<MemoryBudget>) -> InflightShare {
-        InflightShare { sessions: AtomicUsize::new(0), memory, held: Mutex::default() }
+        let total_bytes = AtomicUsize::new(limits::INFLIGHT_BYTES_TOTAL);
+        InflightShare { sessions: AtomicUsize::new(0), total_bytes, memory, held: Mutex::default() }
+    }
+
+    /// From now on all together may have so much. What is on its way already stays.
+    pub(crate) fn limit(&self, total_bytes: usize) {
+        let total_bytes = total_bytes.min(limits::INFLIGHT_BYTES_TOTAL);
+        self.total_bytes.store(total_bytes, Ordering::Relaxed);
     }
 
     /// What messages take of the memory.
@@ -86,7 +95,7 @@ impl InflightShare {
 
     fn bytes(&self) -> usize {
         let sessions = self.sessions.load(Ordering::Relaxed).max(1);
-        let share = limits::INFLIGHT_BYTES_TOTAL / sessions;
+        let share = self.total_bytes.load(Ordering::Relaxed) / sessions;
         share.clamp(limits::INFLIGHT_BYTES_MIN, limits::INFLIGHT_BYTES_MAX)
     }
 }

@@ -1,6 +1,8 @@
 //! Recovery: what the journal says becomes a virtual host again. Decisions are replayed as they
 //! were taken; no rule is asked a second time, so rules may change between versions.
 
+pub(crate) mod losses;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,8 +18,9 @@ use storage::{Position, Record, Segment, SegmentError};
 use crate::chunk::Chunk;
 use crate::journaled::binding_records::BindingRecord;
 use crate::journaled::checkpoint_records::{Checkpoint, QueueState};
+use crate::journaled::lease_records::{Leased, take_ended};
 use crate::journaled::message_records::{
-    Enqueued, take_chunk_head, take_returned, take_settled, take_watermark,
+    Enqueued, Span, take_chunk_head, take_returned, take_settled, take_watermark,
 };
 use crate::journaled::segment_records::{Alive, KeptRecord, take_next_segment};
 use crate::journaled::{ChunkId, Malformed, exchange_records, queue_records, tag};
@@ -26,6 +29,7 @@ use crate::operation::Destination;
 use crate::vhost::Restored;
 use crate::vhost::chunks::Chunks;
 use crate::vhost::chunks::sealed::SealedRun;
+use crate::vhost::leases::{Held, Leases};
 use crate::vhost::load_job::{ReadError, read_blocks};
 use crate::vhost::queues::QueueSlot;
 use crate::vhost::timers::Moment;
@@ -65,6 +69,15 @@ pub enum ReplayError {
     },
 }
 
+/// What is known of what a repair gave up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AfterLoss {
+    /// Frames that stand for lost ones.
+    pub void_records: u64,
+    /// Records that refer to what is unknown, and were passed over.
+    pub passed_over: u64,
+}
+
 /// What has been read so far.
 #[derive(Debug)]
 pub(crate) struct Recovery {
@@ -73,6 +86,7 @@ pub(crate) struct Recovery {
     /// Next sequence and watermark. Kept for queues whose declaration comes later, in a checkpoint.
     states: Map<QueueId, (Sequence, Sequence)>,
     messages: Map<QueueId, Runs>,
+    leases: Leases,
     homes: slab::Slab<Home>,
     slots: Map<ChunkId, u32>,
     /// Runs of segments, by the segment's number and the run's.
@@ -87,6 +101,7 @@ pub(crate) struct Recovery {
     next_chunk: u64,
     gone: Vec<Run>,
     error: Option<ReplayError>,
+    after_loss: AfterLoss,
     /// When recovery began: journaled deadlines are put on the clock of this process.
     now: Moment,
 }
@@ -111,6 +126,7 @@ impl Recovery {
             queues: BTreeMap::new(),
             states: Map::default(),
             messages: Map::default(),
+            leases: Leases::default(),
             homes: slab::Slab::new(),
             slots: Map::default(),
             runs: Map::default(),
@@ -121,6 +137,7 @@ impl Recovery {
             next_chunk: 0,
             gone: Vec::new(),
             error: None,
+            after_loss: AfterLoss::default(),
             now,
         }
     }
@@ -138,6 +155,11 @@ impl Recovery {
         self.error = match self.apply(record) {
             Ok(Known::Yes) => None,
             Ok(Known::No) => Some(ReplayError::UnknownTag { tag, position }),
+            // What it refers to may be what was lost.
+            Err(Malformed) if self.after_loss.void_records > 0 => {
+                self.after_loss.passed_over += 1;
+                None
+            }
             Err(Malformed) => Some(ReplayError::Malformed { tag, position }),
         };
     }
@@ -150,6 +172,11 @@ impl Recovery {
                 self.enqueued(&Enqueued::take(payload, record.tag)?)?;
             }
             tag::RETURNED => self.returned(payload)?,
+            tag::LEASED => self.leased(Leased::take(payload)?),
+            tag::LEASE_ENDED => {
+                let (queue, spans) = take_ended(payload)?;
+                self.leases_over(queue, &spans);
+            }
             tag::SETTLED => self.settled(payload)?,
             tag::WATERMARK => {
                 let (queue, watermark) = take_watermark(payload)?;
@@ -158,13 +185,25 @@ impl Recovery {
             tag::QUEUE_DECLARED => {
                 let (id, name, declaration) = queue_records::take_declared(payload)?;
                 self.next_queue = self.next_queue.max(id.0 + 1);
+                // That the one before was deleted is lost.
+                if let Some(before) = self.topology.queue(name.as_str()).filter(|it| *it != id) {
+                    self.queue_deleted(before);
+                }
                 self.topology.add_queue(name.clone(), id);
                 self.queues.insert(id, (name, declaration));
             }
             tag::QUEUE_DELETED => self.queue_deleted(queue_records::take_deleted(payload)?),
             tag::EXCHANGE_DECLARED => {
                 let (name, settings) = exchange_records::take_declared(payload)?;
-                self.topology.declare_exchange(&name, &settings).map_err(|_refusal| Malformed)?;
+                if self.topology.declare_exchange(&name, &settings).is_err() {
+                    if self.after_loss.void_records == 0 {
+                        return Err(Malformed);
+                    }
+                    // That the one before was deleted is lost.
+                    self.topology.forget_exchange(name.as_str());
+                    let declared = self.topology.declare_exchange(&name, &settings);
+                    declared.map_err(|_refusal| Malformed)?;
+                }
             }
             tag::EXCHANGE_DELETED => {
                 let name = exchange_records::take_deleted(payload)?;
@@ -185,6 +224,7 @@ impl Recovery {
             tag::NEXT_SEGMENT => {
                 self.next_segment = self.next_segment.max(take_next_segment(payload)?);
             }
+            tag::VOID => self.after_loss.void_records += 1,
             _unknown => return Ok(Known::No),
         }
         Ok(Known::Yes)
@@ -204,6 +244,9 @@ impl Recovery {
     }
 
     fn enqueued(&mut self, enqueued: &Enqueued) -> Result<(), Malformed> {
+        // Their own records may be lost; their numbers are never given again.
+        self.next_queue = self.next_queue.max(enqueued.queue.0.saturating_add(1));
+        self.next_chunk = self.next_chunk.max(enqueued.chunk.0.saturating_add(1));
         let slot = *self.slots.get(&enqueued.chunk).ok_or(Malformed)?;
         let home = self.homes.get_mut(slot as usize).ok_or(Malformed)?;
         let HomeOf::Chunk { chunk, .. } = &home.of else { return Err(Malformed) };
@@ -239,6 +282,9 @@ impl Recovery {
     /// Messages came back: how often is part of what they are.
     fn returned(&mut self, payload: &[u8]) -> Result<(), Malformed> {
         let (queue, spans) = take_returned(payload)?;
+        for (first, count, _) in &spans {
+            self.leases.take(queue, *first, *count);
+        }
         let Some(messages) = self.messages.get_mut(&queue) else { return Ok(()) };
         let mut taken = Vec::new();
         for (first, count, counts) in spans {
@@ -250,8 +296,30 @@ impl Recovery {
         Ok(())
     }
 
+    fn leased(&mut self, leased: Leased) {
+        let Leased { queue, epoch, until_wall_ms, length_ms, holder, spans } = leased;
+        // However the clock on the wall was set meanwhile, no lease lasts longer than it may.
+        let left_ms = until_wall_ms.saturating_sub(self.now.wall_ms).min(length_ms);
+        let until_ms = self.now.ms.saturating_add(left_ms);
+        for (first, count) in spans {
+            self.leases_over(queue, &[(first, count)]);
+            let holder = holder.clone();
+            let durability = Durability::Journaled;
+            let progress = None;
+            let held = Held { count, epoch, until_ms, length_ms, durability, holder, progress };
+            self.leases.hold(queue, first, held);
+        }
+    }
+
+    fn leases_over(&mut self, queue: QueueId, spans: &[Span]) {
+        for (first, count) in spans {
+            self.leases.take(queue, *first, *count);
+        }
+    }
+
     fn settled(&mut self, payload: &[u8]) -> Result<(), Malformed> {
         let (queue, spans) = take_settled(payload)?;
+        self.leases_over(queue, &spans);
         // What is unknown here lay in a file that is gone.
         let Some(messages) = self.messages.get_mut(&queue) else { return Ok(()) };
         for (first, count) in spans {
@@ -283,6 +351,7 @@ impl Recovery {
 
     /// Messages lie in a segment from now on, wherever they lay before.
     fn kept(&mut self, record: KeptRecord) {
+        self.next_queue = self.next_queue.max(record.queue.0.saturating_add(1));
         let slot = self.run(record.segment, record.run);
         let mut live = 0;
         for Alive { kept, mark, counts } in record.alive {
@@ -347,6 +416,7 @@ impl Recovery {
             self.topology.forget_queue(name.as_str());
         }
         self.states.remove(&queue);
+        self.leases.forget(queue);
         if let Some(mut messages) = self.messages.remove(&queue) {
             self.gone.extend(messages.drain());
             self.release_gone();
@@ -371,6 +441,8 @@ impl Recovery {
     fn checkpoint(&mut self, checkpoint: Checkpoint) {
         self.topology = Topology::with_predeclared_exchanges();
         self.queues.clear();
+        // Those there are are said again.
+        self.leases = Leases::default();
         self.forget_segments();
         self.next_queue = self.next_queue.max(checkpoint.next_queue);
         self.next_chunk = self.next_chunk.max(checkpoint.next_chunk);
@@ -381,28 +453,23 @@ impl Recovery {
         if let Some(error) = self.error {
             return Err(error);
         }
-        // Messages of queues that no checkpoint and no declaration knows went with their queue.
-        let known = &self.queues;
-        self.messages.retain(|queue, messages| {
-            let keep = known.contains_key(queue);
-            if !keep {
-                self.gone.extend(messages.drain());
-            }
-            keep
-        });
-        self.release_gone();
+        self.look_after_nameless();
         let (mut chunks, new_slots) = self.restore_homes(disk)?;
         let mut queues = Vec::with_capacity(self.queues.len());
+        let mut leases = Vec::new();
         for (id, (name, declaration)) in self.queues {
             let (next, watermark) = self.states.get(&id).copied().unwrap_or_default();
             let mut slot = QueueSlot::new(name, declaration, None);
-            let messages = self.messages.get(&id).into_iter().flat_map(Runs::iter);
-            let messages = messages.filter_map(|run| {
+            let mut messages = self.messages.remove(&id).unwrap_or_default();
+            let moved = |run: Run| {
                 let chunk = *new_slots.get(&run.place.chunk)?;
-                Some(Run { place: Place { chunk, ..run.place }, ..*run })
-            });
+                Some(Run { place: Place { chunk, ..run.place }, ..run })
+            };
+            let held = take_leased(&mut messages, id, &self.leases, &mut leases);
+            let held: Vec<Run> = held.into_iter().filter_map(moved).collect();
+            let messages = messages.iter().copied().filter_map(moved);
             let marked: Vec<Run> = messages.flat_map(|run| mark(run, watermark)).collect();
-            for run in &marked {
+            for run in marked.iter().chain(&held) {
                 if let Some(sealed) = chunks.sealed(run.place.chunk)
                     && sealed.records < run.place.index.saturating_add(run.count)
                 {
@@ -414,10 +481,14 @@ impl Recovery {
             }
             if slot.queue.settings().bytes_max.is_some() {
                 weigh(&mut chunks, &marked)?;
+                weigh(&mut chunks, &held)?;
             }
             // The watermark may stand past the last journaled message: what comes new comes behind it,
-            // or it would count as delivered after the next restart.
-            slot.queue.restore(next.max(watermark), marked, &chunks);
+            // or it would count as delivered after the next restart. Where the numbering stood may
+            // be lost.
+            let end = marked.iter().chain(&held).map(Run::end).max().unwrap_or_default();
+            slot.queue.restore(next.max(watermark).max(end), marked, &chunks);
+            slot.queue.restore_leased(held);
             slot.watermark = watermark;
             slot.delivered = watermark;
             queues.push((id, slot));
@@ -426,7 +497,8 @@ impl Recovery {
         for slot in new_slots.into_values() {
             chunks.release_slot(slot, 1);
         }
-        Ok(Restored { topology: self.topology, queues, next_queue: self.next_queue, chunks })
+        let (topology, next_queue) = (self.topology, self.next_queue);
+        Ok(Restored { topology, queues, next_queue, chunks, leases })
     }
 
     /// What live messages lie in, each held once; and the new slot of each old one.
@@ -490,6 +562,25 @@ fn weigh(chunks: &mut Chunks, runs: &[Run]) -> Result<(), ReplayError> {
         sealed.set_weights(weights.into());
     }
     Ok(())
+}
+
+/// Takes out what is leased of a queue, and notes the leases.
+fn take_leased(
+    messages: &mut Runs,
+    queue: QueueId,
+    known: &Leases,
+    leases: &mut Vec<(QueueId, Sequence, Held)>,
+) -> Vec<Run> {
+    let mut taken = Vec::new();
+    for (first, held) in known.held_of(queue) {
+        let before = taken.len();
+        messages.remove(first, held.count, &mut taken);
+        for run in &mut taken[before..] {
+            run.label = run.label.repeated();
+            leases.push((queue, run.first, Held { count: run.count, ..held.clone() }));
+        }
+    }
+    taken
 }
 
 enum Known {

@@ -35,6 +35,7 @@ fn rehearse_vhost(disks: &dyn Disks, name: Name, now: Moment) -> Result<Recovere
         recovery.record(&record);
     });
     let opened = opened.map_err(|error| OpenError::Journal { vhost: name.clone(), error })?;
+    let after_loss = recovery.after_loss();
     let restored =
         recovery.finish(&disk).map_err(|error| OpenError::Replay { vhost: name.clone(), error })?;
     Ok(Recovered {
@@ -42,6 +43,7 @@ fn rehearse_vhost(disks: &dyn Disks, name: Name, now: Moment) -> Result<Recovere
         queues: restored.queues.len(),
         messages: restored.queues.iter().map(|(_, slot)| slot.queue.ready_messages()).sum(),
         summary: opened.summary,
+        after_loss,
     })
 }
 

@@ -7,6 +7,7 @@ use domain::name::Name;
 use crate::alarms::{AlarmBoard, Alarms};
 use crate::batch::Batch;
 use crate::connection_limits::Place;
+use crate::connections::{Connection, Registered};
 use crate::event::Event;
 use crate::hub::Hub;
 use crate::operation::Operation;
@@ -35,6 +36,8 @@ pub struct Session {
     pub(crate) alarms: Arc<AlarmBoard>,
     /// What it takes of the places for connections, if it is one.
     pub(crate) _place: Option<Place>,
+    /// Its entry among those connected, if it was introduced.
+    pub(crate) registered: Option<Registered>,
     /// `End` was submitted.
     pub(crate) over: bool,
 }
@@ -70,6 +73,11 @@ impl Session {
             batch.push(Operation::ResumeDeliveries);
             self.submit(&mut batch);
         }
+    }
+
+    /// The connection it belongs to, if it was introduced.
+    pub fn connection(&self) -> Option<&Arc<Connection>> {
+        self.registered.as_ref().map(|registered| &registered.connection)
     }
 
     /// A name that begins with `prefix` and that nobody can guess.

@@ -7,6 +7,7 @@ mod consume;
 mod declare;
 mod delete;
 mod deliver;
+pub(crate) mod export;
 pub(crate) mod import;
 mod permit;
 mod reply_to;
@@ -18,7 +19,10 @@ mod settle;
 
 mod dead_letter;
 mod expiry;
+mod lease;
+mod lease_end;
 pub(crate) mod turn;
+pub(crate) mod views;
 
 mod seal;
 
@@ -28,22 +32,26 @@ mod load;
 
 pub(crate) mod job;
 
-mod seal_job;
+pub(crate) mod seal_job;
 
 pub(crate) mod load_job;
 
 mod sessions;
 pub(crate) mod chunks;
 pub(crate) mod queues;
+pub(crate) mod leases;
 pub(crate) mod stats;
 pub(crate) mod tags;
+pub(crate) mod tallies;
+mod timeline;
 pub(crate) mod timers;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domain::binding::QueueId;
 use domain::name::Name;
-use domain::run::Run;
+use domain::run::{Run, Sequence};
 use domain::topology::Topology;
 use domain::topology::routing::Route;
 use hashbrown::HashMap;
@@ -52,19 +60,23 @@ use storage::{Journal, Poison, Position};
 
 use crate::batch::Sealed;
 use crate::confirms::Waiter;
+use crate::connections::Connection;
 use crate::event::{Closing, Event};
+use crate::lease::LeaseReply;
 use crate::memory::MemoryShare;
 use crate::operation::{ChannelId, Operation};
 use crate::outbox::{InflightShare, Outbox};
 use crate::permissions::Access;
 use crate::session_id::SessionId;
 use chunks::{BatchChunk, Chunks};
+use leases::{Held, Leases};
 use load::Loads;
 use queues::{ConsumerSlot, QueueSlot};
 use rest::Rest;
 use seal::Sealing;
 use sessions::{SessionState, Work};
 use stats::Stats;
+use tallies::Tallies;
 use timers::{Moment, Timers};
 use turn::{Journaled, Turn};
 
@@ -77,6 +89,8 @@ pub(crate) type Entropy = Box<dyn FnMut() -> u64 + Send>;
 pub(crate) struct Vhost {
     topology: Topology,
     queues: Map<QueueId, QueueSlot>,
+    /// Their numbers in order, so that whoever looks at them can go on where he stopped.
+    roster: BTreeSet<QueueId>,
     next_queue: u64,
     consumers: Map<domain::queue::consumers::ConsumerId, ConsumerSlot>,
     next_consumer: u64,
@@ -91,6 +105,7 @@ pub(crate) struct Vhost {
     sealing: Sealing,
     rest: Rest,
     loads: Loads,
+    leases: Leases,
     /// Where segments are; never touched by the owner itself but for what can't wait.
     disk: Arc<dyn Disk>,
     journal: Arc<Journal<Waiter>>,
@@ -114,6 +129,7 @@ pub(crate) struct Vhost {
     /// Memory that open transactions hold.
     transactions_bytes: usize,
     stats: Stats,
+    tallies: Tallies,
     /// Why the sessions are being closed; new ones are not let in.
     closing: Option<Closing>,
     /// The time of the present turn.
@@ -143,6 +159,8 @@ pub(crate) struct Restored {
     pub(crate) queues: Vec<(QueueId, QueueSlot)>,
     pub(crate) next_queue: u64,
     pub(crate) chunks: Chunks,
+    /// Leases that go on, with their queues and first messages.
+    pub(crate) leases: Vec<(QueueId, Sequence, Held)>,
 }
 
 /// How far a batch came.
@@ -182,6 +200,7 @@ impl Vhost {
     ) -> Vhost {
         let mut vhost = Vhost {
             topology: restored.topology,
+            roster: restored.queues.iter().map(|(id, _)| *id).collect(),
             queues: restored.queues.into_iter().collect(),
             next_queue: restored.next_queue,
             consumers: Map::default(),
@@ -194,6 +213,7 @@ impl Vhost {
             sealing: Sealing::default(),
             rest: Rest::default(),
             loads: Loads::default(),
+            leases: Leases::default(),
             disk: host.disk,
             journal: host.journal,
             turn: Turn::default(),
@@ -208,6 +228,7 @@ impl Vhost {
             entropy,
             transactions_bytes: 0,
             stats: Stats::default(),
+            tallies: Tallies::starting_at(now.ms),
             closing: None,
             now,
             timers: Timers::default(),
@@ -215,7 +236,11 @@ impl Vhost {
             gone: Vec::new(),
             refused: Vec::new(),
         };
+        for (queue, first, held) in restored.leases {
+            vhost.leases.hold(queue, first, held);
+        }
         vhost.start_timers();
+        vhost.time_leases();
         vhost
     }
 
@@ -224,12 +249,18 @@ impl Vhost {
         &mut self,
         outbox: Arc<Outbox>,
         access: Arc<Access>,
+        connection: Option<Arc<Connection>>,
     ) -> Result<SessionId, Closing> {
         if let Some(closing) = &self.closing {
             return Err(closing.clone());
         }
-        let state = SessionState::new(outbox, access);
-        Ok(SessionId(self.sessions.insert(state) as u64))
+        let state = SessionState::new(outbox, access, connection.clone());
+        let id = SessionId(self.sessions.insert(state) as u64);
+        if let Some(connection) = connection {
+            // Once: a connection enters one virtual host.
+            let _ = connection.session.set(id);
+        }
+        Ok(id)
     }
 
     /// How many clients there are.
@@ -321,6 +352,8 @@ impl Vhost {
                     state.traits = traits;
                 }
             }
+            Operation::Lease(request) => self.lease(session, &request),
+            Operation::SettleLeases(settlements) => self.settle_leases(session, &settlements),
             Operation::ResumeDeliveries => self.resume_deliveries(session),
             Operation::End => self.end(session),
             request @ (Operation::SelectConfirms { .. }
@@ -357,7 +390,8 @@ impl Vhost {
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {
-        self.poison().is_some()
+        // What was deleted is as good as a journal that can't be written.
+        matches!(self.closing, Some(Closing::Poisoned(_) | Closing::Deleted))
     }
 
     /// Why it can't write any more, if it can't.
@@ -368,11 +402,35 @@ impl Vhost {
     /// Tells every session that it has to go.
     pub(crate) fn close_sessions(&mut self, why: &Closing) {
         self.closing = Some(why.clone());
+        let waiters = self.leases.all_waiters();
+        self.send_away(&waiters, &Ok(LeaseReply::Leased(Vec::new())));
         let all: Vec<SessionId> =
             self.sessions.iter().map(|(index, _)| SessionId(index as u64)).collect();
         for session in all {
             self.tell(session, Event::Closing(why.clone()));
         }
+    }
+
+    /// Tells a user's sessions that they have to go.
+    pub(crate) fn close_user(&mut self, user: &Name, why: &Closing) {
+        for session in self.sessions_of(user) {
+            self.tell(session, Event::Closing(why.clone()));
+        }
+    }
+
+    /// From now on a user's sessions have the rights that they are given here.
+    pub(crate) fn readmit(&mut self, user: &Name, anew: impl Fn(&Access) -> Arc<Access>) {
+        for session in self.sessions_of(user) {
+            if let Some(state) = self.session_mut(session) {
+                state.access = anew(&state.access);
+                state.granted.clear();
+            }
+        }
+    }
+
+    fn sessions_of(&self, user: &Name) -> Vec<SessionId> {
+        let theirs = self.sessions.iter().filter(|(_, state)| state.access.user == *user);
+        theirs.map(|(index, _)| SessionId(index as u64)).collect()
     }
 
     /// Wakes every session for something that concerns all of them.

@@ -25,6 +25,16 @@ impl Credit {
         self.limit > 0
     }
 
+    /// At most so many unsettled; 0: no limit.
+    pub fn limit(self) -> u16 {
+        self.limit
+    }
+
+    /// Deliveries that went out and were not settled.
+    pub fn unsettled(self) -> u32 {
+        self.unsettled
+    }
+
     /// How many more deliveries fit.
     pub fn available(self) -> u32 {
         match self.limit {

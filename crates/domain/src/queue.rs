@@ -57,12 +57,26 @@ pub enum Return {
     Released,
     /// It failed (RabbitMQ 4.3: reject, a lost connection).
     Failed,
+    /// A lease without a connection was given back. Every queue counts it.
+    LeaseReleased,
+    /// A lease without a connection failed or ran out. Every queue counts it.
+    LeaseFailed,
+}
+
+impl Return {
+    fn is_failure(self) -> bool {
+        matches!(self, Return::Failed | Return::LeaseFailed)
+    }
+
+    fn is_of_lease(self) -> bool {
+        matches!(self, Return::LeaseReleased | Return::LeaseFailed)
+    }
 }
 
 /// Where returned messages went.
 #[derive(Debug, Default)]
 pub struct Returned {
-    /// Back to their place, where the queue counts.
+    /// Back to their place, where it was counted.
     pub counted: Vec<Run>,
     /// Out of the queue: they failed more often than it allows.
     pub over: Vec<Run>,
@@ -138,6 +152,14 @@ impl Queue {
         }
     }
 
+    /// Takes in messages that were leased when the process ended and still are.
+    pub fn restore_leased(&mut self, messages: impl IntoIterator<Item = Run>) {
+        for run in messages {
+            self.next = self.next.max(run.end());
+            self.leases.insert(run);
+        }
+    }
+
     /// What it was declared with.
     pub fn settings(&self) -> &QueueSettings {
         &self.settings
@@ -161,12 +183,26 @@ impl Queue {
         self.leases.messages()
     }
 
+    /// Bytes of ready bodies, where they are limited.
+    pub fn ready_bytes(&self) -> Option<u64> {
+        self.ready_bytes
+    }
+
     /// When the next ready message goes unread.
     pub fn next_deadline(&self) -> Deadline {
         match &self.backlog {
             Backlog::Plain(ready) => ready.next_deadline(),
             Backlog::Levels(levels) => levels.next_deadline(),
         }
+    }
+
+    /// Whether this message is here, ready or leased.
+    pub fn has(&self, message: Sequence) -> bool {
+        let ready = match &self.backlog {
+            Backlog::Plain(ready) => ready.has(message),
+            Backlog::Levels(levels) => levels.each().any(|ready| ready.has(message)),
+        };
+        ready || self.leases.has(message)
     }
 
     fn push(&mut self, run: Run) {
@@ -217,6 +253,16 @@ impl Queue {
         }
     }
 
+    /// The oldest message, ready or leased.
+    pub fn oldest(&self) -> Option<Sequence> {
+        let ready = match &self.backlog {
+            Backlog::Plain(ready) => ready.first(),
+            Backlog::Levels(levels) => levels.each().filter_map(Ready::first).min(),
+        };
+        let leased = self.leases.first().map(|run| run.first);
+        ready.into_iter().chain(leased).min()
+    }
+
     /// What [`Queue::take_due`] would cut from next.
     pub fn front_due(&self, now: u64) -> Option<Run> {
         match &self.backlog {
@@ -254,12 +300,12 @@ impl Queue {
         self.leases.remove(first, count, &mut back);
         for run in back {
             let mut run = Run { label: run.label.repeated(), ..run };
-            if self.settings.counts_returns() {
+            if self.settings.counts_returns() || how.is_of_lease() {
                 let counts = &mut run.label.counts;
                 counts.acquisitions = counts.acquisitions.saturating_add(1);
-                counts.failures = counts.failures.saturating_add(u32::from(how == Return::Failed));
+                counts.failures = counts.failures.saturating_add(u32::from(how.is_failure()));
                 let limit = self.settings.delivery_limit;
-                if how == Return::Failed && limit.is_some_and(|limit| counts.failures > limit) {
+                if how.is_failure() && limit.is_some_and(|limit| counts.failures > limit) {
                     returned.over.push(run);
                     continue;
                 }

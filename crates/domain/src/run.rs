@@ -115,6 +115,16 @@ impl Label {
     pub fn repeated(self) -> Label {
         Label { redelivery: Redelivery::Repeated, ..self }
     }
+
+    /// How many deliveries a message has had that is leased; at least so many where the queue does not
+    /// count them.
+    pub fn attempts(&self) -> u32 {
+        let before = self.counts.acquisitions.max(match self.redelivery {
+            Redelivery::First => 0,
+            Redelivery::Repeated => 1,
+        });
+        before.saturating_add(1)
+    }
 }
 
 /// Messages with consecutive sequences and consecutive places.
@@ -233,6 +243,12 @@ impl Runs {
         let before = self.by_first.range(..=at).next_back().map(|(_, run)| run);
         let after = || self.by_first.range(at..).next().map(|(_, run)| run);
         before.filter(|run| run.end() > at).or_else(after)
+    }
+
+    /// Whether the message `at` is there.
+    pub(crate) fn has(&self, at: Sequence) -> bool {
+        let before = self.by_first.range(..=at).next_back();
+        before.is_some_and(|(_, run)| run.end() > at)
     }
 
     /// The run that begins at `first`.

@@ -82,6 +82,32 @@ impl Topology {
         self.exchange_ids.get(name).and_then(|id| self.exchanges.get(id))
     }
 
+    /// The number of the exchange of that name; the default exchange has none.
+    pub fn exchange_id(&self, name: &str) -> Option<ExchangeId> {
+        self.exchange_ids.get(name).copied()
+    }
+
+    /// The exchange of that number.
+    pub fn exchange_at(&self, id: ExchangeId) -> Option<&Exchange> {
+        self.exchanges.get(&id)
+    }
+
+    /// The numbers of all exchanges.
+    pub fn exchange_numbers(&self) -> impl Iterator<Item = ExchangeId> {
+        self.exchanges.keys().copied()
+    }
+
+    /// The bindings that lead to a target: source, key, arguments.
+    pub fn bindings_to(
+        &self,
+        target: Target,
+    ) -> impl Iterator<Item = (&Name, &[u8], &BindingArguments)> {
+        let sources = self.sources.get(&target).into_iter().flatten();
+        sources.filter_map(|id| self.exchanges.get(id)).flat_map(move |exchange| {
+            exchange.bindings.to(target).map(|(key, arguments)| (&exchange.name, key, arguments))
+        })
+    }
+
     /// All exchanges.
     pub fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
         self.exchanges.values()

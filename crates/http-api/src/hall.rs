@@ -12,11 +12,17 @@ pub struct HttpSettings {
     pub message_bytes_max: u32,
     /// Most bytes of all request bodies that are being read at the same time.
     pub bodies_bytes_max: usize,
+    /// Most queues with metrics of their own; the others are added up.
+    pub metrics_queues_max: usize,
 }
 
 impl Default for HttpSettings {
     fn default() -> HttpSettings {
-        HttpSettings { message_bytes_max: 16 << 20, bodies_bytes_max: 256 << 20 }
+        HttpSettings {
+            message_bytes_max: 16 << 20,
+            bodies_bytes_max: 256 << 20,
+            metrics_queues_max: 1_000,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod door;
 mod house;
 
 mod health;
+mod metrics;
 mod management;
 mod native;
 
@@ -21,7 +22,11 @@ mod gate;
 mod body;
 mod query;
 mod visit;
+mod waited;
 
+pub mod definitions;
+
+mod binding_key;
 mod json_table;
 mod refusals;
 

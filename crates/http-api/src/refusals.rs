@@ -42,6 +42,8 @@ pub(crate) fn closed(closing: &Closing, vhost: &str) -> Problem {
     match closing {
         Closing::Shutdown => unavailable("the broker is stopping".to_owned()),
         Closing::Poisoned(poison) => poisoned(vhost, poison),
+        Closing::Deleted => Problem::not_found(format!("vhost '{vhost}' was deleted")),
+        Closing::Forced(why) => unavailable(format!("somebody in charge ended this: {why}")),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use amqp::AmqpSettings;
 use broker::Broker;
+use broker::connections::TlsFacts;
 use http_api::{HttpDoor, HttpSettings};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -15,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::config::Limits;
 use crate::listeners::Listeners;
-use crate::tls::TlsDoor;
+use crate::tls::{self, TlsDoor};
 
 /// How long a listener rests when the system has no room for another connection.
 const NO_ROOM_REST: Duration = Duration::from_millis(100);
@@ -81,8 +82,11 @@ pub(crate) fn start(
         message_bytes_max: limits.max_message_bytes,
         ..AmqpSettings::default()
     });
-    let http =
-        HttpSettings { message_bytes_max: limits.max_message_bytes, ..HttpSettings::default() };
+    let http = HttpSettings {
+        message_bytes_max: limits.max_message_bytes,
+        metrics_queues_max: limits.metrics_queues_max,
+        ..HttpSettings::default()
+    };
     let http = HttpDoor::new(Arc::clone(broker), http);
     let mut tasks = JoinSet::new();
     let seats = Arc::new(Semaphore::new(seats(open_files)));
@@ -147,13 +151,26 @@ async fn accept(socket: TcpListener, service: Service) {
     while connections.join_next().await.is_some() {}
 }
 
+/// Who comes.
+struct Caller {
+    address: SocketAddr,
+    local: Option<SocketAddr>,
+    tls: Option<TlsFacts>,
+    certified_name: Option<String>,
+}
+
 impl Service {
     /// Serves a client until its connection is over.
     async fn welcome(self, stream: TcpStream, address: SocketAddr, _seat: OwnedSemaphorePermit) {
-        let Some(tls) = self.tls.clone() else { return self.speak(stream, address, None).await };
+        let local = stream.local_addr().ok();
+        let plain = Caller { address, local, tls: None, certified_name: None };
+        let Some(tls) = self.tls.clone() else { return self.speak(stream, plain).await };
         let time_max = Duration::from_millis(self.hall.amqp.handshake_ms_max);
         match timeout(time_max, tls.shake_hands(stream, address)).await {
-            Ok(Ok((stream, certified_name))) => self.speak(stream, address, certified_name).await,
+            Ok(Ok((stream, certified_name))) => {
+                let tls = Some(tls::facts(&stream));
+                self.speak(stream, Caller { tls, certified_name, ..plain }).await;
+            }
             // A look whether the port is open, as balancers take it, is no news.
             Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 tracing::debug!(peer = %address, %error, "TLS handshake left");
@@ -166,12 +183,11 @@ impl Service {
     async fn speak(
         mut self,
         stream: impl amqp::Stream,
-        address: SocketAddr,
-        certified_name: Option<String>,
+        Caller { address, local, tls, certified_name }: Caller,
     ) {
         match self.protocol {
             Protocol::Amqp => {
-                let peer = amqp::Peer { address, certified_name };
+                let peer = amqp::Peer { address, local, tls, certified_name };
                 amqp::serve(stream, peer, self.hall.broker, self.hall.amqp).await;
             }
             Protocol::Http => {

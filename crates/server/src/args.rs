@@ -1,4 +1,5 @@
-//! The command line: `postroom serve`, `postroom backup`, `--help`, `--version`.
+//! The command line: `postroom serve`, `backup`, `inspect`, `repair`, the commands that ask a
+//! running broker, `--help`, `--version`.
 
 use std::ffi::OsString;
 
@@ -7,6 +8,8 @@ use clap::{CommandFactory, FromArgMatches};
 use crate::backup::BackupArguments;
 use crate::config::Settings;
 use crate::config::layers::{self, SettingsError};
+use crate::inspect::InspectArguments;
+use crate::repair::RepairArguments;
 
 /// A message broker: RabbitMQ's clients work with it unmodified, and a confirmed message is on disk.
 #[derive(Debug, clap::Parser)]
@@ -27,6 +30,31 @@ pub(crate) enum Command {
     Serve(Box<Settings>),
     /// Copy the data directory of a broker that may be running into one that starts
     Backup(BackupArguments),
+    /// Print what is in a data directory, and what of it is damaged; change nothing
+    ///
+    /// Journals frame by frame, segments run by run. The exit code is 1 if something is damaged.
+    Inspect(InspectArguments),
+    /// Say what of a data directory is damaged and what is lost; with --yes give that up
+    ///
+    /// Without --yes nothing is changed, and the exit code is 1 if something is damaged. With --yes
+    /// the broker starts afterwards with everything that can still be read; the originals of all
+    /// files that are changed or taken away are in a folder damaged-SECONDS of the data directory.
+    Repair(RepairArguments),
+    #[command(flatten)]
+    Ask(cli::CliCommand),
+    /// Print completions for a shell
+    #[command(
+        after_help = "Examples:\n  postroom completions bash > /etc/bash_completion.d/postroom"
+    )]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Prints completions for a shell.
+pub(crate) fn complete(shell: clap_complete::Shell) {
+    clap_complete::generate(shell, &mut Arguments::command(), "postroom", &mut std::io::stdout());
 }
 
 /// Reads what this process was started with; the file as it is now.
@@ -39,7 +67,11 @@ pub(crate) fn given() -> Result<Arguments, SettingsError> {
 pub(crate) fn given_settings() -> Result<Settings, SettingsError> {
     match given()?.command {
         Command::Serve(settings) => Ok(*settings),
-        Command::Backup(_) => {
+        Command::Backup(_)
+        | Command::Inspect(_)
+        | Command::Repair(_)
+        | Command::Ask(_)
+        | Command::Completions { .. } => {
             let kind = clap::error::ErrorKind::InvalidSubcommand;
             Err(clap::Error::raw(kind, "this process was not started to serve").into())
         }
@@ -67,7 +99,7 @@ mod tests {
         let arguments: Vec<_> = ["postroom", "serve"].iter().chain(flags).map(Into::into).collect();
         match read(&arguments, variables.iter().map(Into::into)) {
             Ok(Arguments { command: Command::Serve(settings) }) => Ok(*settings),
-            Ok(Arguments { command: Command::Backup(_) }) => Err("a backup".to_owned()),
+            Ok(Arguments { command }) => Err(format!("{command:?}")),
             Err(error) => Err(error.to_string()),
         }
     }

@@ -40,14 +40,64 @@ impl Disks for Folders {
         Ok(Arc::new(RealDisk::open(&path)?))
     }
 
+    fn erase_vhost(&self, name: &Name) -> io::Result<()> {
+        let vhosts = self.data_dir.join(VHOSTS);
+        match std::fs::remove_dir_all(vhosts.join(folder_name(name.as_str()))) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            outcome => outcome?,
+        }
+        RealDisk::open(&vhosts)?.sync_dir()
+    }
+
     fn relieve(&self) -> Relief {
         self.reserve.give_back()
     }
 }
 
+/// The folders that are there: the catalogue's, then those of virtual hosts in the order of their names.
+pub(crate) fn existing(data_dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut folders = Vec::new();
+    match std::fs::read_dir(data_dir.join(VHOSTS)) {
+        Ok(entries) => {
+            for entry in entries {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    folders.push(Path::new(VHOSTS).join(entry.file_name()));
+                }
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    folders.sort_unstable();
+    if data_dir.join(CATALOGUE).is_dir() {
+        folders.insert(0, PathBuf::from(CATALOGUE));
+    }
+    Ok(folders)
+}
+
+/// The virtual host that a folder belongs to; none if it is another folder.
+pub(crate) fn vhost_name(folder: &Path) -> Option<Name> {
+    let written = folder.strip_prefix(VHOSTS).ok()?.to_str()?;
+    let mut bytes = Vec::with_capacity(written.len());
+    let mut rest = written.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        rest = behind;
+        if *first == b'%' {
+            let (digits, behind) = rest.split_at_checked(2)?;
+            bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+            rest = behind;
+        } else {
+            bytes.push(*first);
+        }
+    }
+    let name = Name::new(std::str::from_utf8(&bytes).ok()?).ok()?;
+    (folder_name(name.as_str()) == written).then_some(name)
+}
+
 /// A virtual host's name as that of a folder: what could mean something to a file system is
 /// written as in a URL.
-fn folder_name(vhost: &str) -> String {
+pub(crate) fn folder_name(vhost: &str) -> String {
     let mut name = String::new();
     for byte in vhost.bytes() {
         let plain = byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
@@ -63,7 +113,9 @@ fn folder_name(vhost: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::folder_name;
+    use std::path::Path;
+
+    use super::{VHOSTS, folder_name, vhost_name};
 
     #[test]
     fn names_are_folders_wherever_they_lead() {
@@ -79,6 +131,17 @@ mod tests {
             ("a b\0", "a%20b%00"),
         ] {
             assert_eq!(folder_name(vhost), folder);
+            let name = vhost_name(&Path::new(VHOSTS).join(folder)).unwrap();
+            assert_eq!(name.as_str(), vhost);
+        }
+    }
+
+    #[test]
+    fn other_folders_belong_to_nobody() {
+        for other in
+            ["vhosts/a b", "vhosts/%2", "vhosts/%2f", "vhosts/%FF", "catalogue", "x/orders"]
+        {
+            assert_eq!(vhost_name(Path::new(other)), None, "{other}");
         }
     }
 }

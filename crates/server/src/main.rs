@@ -3,13 +3,17 @@
 mod args;
 
 mod backup;
+mod repair;
 mod serve;
+
+mod inspect;
 
 mod reload;
 
 mod definitions;
 mod first_user;
 mod folders;
+mod samples;
 mod watermarks;
 mod welcome;
 
@@ -47,18 +51,22 @@ fn main() -> ExitCode {
     match command {
         Command::Serve(settings) => {
             logging::start(settings.log);
-            ended(serve::run(&settings, args::given_settings))
+            ended(serve::run(&settings, args::given_settings).map(|()| ExitCode::SUCCESS))
         }
-        Command::Backup(arguments) => ended(backup::run(&arguments)),
+        Command::Backup(arguments) => ended(backup::run(&arguments).map(|()| ExitCode::SUCCESS)),
+        Command::Inspect(arguments) => ended(inspect::run(&arguments)),
+        Command::Repair(arguments) => ended(repair::run(&arguments)),
+        Command::Ask(command) => cli::run(&command),
+        Command::Completions { shell } => {
+            args::complete(shell);
+            ExitCode::SUCCESS
+        }
     }
 }
 
-fn ended<E: std::fmt::Display>(outcome: Result<(), E>) -> ExitCode {
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("postroom: {error}");
-            ExitCode::FAILURE
-        }
-    }
+fn ended<E: std::fmt::Display>(outcome: Result<ExitCode, E>) -> ExitCode {
+    outcome.unwrap_or_else(|error| {
+        eprintln!("postroom: {error}");
+        ExitCode::FAILURE
+    })
 }

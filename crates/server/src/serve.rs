@@ -24,7 +24,8 @@ use crate::reload::{Reload, Reread};
 use crate::reserve::Reserve;
 use crate::shutdown::{GOODBYE_MAX, LAST_WORDS, SESSIONS_LOOK, Signals};
 use crate::tls::{TlsDoor, TlsError};
-use crate::{open_files, watermarks, welcome};
+use crate::watermarks::Scales;
+use crate::{open_files, samples, watermarks, welcome};
 
 /// Why the broker could not start, or not stop cleanly.
 #[derive(Debug, thiserror::Error)]
@@ -168,6 +169,13 @@ fn open_broker(
         drive: WriterDrive::Threads,
     })?;
     for vhost in recovered {
+        if vhost.after_loss.void_records > 0 {
+            tracing::warn!(
+                vhost = %vhost.vhost, lost_places = vhost.after_loss.void_records,
+                records_passed_over = vhost.after_loss.passed_over,
+                "the journal was repaired: what was lost is not back"
+            );
+        }
         if let Some(tail) = &vhost.summary.torn_tail {
             tracing::info!(
                 vhost = %vhost.vhost, file = tail.file, offset = tail.offset,
@@ -198,7 +206,13 @@ async fn accept_until_told(
 
     let data_dir = settings.storage.data_dir.clone();
     let watermarks = reload.watermarks.subscribe();
+    let scales = Scales {
+        data_dir: data_dir.clone(),
+        watermarks: watermarks.clone(),
+        open_files_max: open_files.unwrap_or_default(),
+    };
     tokio::spawn(watermarks::watch(data_dir, reserve, Arc::clone(broker), watermarks));
+    tokio::spawn(samples::take(Arc::clone(broker), scales));
     tokio::spawn(reload.when_told());
     let entrances = doors.into_entrances();
     let accepting = accept::start(entrances, broker, &settings.limits, open_files);
@@ -252,7 +266,7 @@ fn check_planted_fault() -> Result<(), ServeError> {
 }
 
 /// A random number; each call hashes with a new key from the operating system's entropy.
-fn entropy() -> u64 {
+pub(crate) fn entropy() -> u64 {
     use std::hash::BuildHasher;
     std::hash::RandomState::new().hash_one(())
 }

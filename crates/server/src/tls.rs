@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use broker::connections::TlsFacts;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -97,6 +98,18 @@ impl TlsDoor {
             tracing::warn!(%peer, ?login_from, "the client's certificate names no user there");
         }
         Ok((stream, name))
+    }
+}
+
+/// How a connection is encrypted.
+pub(crate) fn facts(stream: &TlsStream<TcpStream>) -> TlsFacts {
+    let (_, session) = stream.get_ref();
+    let version = session.protocol_version().and_then(|it| it.as_str()).unwrap_or_default();
+    let suite = session.negotiated_cipher_suite().map(|suite| suite.suite());
+    TlsFacts {
+        version: version.replace('_', ".").into(),
+        cipher: suite.and_then(|suite| suite.as_str()).unwrap_or_default().into(),
+        peer_certificate_subject: None,
     }
 }
 

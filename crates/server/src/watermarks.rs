@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{Broker, Resource};
+use broker::{Broker, Machine, Resource};
 use tokio::sync::watch;
 
 use crate::config::Watermarks;
@@ -23,6 +23,12 @@ const LOOK_CLOSELY: Duration = Duration::from_millis(100);
 
 /// Less room than this many times the least, and it is looked closely.
 const CLOSE_FACTOR: u64 = 8;
+
+/// One of so many parts of the reserve is for what is on its way when the disk gets full.
+const RESERVE_PARTS: u64 = 4;
+
+/// So much may always be on its way, in bytes.
+const INFLIGHT_BYTES_LEAST: usize = 1 << 20;
 
 /// What was short is enough when there is this part of the least more.
 const SLACK: u64 = 16;
@@ -43,12 +49,42 @@ pub(crate) async fn watch(
         let limits = *watermarks.borrow_and_update();
         let room = disk_room(&data_dir, limits)
             .map(|room| if broker.is_disk_full() { room } else { keep(&reserve, room, limits) });
+        broker.limit_inflight(inflight_bytes(room.as_ref().ok(), limits));
         let disk = look(&broker, Resource::Disk, room);
         let memory = look(&broker, Resource::Memory, memory_room(memory_bytes, limits));
         let rest = if disk || memory { LOOK_CLOSELY } else { LOOK };
         tokio::select! {
             () = tokio::time::sleep(rest) => {}
             changed = watermarks.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// What the process has of its machine is found out with this.
+#[derive(Debug)]
+pub(crate) struct Scales {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) watermarks: watch::Receiver<Watermarks>,
+    pub(crate) open_files_max: u64,
+}
+
+impl Scales {
+    /// What it has now; zero for what can't be found out.
+    pub(crate) fn weigh(&self) -> Machine {
+        let limits = *self.watermarks.borrow();
+        let all_bytes = memory_bytes();
+        let memory = memory_room(all_bytes, limits).unwrap_or(Room { free: all_bytes, least: 0 });
+        let disk = disk_room(&self.data_dir, limits).unwrap_or(Room { free: 0, least: 0 });
+        // The look itself has one open.
+        let open_files = fs::read_dir("/proc/self/fd").map_or(1, Iterator::count) as u64 - 1;
+        Machine {
+            memory_bytes: all_bytes.saturating_sub(memory.free),
+            memory_bytes_max: all_bytes.saturating_sub(memory.least),
+            disk_free_bytes: disk.free,
+            disk_free_bytes_min: disk.least,
+            open_files,
+            open_files_max: self.open_files_max,
+            processors: std::thread::available_parallelism().map_or(0, |count| count.get() as u64),
         }
     }
 }
@@ -72,6 +108,19 @@ impl Room {
 
     fn is_close(self) -> bool {
         self.free / CLOSE_FACTOR < self.least
+    }
+}
+
+/// What may be on its way to the disk. Where little is left of that, somebody else may take it between
+/// two looks: what is on its way must then fit into the reserve, beside the acknowledgements that the
+/// reserve is for, which are written behind it.
+fn inflight_bytes(room: Option<&Room>, limits: Watermarks) -> usize {
+    match room {
+        Some(room) if room.is_close() => {
+            let part = limits.disk_reserve_bytes / RESERVE_PARTS;
+            usize::try_from(part).unwrap_or(usize::MAX).max(INFLIGHT_BYTES_LEAST)
+        }
+        Some(_) | None => usize::MAX,
     }
 }
 
@@ -178,6 +227,24 @@ mod tests {
         ] {
             let room = Room { free, least };
             assert_eq!((room.is_short(), room.is_close()), expected, "{room:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_on_its_way_fits_into_the_reserve_where_the_disk_is_nearly_full() {
+        for (free, reserve, expected) in [
+            (800, 16 << 20, usize::MAX),
+            (799, 16 << 20, 4 << 20),
+            (0, 16 << 20, 4 << 20),
+            (799, 0, INFLIGHT_BYTES_LEAST),
+        ] {
+            let limits = Watermarks {
+                disk_free_min_bytes: 100,
+                disk_reserve_bytes: reserve,
+                memory_high_watermark: 0.5,
+            };
+            let room = Room { free, least: 100 };
+            assert_eq!(inflight_bytes(Some(&room), limits), expected, "{free} {reserve}");
         }
     }
 

@@ -26,10 +26,16 @@ pub enum Fault {
     SegmentDeletedEarly,
     /// A checkpoint does not say what is alive in segments.
     CheckpointWithoutSegments,
+    /// A checkpoint does not say what is leased without a connection.
+    CheckpointWithoutLeases,
+    /// Leases, and their ends, are told before they are synced.
+    LeaseToldBeforeSync,
+    /// A token is good for whatever lease its message has.
+    StaleLeaseToken,
 }
 
 /// Every planted fault with the name that switches it on.
-pub const FAULTS: [(&str, Fault); 10] = [
+pub const FAULTS: [(&str, Fault); 13] = [
     ("confirm-before-sync", Fault::ConfirmBeforeSync),
     ("commit-before-sync", Fault::CommitBeforeSync),
     ("skipped-checksum", Fault::SkippedChecksum),
@@ -40,6 +46,9 @@ pub const FAULTS: [(&str, Fault); 10] = [
     ("purge-forgotten", Fault::PurgeForgotten),
     ("segment-deleted-early", Fault::SegmentDeletedEarly),
     ("checkpoint-without-segments", Fault::CheckpointWithoutSegments),
+    ("checkpoint-without-leases", Fault::CheckpointWithoutLeases),
+    ("lease-told-before-sync", Fault::LeaseToldBeforeSync),
+    ("stale-lease-token", Fault::StaleLeaseToken),
 ];
 
 /// Whether `fault` is switched on in this process.

@@ -33,8 +33,12 @@ use stdx::clock::Monotonic;
 
 pub(crate) use copy::{CopyError, copy_journal};
 pub use disk_use::DiskUse;
+pub use file_name::is_journal_file;
 pub use poison::Poison;
-pub use replay::{Damage, OpenError, Opened, Record, ReplaySummary, TornTail, open};
+pub use replay::{
+    Damage, Gap, OpenError, Opened, Record, RepairSettings, ReplaySummary, Scan, Sight, TornTail,
+    open, repair, scan,
+};
 pub use settings::{JournalSettings, SyncMode};
 pub use shortage::Shortage;
 pub use writer::{Work, Writer};

@@ -24,13 +24,15 @@ pub mod disk;
 pub use backup::{BackedUp, BackupError, back_up};
 pub use directory_lock::{DirectoryLock, LockError};
 pub use journal::{
-    Committed, Damage, DiskUse, Journal, JournalSettings, Nudge, OpenError, Opened, Poison, Record,
-    ReplaySummary, Shortage, SyncMode, TornTail, Work, Writer, open,
+    Committed, Damage, DiskUse, Gap, Journal, JournalSettings, Nudge, OpenError, Opened, Poison,
+    Record, RepairSettings, ReplaySummary, Scan, Shortage, Sight, SyncMode, TornTail, Work, Writer,
+    is_journal_file, open, repair, scan,
 };
 pub use operation::Operation;
 pub use position::Position;
 pub use segment::{
-    Segment, SegmentBlock, SegmentBuilder, SegmentDamage, SegmentError, SegmentRun, SegmentSync,
-    list_segments, remove_segment, segment_file_name,
+    Segment, SegmentBlock, SegmentBuilder, SegmentDamage, SegmentError, SegmentPlace, SegmentRun,
+    SegmentSight, SegmentSurvey, SegmentSync, list_segments, remove_segment, segment_file_name,
+    segment_file_number, survey_segment,
 };
 pub use staged::Staged;

@@ -16,6 +16,8 @@
 
 mod builder;
 
+mod survey;
+
 mod index;
 
 mod block;
@@ -33,8 +35,9 @@ use stdx::checksum::checksum;
 
 pub use builder::{SegmentBuilder, SegmentSync};
 pub use error::{SegmentDamage, SegmentError};
-pub use file_name::{list_segments, remove_segment, segment_file_name};
+pub use file_name::{list_segments, remove_segment, segment_file_name, segment_file_number};
 pub use index::SegmentRun;
+pub use survey::{SegmentPlace, SegmentSight, SegmentSurvey, survey_segment};
 
 use crate::disk::{Disk, DiskFile};
 use crate::operation::Operation;

@@ -51,6 +51,7 @@ impl Checker {
             Event::Got { .. }
             | Event::GotNothing { .. }
             | Event::Returned { .. }
+            | Event::LeaseAnswer(_)
             | Event::Reply { .. }
             | Event::Refused { .. }
             | Event::Ended => self.answer(session, event),

@@ -34,6 +34,8 @@ impl Checker {
             }
             Operation::Publish(_)
             | Operation::PublishAlso { .. }
+            | Operation::Lease(_)
+            | Operation::SettleLeases(_)
             | Operation::Introduce(_)
             | Operation::ResumeDeliveries
             | Operation::SelectConfirms { .. }
@@ -147,6 +149,8 @@ impl Checker {
             O::Publish(_)
             | O::PublishAlso { .. }
             | O::ConsumeReplies { .. }
+            | O::Lease(_)
+            | O::SettleLeases(_)
             | O::Settle { .. }
             | O::OpenChannel { .. }
             | O::CloseChannel { .. }
@@ -321,6 +325,8 @@ fn asker(operation: &Operation) -> Option<(ChannelId, Verb, Answer)> {
         O::Publish(_)
         | O::PublishAlso { .. }
         | O::ConsumeReplies { .. }
+        | O::Lease(_)
+        | O::SettleLeases(_)
         | O::Settle { .. }
         | O::OpenChannel { .. }
         | O::CloseChannel { .. }

@@ -5,8 +5,10 @@ use crate::checkout::TextFile;
 
 /// Which crates of the house each crate may know. The server wires the layers, so it sees them all.
 /// A new protocol crate gets the same line as `amqp`.
-const ARROWS: [(&str, &[&str]); 7] = [
-    ("server", &["amqp", "http-api", "broker", "domain", "storage", "stdx"]),
+const ARROWS: [(&str, &[&str]); 8] = [
+    ("server", &["amqp", "cli", "http-api", "broker", "domain", "storage", "stdx"]),
+    // A client of the HTTP API, which it knows from outside.
+    ("cli", &[]),
     ("amqp", &["broker", "domain", "stdx"]),
     ("http-api", &["broker", "domain", "stdx"]),
     ("broker", &["domain", "storage", "stdx"]),

@@ -42,8 +42,23 @@ pub trait Gate {
     /// Lets in whoever [`Gate::certified_name`] names, and says who that is.
     fn login_certified(&mut self) -> Result<String, LoginRefusal>;
 
-    /// Enters a virtual host as the user who logged in.
-    fn enter(&mut self, vhost: &str) -> Result<(), ConnectRefusal>;
+    /// Enters a virtual host as the user who logged in; the client has told this of itself.
+    fn enter(&mut self, vhost: &str, told: Told) -> Result<(), ConnectRefusal>;
+}
+
+/// What a client told, and what it agreed to, while its connection opened.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Told {
+    /// How it logged in.
+    pub mechanism: String,
+    /// What it said of itself.
+    pub client_properties: Table,
+    /// The highest channel number.
+    pub channel_max: u16,
+    /// The largest frame, in bytes.
+    pub frame_bytes_max: u32,
+    /// How often each side shows a sign of life, in seconds; 0: never.
+    pub heartbeat_seconds: u16,
 }
 
 /// What a client told of itself.
@@ -97,8 +112,9 @@ enum Stage {
 pub(crate) struct Handshake {
     stage: Stage,
     client: Client,
-    /// How the client logs in.
+    /// How the client logs in, and what it says of itself.
     mechanism: String,
+    client_properties: Table,
 }
 
 /// Where a method has led.
@@ -132,7 +148,12 @@ impl Handshake {
             locales: LongString(b"en_US"),
         };
         method::write(out, 0, &start);
-        Handshake { stage: Stage::Starting, client: Client::default(), mechanism: String::new() }
+        Handshake {
+            stage: Stage::Starting,
+            client: Client::default(),
+            mechanism: String::new(),
+            client_properties: Table::default(),
+        }
     }
 
     /// Whether nothing more is taken from the client until a verdict comes.
@@ -233,6 +254,7 @@ impl Handshake {
             blocked_notify: is_capable(properties, "connection.blocked"),
             authentication_failure_close: is_capable(properties, "authentication_failure_close"),
         };
+        self.client_properties.clone_from(properties);
         let mechanism = String::from_utf8_lossy(start_ok.mechanism.0).into_owned();
         self.mechanism.clone_from(&mechanism);
         let response = start_ok.response.0;
@@ -275,7 +297,14 @@ impl Handshake {
         let id = (connection::CLASS, connection::Open::ID);
         let vhost = String::from_utf8_lossy(open.virtual_host.0).into_owned();
         let user = &self.client.user;
-        gate.enter(&vhost).map_err(|refusal| match refusal {
+        let told = Told {
+            mechanism: std::mem::take(&mut self.mechanism),
+            client_properties: std::mem::take(&mut self.client_properties),
+            channel_max: limits.channel_max,
+            frame_bytes_max: limits.frame_bytes_max,
+            heartbeat_seconds: limits.heartbeat_seconds,
+        };
+        gate.enter(&vhost, told).map_err(|refusal| match refusal {
             ConnectRefusal::Full(full) => full_up(full, user, &vhost),
             ConnectRefusal::NoSuchVhost => {
                 Fault::new(ReplyCode::NotAllowed, id, format_args!("vhost {vhost} not found"))

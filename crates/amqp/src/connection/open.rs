@@ -311,6 +311,8 @@ impl Open {
             Event::Refused { channel, verb, refusal } => {
                 return self.refused(*channel, *verb, refusal, out);
             }
+            // Nothing of what this protocol asks is answered so.
+            Event::LeaseAnswer(_) => {}
             Event::Closing(closing) => return Verdict::Closing(closing.clone()),
             Event::Ended => return Verdict::Ended,
         }

@@ -7,8 +7,8 @@ use stdx::clock::Monotonic;
 use storage::disk::Disk;
 use storage::{Journal, JournalSettings, Poison, Record, Shortage, Staged, Work, Writer};
 
-use crate::journaled::Malformed;
 use crate::journaled::catalogue_records::{CatalogueRecord, put};
+use crate::journaled::{Malformed, tag};
 use crate::limits;
 use crate::passwords::HashFailed;
 use crate::recover::ReplayError;
@@ -55,14 +55,20 @@ pub(crate) enum StoreError {
 
 /// What is read so far.
 #[derive(Default)]
-struct Replay {
+pub(crate) struct Replay {
     state: Register,
+    /// A repair gave something up.
+    after_loss: bool,
     error: Option<ReplayError>,
 }
 
 impl Replay {
-    fn record(&mut self, record: &Record<'_>) {
+    pub(crate) fn record(&mut self, record: &Record<'_>) {
         if self.error.is_some() {
+            return;
+        }
+        if record.tag == tag::VOID {
+            self.after_loss = true;
             return;
         }
         let (tag, position) = (record.tag, record.position.0);
@@ -72,6 +78,11 @@ impl Replay {
             Ok(None) => self.error = Some(ReplayError::UnknownTag { tag, position }),
             Err(Malformed) => self.error = Some(ReplayError::Malformed { tag, position }),
         }
+    }
+
+    /// What the records came to.
+    pub(crate) fn finish(self) -> Result<Register, ReplayError> {
+        self.error.map_or(Ok(self.state), Err)
     }
 }
 
@@ -83,10 +94,7 @@ pub(crate) fn read_register(
     let mut replay = Replay::default();
     let opened = storage::open::<()>(disk, settings, &mut |record| replay.record(&record));
     opened.map_err(StoreError::Journal)?;
-    match replay.error {
-        Some(error) => Err(StoreError::Replay(error)),
-        None => Ok(replay.state),
-    }
+    replay.finish().map_err(StoreError::Replay)
 }
 
 impl Store {
@@ -100,13 +108,12 @@ impl Store {
         let mut replay = Replay::default();
         let opened = storage::open(disk, settings, &mut |record| replay.record(&record));
         let opened = opened.map_err(StoreError::Journal)?;
-        if let Some(error) = replay.error {
-            return Err(StoreError::Replay(error));
-        }
-        let mut state = replay.state;
+        let after_loss = replay.after_loss;
+        let mut state = replay.finish().map_err(StoreError::Replay)?;
         let mut store =
             Store { journal: opened.journal, writer: opened.writer, staged: Staged::default() };
-        if opened.summary.frames == 0 {
+        // With all its users lost, it would let nobody in.
+        if opened.summary.frames == 0 || (after_loss && state.users.is_empty()) {
             let changes = first()?;
             store.write(&changes, now)?;
             for change in changes {

@@ -1,14 +1,16 @@
 //! Consumers: starting, stopping, and taking a single message.
 
+use std::sync::Arc;
+
 use domain::binding::QueueId;
 use domain::credit::Credit;
 use domain::name::Name;
 use domain::queue::consumers::ConsumerId;
 use domain::queue::settings::{ConsumerTimeout, QueueType, SingleActiveConsumer};
 use domain::refusal::{ArgumentProblem, Kind, Refusal};
-use domain::run::Redelivery;
 
 use super::chunks::Here;
+use super::deliver::{Handing, SINCE_STEP_MS};
 use super::queues::ConsumerSlot;
 use super::sessions::Unsettled;
 use super::{Vhost, tags};
@@ -65,6 +67,8 @@ impl Vhost {
             tag: tag.clone(),
             queue,
             acknowledgement,
+            sharing: consume.sharing,
+            arguments: Arc::new(consume.arguments),
             credit,
             timeout_ms,
             timed: false,
@@ -141,21 +145,30 @@ impl Vhost {
             Acknowledgement::Automatic => slot.queue.take(1, &self.chunks),
         };
         let Some(run) = taken else {
+            slot.count(id, &mut self.tallies, self.now.ms).got_nothing += 1;
+            self.tallies.totals.counts.got_nothing += 1;
+            if let Some(counts) = self.count_in_channel(session, channel) {
+                counts.got_nothing += 1;
+            }
             self.tell(session, Event::GotNothing { channel });
             return Ok(());
         };
+        let handing = Handing { redelivery: run.label.redelivery, acknowledgement };
+        handing.count_got(slot.count(id, &mut self.tallies, self.now.ms));
+        handing.count_got(&mut self.tallies.totals.counts);
         slot.delivered = slot.delivered.max(run.end());
         let counts = run.label.counts.if_any();
         let remaining = slot.queue.ready_messages();
         let Some(Here { chunk, index, .. }) = self.chunks.find(run.place) else { return Ok(()) };
         self.handed_out(run.place, 1);
+        let since_ms = self.now.ms / SINCE_STEP_MS * SINCE_STEP_MS;
         let unsettled =
-            Unsettled { count: 1, queue: id, first: run.first, consumer: None, since_ms: 0 };
-        let Some(tag) = self.number(session, channel, acknowledgement, unsettled) else {
+            Unsettled { count: 1, queue: id, first: run.first, consumer: None, since_ms };
+        let Some(tag) = self.number(session, channel, handing, unsettled) else {
             return Ok(());
         };
         self.stats.delivered += 1;
-        let redelivered = run.label.redelivery == Redelivery::Repeated;
+        let redelivered = handing.is_repeated();
         let got = Event::Got { channel, tag, redelivered, counts, remaining, chunk, index };
         self.tell(session, got);
         self.after_delivery(id, &run, acknowledgement);

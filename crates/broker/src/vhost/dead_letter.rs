@@ -15,6 +15,7 @@ use super::load::Wanted;
 use super::turn::Dead;
 use crate::chunk::{ChunkBuilder, Message, MessageHead, Persistence};
 use crate::limits;
+use crate::views::counts::MessageCounts;
 
 /// Messages rewritten, laid down by whether they are to survive a restart.
 #[derive(Debug, Default)]
@@ -27,12 +28,15 @@ struct Rewritten {
 impl Vhost {
     /// A queue gives messages up that are neither ready nor leased any more.
     pub(crate) fn bury(&mut self, queue: QueueId, run: Run, reason: Reason) {
-        let slot = self.queues.get(&queue);
-        if slot.is_some_and(|slot| slot.queue.settings().dead_lettering.is_some()) {
-            self.turn.dead.push_back(Dead { queue, run, reason });
-            return;
-        }
         let count = u64::from(run.count);
+        count_given_up(reason, count, &mut self.tallies.totals.counts);
+        if let Some(slot) = self.queues.get_mut(&queue) {
+            count_given_up(reason, count, slot.count(queue, &mut self.tallies, self.now.ms));
+            if slot.queue.settings().dead_lettering.is_some() {
+                self.turn.dead.push_back(Dead { queue, run, reason });
+                return;
+            }
+        }
         match reason {
             Reason::Rejected => self.stats.rejected_dropped += count,
             Reason::Expired => self.stats.expired_dropped += count,
@@ -84,6 +88,11 @@ impl Vhost {
             && let Some(to) = slot.queue.settings().dead_lettering.clone()
         {
             let name = slot.name.clone();
+            let count = u64::from(dead.run.count);
+            self.tallies.totals.counts.dead_lettered += count;
+            if let Some(counts) = self.count_in_queue(dead.queue) {
+                counts.dead_lettered += count;
+            }
             let rewritten = self.rewrite(dead, name.as_str(), &to);
             self.post(rewritten, dead.reason, &to);
         }
@@ -138,6 +147,9 @@ impl Vhost {
             if queues.is_empty() {
                 self.stats.dead_lettered_dropped += 1;
             }
+            if self.route.source.is_some() || to.exchange.is_empty() {
+                self.tallies.count_routed(self.route.source, 1, queues.len());
+            }
             let chunk = match persistence {
                 Persistence::Persistent => &mut persistent,
                 Persistence::Transient => &mut transient,
@@ -152,6 +164,15 @@ impl Vhost {
         }
         self.chunks.leave(&mut persistent);
         self.chunks.leave(&mut transient);
+    }
+}
+
+fn count_given_up(reason: Reason, count: u64, counts: &mut MessageCounts) {
+    match reason {
+        Reason::Rejected => counts.rejected += count,
+        Reason::Expired => counts.expired += count,
+        Reason::MaxLength => counts.overflowed += count,
+        Reason::DeliveryLimit => counts.failed += count,
     }
 }
 

@@ -78,6 +78,7 @@ impl Vhost {
                 self.make_queue(session, &name, declaration);
             }
         }
+        self.stats.queues_declared += u64::from(declare == Declare::Active);
         if let Some(id) = found {
             self.use_queue_by_declaring(id);
         }
@@ -111,6 +112,8 @@ impl Vhost {
         }
         self.topology.add_queue(name.clone(), id);
         self.queues.insert(id, slot);
+        self.roster.insert(id);
+        self.stats.queues_created += 1;
         self.use_queue(id);
         self.time_queue(id);
     }
@@ -254,7 +257,7 @@ fn binding_reply(change: BindingChange, destination: &Destination) -> Reply {
 }
 
 impl QueueSlot {
-    fn check_owner(&self, session: SessionId) -> Result<(), Refusal> {
+    pub(super) fn check_owner(&self, session: SessionId) -> Result<(), Refusal> {
         match self.owner {
             Some(owner) if owner != session => Err(Refusal::Locked(self.name.clone())),
             Some(_) | None => Ok(()),

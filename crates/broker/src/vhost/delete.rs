@@ -92,6 +92,10 @@ impl Vhost {
         }
         self.gone = gone;
         self.stats.purged += messages;
+        self.tallies.totals.counts.purged += messages;
+        if let Some(counts) = self.count_in_queue(id) {
+            counts.purged += messages;
+        }
         Ok(Reply::QueuePurged { messages })
     }
 
@@ -100,6 +104,8 @@ impl Vhost {
         // What it has given up is no message of its any more, and goes its way.
         self.bury_all_dead();
         let Some(mut slot) = self.queues.remove(&id) else { return };
+        self.roster.remove(&id);
+        self.stats.queues_deleted += 1;
         for consumer in slot.queue.consumers.iter() {
             let Some(consumer) = self.consumers.remove(&consumer) else { continue };
             let (session, channel) = (consumer.session, consumer.channel);
@@ -108,10 +114,13 @@ impl Vhost {
             }
             self.tell(session, Event::ConsumerCancelled { channel, consumer_tag: consumer.tag });
         }
+        self.forget_leases(id, &mut slot);
         let mut gone = std::mem::take(&mut self.gone);
         slot.queue.clear(&mut gone);
         for run in gone.drain(..) {
-            self.stats.purged += u64::from(run.count);
+            let count = u64::from(run.count);
+            self.stats.purged += count;
+            self.tallies.totals.counts.purged += count;
             self.chunks.release(&run);
         }
         self.gone = gone;

@@ -6,6 +6,7 @@ use domain::queue::consumers::ConsumerId;
 use domain::run::{Durability, Redelivery, Run, Sequence};
 
 use super::Vhost;
+use super::leases::Turn;
 use super::queues::ConsumerSlot;
 use super::sessions::Unsettled;
 use crate::event::{DeliveryRun, Event};
@@ -14,6 +15,7 @@ use crate::journaled::tag;
 use crate::limits;
 use crate::operation::{Acknowledgement, ChannelId};
 use crate::session_id::SessionId;
+use crate::views::counts::MessageCounts;
 
 /// What the consumer in front can take.
 enum Offer {
@@ -23,6 +25,42 @@ enum Offer {
     NoCredit,
     /// Nothing before its session has written something.
     NoRoom,
+}
+
+/// Deliveries that nothing times are dated to so many milliseconds: those of a moment make one entry.
+pub(crate) const SINCE_STEP_MS: u64 = 4;
+
+/// How messages are handed out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Handing {
+    pub(crate) redelivery: Redelivery,
+    pub(crate) acknowledgement: Acknowledgement,
+}
+
+impl Handing {
+    pub(crate) fn is_repeated(self) -> bool {
+        self.redelivery == Redelivery::Repeated
+    }
+
+    /// Counts deliveries to a consumer.
+    pub(crate) fn count(self, count: u32, counts: &mut MessageCounts) {
+        match self.acknowledgement {
+            Acknowledgement::Manual => counts.delivered += u64::from(count),
+            Acknowledgement::Automatic => counts.delivered_no_ack += u64::from(count),
+        }
+        if self.is_repeated() {
+            counts.redelivered += u64::from(count);
+        }
+    }
+
+    /// Counts a message that was got.
+    pub(crate) fn count_got(self, counts: &mut MessageCounts) {
+        match self.acknowledgement {
+            Acknowledgement::Manual => counts.got += 1,
+            Acknowledgement::Automatic => counts.got_no_ack += 1,
+        }
+        counts.redelivered += u64::from(self.is_repeated());
+    }
 }
 
 impl Vhost {
@@ -50,14 +88,31 @@ impl Vhost {
 
     /// As [`Vhost::deliver`], whatever is due.
     pub(crate) fn hand_out(&mut self, queue: QueueId) -> bool {
+        let more = self.hand_out_ready(queue);
+        self.answer_impatient(queue);
+        more
+    }
+
+    fn hand_out_ready(&mut self, queue: QueueId) -> bool {
         let mut left = limits::TURN_MESSAGES_MAX;
         while left > 0 {
             let Some(slot) = self.queues.get_mut(&queue) else { return false };
             if slot.queue.ready_messages() == 0 {
                 return false;
             }
+            if slot.waiting.is_some()
+                && let Some((waiter, share)) = self.waiter_in_turn(queue)
+            {
+                if self.readable(queue).is_none() {
+                    return false;
+                }
+                left = left.saturating_sub(self.serve_waiter(queue, waiter, share.min(left)));
+                self.pass_turn(queue, Turn::Consumers);
+                continue;
+            }
+            let Some(slot) = self.queues.get_mut(&queue) else { return false };
             let Some(front) = slot.queue.consumers.front() else { return false };
-            let alone = slot.queue.consumers.front_is_alone();
+            let alone = slot.queue.consumers.front_is_alone() && slot.waiting.is_none();
             match self.offer(front) {
                 Offer::Messages(count) => {
                     let Some(readable) = self.readable(queue) else { return false };
@@ -65,6 +120,7 @@ impl Vhost {
                     // One each while several take turns; all it can take if it is alone.
                     let count = if alone { count.min(left) } else { 1 };
                     left -= self.deliver_run(queue, front, count);
+                    self.pass_turn(queue, Turn::Waiters);
                 }
                 Offer::NoCredit => self.wait(queue),
                 Offer::NoRoom => {
@@ -115,6 +171,14 @@ impl Vhost {
             Acknowledgement::Automatic => slot.queue.take(count, &self.chunks),
         };
         let Some(run) = taken else { return 0 };
+        let handing =
+            Handing { redelivery: run.label.redelivery, acknowledgement: state.acknowledgement };
+        handing.count(run.count, slot.count(queue, &mut self.tallies, self.now.ms));
+        handing.count(run.count, &mut self.tallies.totals.counts);
+        if !handing.is_repeated() {
+            let waited_ms = slot.waited_ms(run.first, self.tallies.started_ms, self.now.ms);
+            self.tallies.lives.queued.record(waited_ms * 1_000, run.count.into());
+        }
         slot.queue.consumers.turn();
         let counts = run.label.counts.if_any();
         slot.delivered = slot.delivered.max(run.end());
@@ -128,7 +192,7 @@ impl Vhost {
                 self.time_consumer(consumer);
                 self.now.ms
             }
-            _untimed => 0,
+            _untimed => self.now.ms / SINCE_STEP_MS * SINCE_STEP_MS,
         };
         let Some(here) = self.chunks.find(run.place) else { return run.count };
         self.handed_out(run.place, run.count);
@@ -139,7 +203,7 @@ impl Vhost {
             consumer: Some(consumer),
             since_ms,
         };
-        let Some(first_tag) = self.number(session, channel, acknowledgement, unsettled) else {
+        let Some(first_tag) = self.number(session, channel, handing, unsettled) else {
             return run.count;
         };
         self.stats.delivered += u64::from(run.count);
@@ -149,7 +213,7 @@ impl Vhost {
                 channel,
                 consumer_tag: tag,
                 first_tag,
-                redelivered: run.label.redelivery == Redelivery::Repeated,
+                redelivered: handing.is_repeated(),
                 counts,
                 chunk: here.chunk,
                 first: here.index,
@@ -165,13 +229,19 @@ impl Vhost {
         &mut self,
         session: SessionId,
         channel: ChannelId,
-        acknowledgement: Acknowledgement,
+        handing: Handing,
         unsettled: Unsettled,
     ) -> Option<u64> {
-        let channel = self.channel_mut(session, channel)?;
+        let number = channel;
+        let channel = self.sessions.get_mut(session.index())?.channels.get_mut(&number)?;
+        let counts = channel.count((session, number), &mut self.tallies);
+        match unsettled.consumer {
+            Some(_) => handing.count(unsettled.count, counts),
+            None => handing.count_got(counts),
+        }
         let first_tag = channel.last_tag + 1;
         channel.last_tag += u64::from(unsettled.count);
-        if acknowledgement == Acknowledgement::Manual {
+        if handing.acknowledgement == Acknowledgement::Manual {
             if unsettled.consumer.is_some() {
                 channel.credit.take(unsettled.count);
             }

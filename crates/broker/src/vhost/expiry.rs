@@ -35,6 +35,7 @@ impl Vhost {
                 }
                 Timer::Queue(queue) => self.expire_queue(queue),
                 Timer::Consumer(consumer) => self.look_after(consumer),
+                Timer::Leases => self.look_after_leases(),
                 Timer::Storage => self.storage_timer(),
             }
         }
@@ -121,11 +122,16 @@ impl Vhost {
         slot.timed = false;
         let Some(expires_ms) = slot.queue.settings().expires_ms else { return };
         let unused = slot.queue.consumers.count() == 0
+            && slot.waiting.is_none()
             && slot.used_ms.saturating_add(expires_ms) <= self.now.ms;
         if unused {
             self.stats.queues_expired += 1;
             self.remove_queue(queue);
         } else {
+            if slot.waiting.is_some() {
+                // Whoever waits for a message uses the queue all the while.
+                slot.used_ms = self.now.ms;
+            }
             self.time_queue(queue);
         }
     }

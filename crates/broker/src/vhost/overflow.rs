@@ -33,6 +33,9 @@ impl Vhost {
             let Some(slot) = self.queues.get(&queue) else { return };
             if slot.queue.would_overflow(1, bytes) {
                 self.refused.push(offset);
+                if let Some(counts) = self.count_in_queue(queue) {
+                    counts.refused += 1;
+                }
                 if overflow == Overflow::RejectPublishDeadLetter {
                     let run = self.never_enqueued(one.first, chunk);
                     self.bury(queue, run, Reason::MaxLength);

@@ -15,6 +15,7 @@ use crate::journaled::message_records::{Enqueued, Mark, put_chunk_head};
 use crate::journaled::tag;
 use crate::operation::{PublishRun, Unroutable, Verb};
 use crate::session_id::SessionId;
+use crate::views::counts::MessageCounts;
 
 /// When a publish takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +78,7 @@ impl Vhost {
             match effect {
                 Effect::Now => {
                     let queues = std::mem::take(&mut self.route.queues);
+                    self.tallies.count_routed(self.route.source, count, queues.len());
                     self.publish_to(session, (part, also), &queues, chunk);
                     self.route.queues = queues;
                 }
@@ -138,6 +140,7 @@ impl Vhost {
             let durability = slot.durability(incoming.persistence);
             let (count, deadline, level) = (incoming.count, Deadline::NEVER, 0);
             let arrival = Arrival { place, count, durability, deadline, level };
+            slot.count_arrival(queue, count, &mut self.tallies, self.now.ms);
             let entry = slot.queue.enqueue(&arrival, &self.chunks);
             if !std::mem::replace(&mut slot.dirty, true) {
                 self.turn.dirty.push(queue);
@@ -182,6 +185,7 @@ impl Vhost {
             deadline: ttl_ms.map_or(Deadline::NEVER, |ms| Deadline(self.now.ms.saturating_add(ms))),
             level: settings.level(incoming.priority),
         };
+        slot.count_arrival(queue, arrival.count, &mut self.tallies, self.now.ms);
         let entry = slot.queue.enqueue(&arrival, &self.chunks);
         if !std::mem::replace(&mut slot.dirty, true) {
             self.turn.dirty.push(queue);
@@ -216,9 +220,13 @@ impl Vhost {
 
     fn unroutable(&mut self, session: SessionId, run: PublishRun, chunk: &BatchChunk) {
         match run.unroutable {
-            Unroutable::Dropped => self.stats.unroutable_dropped += u64::from(run.count),
+            Unroutable::Dropped => {
+                self.stats.unroutable_dropped += u64::from(run.count);
+                self.count_unroutable(session, run, |counts| &mut counts.unroutable_dropped);
+            }
             Unroutable::Returned => {
                 self.stats.unroutable_returned += u64::from(run.count);
+                self.count_unroutable(session, run, |counts| &mut counts.returned);
                 for index in run.first..run.first + run.count {
                     let (channel, chunk) = (run.channel, chunk.chunk.clone());
                     self.tell(session, Event::Returned { channel, chunk, index });
@@ -227,18 +235,41 @@ impl Vhost {
         }
     }
 
+    fn count_unroutable(
+        &mut self,
+        session: SessionId,
+        run: PublishRun,
+        field: fn(&mut MessageCounts) -> &mut u64,
+    ) {
+        *field(&mut self.tallies.totals.counts) += u64::from(run.count);
+        if let Some(counts) = self.count_in_channel(session, run.channel) {
+            *field(counts) += u64::from(run.count);
+        }
+    }
+
     fn count_publishes(&mut self, session: SessionId, run: PublishRun, durability: Durability) {
-        self.stats.published += u64::from(run.count);
+        let count = u64::from(run.count);
+        let refused = self.refused.len();
+        self.stats.published += count;
         if !self.refused.is_empty() {
             self.tell_refused(session, run);
         }
         let state = self.sessions.get_mut(session.index());
-        let channel = state.and_then(|state| state.channels.get_mut(&run.channel));
-        let Some(confirms) = channel.and_then(|channel| channel.confirms.as_mut()) else { return };
+        let Some(channel) = state.and_then(|state| state.channels.get_mut(&run.channel)) else {
+            return;
+        };
+        let confirmed = if channel.confirms.is_some() { count - refused as u64 } else { 0 };
+        let counts = channel.count((session, run.channel), &mut self.tallies);
+        counts.published += count;
+        counts.confirmed += confirmed;
+        let totals = &mut self.tallies.totals.counts;
+        totals.published += count;
+        totals.confirmed += confirmed;
+        let Some(confirms) = channel.confirms.as_mut() else { return };
         if !confirms.is_due() {
             self.turn.confirming.push((session, run.channel));
         }
-        confirms.published += u64::from(run.count);
+        confirms.published += count;
         confirms.journaled |= durability == Durability::Journaled;
     }
 
@@ -247,7 +278,12 @@ impl Vhost {
         let mut refused = std::mem::take(&mut self.refused);
         refused.sort_unstable();
         refused.dedup();
-        self.stats.refused += refused.len() as u64;
+        let count = refused.len() as u64;
+        self.stats.refused += count;
+        self.tallies.totals.counts.refused += count;
+        if let Some(counts) = self.count_in_channel(session, run.channel) {
+            counts.refused += count;
+        }
         let channel = self.channel_mut(session, run.channel);
         if let Some(confirms) = channel.and_then(|channel| channel.confirms.as_mut()) {
             let (channel, before) = (run.channel, confirms.published);

@@ -127,6 +127,9 @@ impl Vhost {
         let Some(consumer) = &state.replies else { return };
         let (consumer_tag, first_tag) = (consumer.tag.clone(), state.last_tag + 1);
         state.last_tag += u64::from(run.count);
+        let count = u64::from(run.count);
+        state.count((session, channel), &mut self.tallies).delivered_no_ack += count;
+        self.tallies.totals.counts.delivered_no_ack += count;
         self.stats.replies_delivered += u64::from(run.count);
         let (chunk, redelivered) = (std::sync::Arc::clone(&chunk.chunk), false);
         let PublishRun { first, count, .. } = run;

@@ -12,16 +12,23 @@ use storage::Position;
 
 use super::Map;
 use super::chunks::BatchChunk;
+use super::leases::WaiterId;
+use super::tallies::Tallies;
 use crate::chunk::Chunk;
+use crate::connections::Connection;
 use crate::event::Event;
 use crate::operation::{ChannelId, FurtherKeys, Operation, Outcome, PublishRun, SessionTraits};
 use crate::outbox::Outbox;
 use crate::permissions::Access;
+use crate::session_id::SessionId;
+use crate::views::counts::{MessageCounts, Tally};
 
 /// One client.
 #[derive(Debug)]
 pub(crate) struct SessionState {
     pub(crate) outbox: Arc<Outbox>,
+    /// Who is at the other end; `None`: nobody who is connected for long.
+    pub(crate) connection: Option<Arc<Connection>>,
     /// What the user may do here.
     pub(crate) access: Arc<Access>,
     /// Exchanges that it was found to be allowed to publish to.
@@ -42,6 +49,8 @@ pub(crate) struct SessionState {
     pub(crate) traits: SessionTraits,
     /// Batches that wait until a message is read from the disk, oldest first.
     pub(crate) parked: VecDeque<Work>,
+    /// Its requests that wait for messages to lease.
+    pub(crate) waiters: Vec<WaiterId>,
 }
 
 /// A batch, or what is left of it.
@@ -54,9 +63,14 @@ pub(crate) struct Work {
 }
 
 impl SessionState {
-    pub(crate) fn new(outbox: Arc<Outbox>, access: Arc<Access>) -> SessionState {
+    pub(crate) fn new(
+        outbox: Arc<Outbox>,
+        access: Arc<Access>,
+        connection: Option<Arc<Connection>>,
+    ) -> SessionState {
         SessionState {
             outbox,
+            connection,
             access,
             granted: Vec::new(),
             channels: Map::default(),
@@ -68,6 +82,7 @@ impl SessionState {
             touched: false,
             traits: SessionTraits::default(),
             parked: VecDeque::new(),
+            waiters: Vec::new(),
         }
     }
 }
@@ -95,6 +110,21 @@ pub(crate) struct Channel {
     pub(crate) transaction: Option<Box<Transaction>>,
     /// Empty: none yet.
     pub(crate) last_queue: Option<Name>,
+    pub(crate) tally: Tally<MessageCounts>,
+}
+
+impl Channel {
+    /// Where something that happens on the channel is counted.
+    pub(crate) fn count(
+        &mut self,
+        (session, channel): (SessionId, ChannelId),
+        tallies: &mut Tallies,
+    ) -> &mut MessageCounts {
+        if !std::mem::replace(&mut self.tally.listed, true) {
+            tallies.list_channel(session, channel);
+        }
+        &mut self.tally.counts
+    }
 }
 
 /// A consumer of direct replies.
@@ -125,6 +155,10 @@ pub(crate) struct Confirms {
     pub(crate) told: u64,
     /// Where the last journaled publish stands; nothing later may be confirmed before it is durable.
     pub(crate) position: Position,
+    /// What was told up to there.
+    pub(crate) told_there: u64,
+    /// When that was written, so many were known to be on disk.
+    pub(crate) safe: u64,
     /// Something published in this turn was journaled.
     pub(crate) journaled: bool,
     /// Of what the turn has to confirm: what a full queue refused. Its publisher has been told, and
@@ -133,6 +167,21 @@ pub(crate) struct Confirms {
 }
 
 impl Confirms {
+    /// What is journaled so far is on its way to `position`.
+    pub(crate) fn stand_at(&mut self, position: Position, durable: Position) {
+        if self.position <= durable {
+            self.safe = self.told_there;
+        }
+        self.position = position;
+        self.told_there = self.told;
+    }
+
+    /// Publishes that are not yet confirmed; at most so many.
+    pub(crate) fn outstanding(&self, durable: Position) -> u64 {
+        let safe = if self.position <= durable { self.told } else { self.safe };
+        self.published.saturating_sub(safe)
+    }
+
     /// Whether the turn has something to confirm.
     pub(crate) fn is_due(&self) -> bool {
         self.told < self.published

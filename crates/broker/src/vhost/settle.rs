@@ -12,6 +12,7 @@ use crate::journaled::message_records::{CountedSpan, put_returned};
 use crate::journaled::tag;
 use crate::operation::{ChannelId, Outcome, Tags, Verb};
 use crate::session_id::SessionId;
+use crate::views::counts::MessageCounts;
 
 impl Vhost {
     pub(crate) fn settle(
@@ -25,7 +26,8 @@ impl Vhost {
         if !self.is_open(session, channel) {
             return;
         }
-        let Some(state) = self.channel_mut(session, channel) else { return };
+        let state = self.sessions.get_mut(session.index());
+        let Some(state) = state.and_then(|state| state.channels.get_mut(&channel)) else { return };
         if state.transaction.is_some() {
             if let Err(refusal) = self.collect_settlements(session, channel, tags, outcome) {
                 self.refuse(session, channel, verb, refusal);
@@ -35,6 +37,8 @@ impl Vhost {
         match state.take_unsettled(tags) {
             Ok(taken) => {
                 self.stats.settled_late += taken.late;
+                let count = taken.deliveries.iter().map(|(_, it)| u64::from(it.count)).sum();
+                outcome.count(count, state.count((session, channel), &mut self.tallies));
                 for (_, delivery) in taken.deliveries {
                     self.settle_delivery(session, channel, &delivery, outcome);
                 }
@@ -52,6 +56,8 @@ impl Vhost {
         delivery: &Unsettled,
         outcome: Outcome,
     ) {
+        let handled_ms = self.now.ms.saturating_sub(delivery.since_ms);
+        self.tallies.lives.handling.record(handled_ms * 1_000, delivery.count.into());
         match outcome {
             Outcome::Acknowledged => {
                 self.stats.acknowledged += self.drop_leased(delivery, None);
@@ -90,10 +96,20 @@ impl Vhost {
     }
 
     /// Leased messages leave their queue, done with or given up for a reason; returns how many.
-    fn drop_leased(&mut self, delivery: &Unsettled, given_up: Option<Reason>) -> u64 {
+    pub(crate) fn drop_leased(&mut self, delivery: &Unsettled, given_up: Option<Reason>) -> u64 {
         let mut gone = std::mem::take(&mut self.gone);
         if let Some(slot) = self.queues.get_mut(&delivery.queue) {
             slot.queue.settle(delivery.first, delivery.count, &mut gone);
+            if given_up.is_none() {
+                let mut count = 0;
+                for run in &gone {
+                    count += u64::from(run.count);
+                    let attempts = run.label.attempts();
+                    self.tallies.lives.attempts.record(attempts.into(), run.count.into());
+                }
+                slot.count(delivery.queue, &mut self.tallies, self.now.ms).acknowledged += count;
+                self.tallies.totals.counts.acknowledged += count;
+            }
         }
         let mut count = 0;
         for run in gone.drain(..) {
@@ -131,7 +147,10 @@ impl Vhost {
         let span = (delivery.first, delivery.count);
         slot.queue.release(span, how, &self.chunks, &mut returned);
         let limited = slot.queue.settings().is_limited();
-        self.stats.requeued += u64::from(delivery.count);
+        let count = u64::from(delivery.count);
+        slot.count(queue, &mut self.tallies, self.now.ms).requeued += count;
+        self.stats.requeued += count;
+        self.tallies.totals.counts.requeued += count;
         let counted: Vec<CountedSpan> = (returned.counted.iter())
             .filter(|run| run.label.durability == Durability::Journaled)
             .map(|run| (run.first, run.count, run.label.counts))
@@ -155,6 +174,17 @@ impl Vhost {
         for delivery in std::mem::take(&mut state.unsettled).into_values() {
             self.requeue(&delivery, Return::Released);
             self.give_credit(session, channel, &delivery);
+        }
+    }
+}
+
+impl Outcome {
+    /// Counts what a channel has settled.
+    fn count(self, count: u64, counts: &mut MessageCounts) {
+        match self {
+            Outcome::Acknowledged => counts.acknowledged += count,
+            Outcome::Rejected => counts.rejected += count,
+            Outcome::Requeued | Outcome::Failed => counts.requeued += count,
         }
     }
 }

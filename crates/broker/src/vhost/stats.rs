@@ -33,12 +33,30 @@ pub struct Stats {
     pub dead_lettered: u64,
     /// Dead letters that no queue took: no exchange, no route, a cycle, or a full queue.
     pub dead_lettered_dropped: u64,
+    /// Channels opened.
+    pub channels_opened: u64,
+    /// Channels closed, by whomever.
+    pub channels_closed: u64,
+    /// Declarations of queues that did not fail, whether anything was made or not.
+    pub queues_declared: u64,
+    /// Queues made.
+    pub queues_created: u64,
+    /// Queues that went, for whatever reason.
+    pub queues_deleted: u64,
     /// Queues that were unused for too long.
     pub queues_expired: u64,
     /// Consumers that left deliveries unsettled for too long.
     pub consumers_timed_out: u64,
     /// Settlements of deliveries that had been taken back by then.
     pub settled_late: u64,
+    /// Messages leased without a connection, repeated ones included.
+    pub leased: u64,
+    /// Leases that their holder ended as failed, to be tried again.
+    pub leases_failed: u64,
+    /// Leases that ran out.
+    pub leases_expired: u64,
+    /// Settlements of leases that were over by then.
+    pub leases_lost: u64,
     /// Direct replies handed to their requesters.
     pub replies_delivered: u64,
     /// Direct replies dropped because their requester does not read.

@@ -35,6 +35,8 @@ pub(crate) enum Timer {
     Queue(QueueId),
     /// A consumer may have left a delivery unsettled for too long.
     Consumer(ConsumerId),
+    /// A lease without a connection may have run out, or somebody may have waited for long enough.
+    Leases,
     /// Something may be ready to be sealed or deleted.
     Storage,
 }

@@ -75,6 +75,7 @@ impl Vhost {
                 To::Queues(queues) => (queues.into(), FurtherKeys::default()),
                 To::Named(also) => (self.named_queues(run, &also, chunk), also),
             };
+            self.count_committed(run, chunk, queues.len());
             self.publish_to(session, (run, &also), &queues, chunk);
         }
         let refused = self.stats.refused - refused_before;
@@ -94,6 +95,15 @@ impl Vhost {
             self.gate(session);
         }
         if refused > 0 { Err(Refusal::PartialTransaction) } else { Ok(Reply::Committed) }
+    }
+
+    fn count_committed(&mut self, run: PublishRun, chunk: &BatchChunk, queues: usize) {
+        let Some(message) = chunk.chunk.message(run.first) else { return };
+        let source = self.topology.exchange_id(message.exchange);
+        // It may have gone since.
+        if source.is_some() || message.exchange.is_empty() {
+            self.tallies.count_routed(source, run.count, queues);
+        }
     }
 
     /// The queues that the default exchange knows now by the keys of these messages.

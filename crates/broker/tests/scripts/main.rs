@@ -1,7 +1,11 @@
 //! Scripts against a broker on a simulated disk: requests go in, what the sessions hear comes out.
 
+mod leases;
 mod promises;
+mod repair;
+mod rest;
 mod rules;
+mod sights;
 mod transactions;
 
 mod world;

@@ -1,20 +1,26 @@
 //! Scripts against a whole broker on a simulated disk, without sockets or threads: what sessions
-//! ask for, and what they are told.
+//! ask for, and what they are told; and what there is to see.
 //!
 //! A line is `SESSION VERB ARGUMENTS`, or `sync` (the journal's writer does its work), `crash` (the
 //! power fails and the broker starts again), `stop` (a clean stop and a start). Every line says
 //! what the sessions were told by it; lines that say nothing are left out. `+` joins requests into
-//! one batch.
+//! one batch. `wait MS` lets time pass, `rest` much of it, and `disk` says what lies there. `see WHAT`
+//! says what there is (see `sights.rs`), `sample` takes a sample, `kick SESSION` ends its connection.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's own code")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use broker::connections::Introduction;
+use broker::lease::{
+    LeaseAnswer, LeaseEnd, LeaseReply, LeaseRequest, LeaseSettlement, LeaseSettlements,
+    LeaseStatus, LeaseToken,
+};
 use broker::operation::*;
 use broker::{
-    Background, Batch, Broker, BrokerSettings, Disks, Event, FirstUser, LargeMessage, MessageHead,
-    Persistence, Reply, Session, Wake, WriterDrive,
+    Background, Batch, Broker, BrokerSettings, Closing, Disks, Event, FirstUser, LargeMessage,
+    MessageHead, Persistence, Reply, Session, Wake, WriterDrive,
 };
 use domain::binding::BindingArguments;
 use domain::exchange::{ExchangeSettings, ExchangeType};
@@ -73,13 +79,22 @@ impl Background for Later {
     }
 }
 
-struct World {
+/// What a broker is given.
+#[derive(Clone, Copy)]
+struct Means {
     memory_bytes: usize,
-    disk: Arc<SimulatedDisk>,
+    journal_file_bytes: u64,
+}
+
+pub(crate) struct World {
+    means: Means,
+    pub(crate) disk: Arc<SimulatedDisk>,
     broker: Arc<Broker>,
     clock: Arc<ManualClock>,
     later: Arc<Later>,
     sessions: BTreeMap<String, Session>,
+    /// The tokens that were handed out for a message, by its body.
+    tokens: BTreeMap<String, Vec<LeaseToken>>,
 }
 
 fn name(text: &str) -> Name {
@@ -98,21 +113,25 @@ impl Disks for OneVhost {
     fn vhost(&self, _name: &Name) -> std::io::Result<Arc<dyn Disk>> {
         Ok(Arc::clone(&self.0) as _)
     }
+
+    fn erase_vhost(&self, _name: &Name) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
 }
 
 fn open(
     disk: &Arc<SimulatedDisk>,
     clock: &Arc<ManualClock>,
     later: &Arc<Later>,
-    memory_bytes_max: usize,
+    means: Means,
 ) -> Arc<Broker> {
     let draws = std::sync::atomic::AtomicU64::new(1);
     let settings = BrokerSettings {
         disks: Arc::new(OneVhost(Arc::clone(disk))),
         first_user: FirstUser::guest(None),
         sync: SyncMode::Always,
-        journal_file_bytes: Some(64 << 10),
-        memory_bytes_max,
+        journal_file_bytes: Some(means.journal_file_bytes),
+        memory_bytes_max: means.memory_bytes,
         checkpoint_bytes: None,
         consumer_timeout_ms: None,
         clock: Arc::clone(clock) as _,
@@ -124,33 +143,60 @@ fn open(
 }
 
 impl World {
-    fn new(memory_bytes: usize) -> World {
-        let disk = Arc::new(SimulatedDisk::new());
-        let clock = Arc::new(ManualClock::default());
-        let later = Arc::new(Later::default());
-        let broker = open(&disk, &clock, &later, memory_bytes);
-        World { memory_bytes, disk, broker, clock, later, sessions: BTreeMap::new() }
+    fn new(means: Means) -> World {
+        World::with(SimulatedDisk::new(), means)
     }
 
-    fn run(&mut self, line: &str) -> Vec<String> {
+    /// With small journal files on a disk that may have something on it.
+    pub(crate) fn on(disk: SimulatedDisk, memory_bytes: usize) -> World {
+        World::with(disk, Means { memory_bytes, journal_file_bytes: 64 << 10 })
+    }
+
+    fn with(disk: SimulatedDisk, means: Means) -> World {
+        let disk = Arc::new(disk);
+        let clock = Arc::new(ManualClock::default());
+        let later = Arc::new(Later::default());
+        let broker = open(&disk, &clock, &later, means);
+        let (sessions, tokens) = (BTreeMap::new(), BTreeMap::new());
+        World { means, disk, broker, clock, later, sessions, tokens }
+    }
+
+    pub(crate) fn run(&mut self, line: &str) -> Vec<String> {
         let words: Vec<&str> = line.split_whitespace().collect();
+        let mut seen = None;
         match words[..] {
             ["sync"] => {
                 self.clock.advance_ms(100);
                 while self.broker.step().unwrap() {}
             }
+            ["rest"] => {
+                for _ in 0..200 {
+                    self.run("wait 50");
+                    while self.broker.step().unwrap() {}
+                }
+            }
+            ["disk"] => return vec![self.disk_use()],
             ["wait", ms] => self.clock.advance_ms(ms.parse().unwrap()),
             ["crash"] => {
                 // The old broker's sessions must not be heard of again: they go with its disk.
                 self.sessions.clear();
+                self.later = Arc::default();
                 self.disk = Arc::new(self.disk.crash(7));
-                self.broker = open(&self.disk, &self.clock, &self.later, self.memory_bytes);
+                self.broker = open(&self.disk, &self.clock, &self.later, self.means);
             }
             ["stop"] => {
                 self.broker.close();
                 self.sessions.clear();
                 self.broker.finish().unwrap();
-                self.broker = open(&self.disk, &self.clock, &self.later, self.memory_bytes);
+                // What it wanted to do later nobody does.
+                self.later = Arc::default();
+                self.broker = open(&self.disk, &self.clock, &self.later, self.means);
+            }
+            ["sample"] => self.broker.sample(),
+            ["see", ref what @ ..] => seen = Some(crate::sights::see(&self.broker, what)),
+            ["kick", session] => {
+                let connection = self.sessions[session].connection().unwrap();
+                self.broker.close_connection(connection, "kicked");
             }
             [session, verb, ref arguments @ ..] => self.ask(session, verb, arguments),
             _ => panic!("{line}"),
@@ -164,7 +210,17 @@ impl World {
                 task();
             }
         }
-        self.told()
+        let told = self.told();
+        seen.unwrap_or(told)
+    }
+
+    fn disk_use(&self) -> String {
+        let files = self.disk.files();
+        let bytes: usize = files.values().map(Vec::len).sum();
+        let count = |kind: &str| files.keys().filter(|name| name.starts_with(kind)).count();
+        let (journals, spares) = (count("journal"), count("spare"));
+        let segments = count("segment");
+        format!("{journals} journals, {spares} spares, {segments} segments, {} MiB", bytes >> 20)
     }
 
     fn ask(&mut self, session: &str, verb: &str, arguments: &[&str]) {
@@ -173,9 +229,11 @@ impl World {
             return;
         }
         let broker = &self.broker;
-        let session = self.sessions.entry(session.to_owned()).or_insert_with(|| {
+        let session = self.sessions.entry(session.to_owned()).or_insert_with_key(|who| {
             let user = broker.authenticate_external("guest", [127, 0, 0, 1].into()).unwrap();
-            let mut session = broker.connect(&user, "/", Arc::new(Silent)).unwrap();
+            let hello = introduction(who);
+            let mut session =
+                broker.connect_introduced(&user, "/", Arc::new(Silent), hello).unwrap();
             let mut batch = Batch::default();
             batch.push(Operation::OpenChannel { channel: 1 });
             session.submit(&mut batch);
@@ -186,7 +244,10 @@ impl World {
         let mut words = vec![verb];
         words.extend(arguments);
         for words in words.split(|word| *word == "+") {
-            request(&mut batch, words[0], &words[1..]);
+            match words[0].strip_prefix("lease-") {
+                Some(end) => batch.push(settle_leases(&self.tokens, end, &words[1..])),
+                None => request(&mut batch, words[0], &words[1..]),
+            }
         }
         session.submit(&mut batch);
     }
@@ -196,10 +257,35 @@ impl World {
         for (name, session) in &mut self.sessions {
             let mut events = Vec::new();
             session.take(&mut events);
-            said.extend(events.iter().map(|event| format!("{name}: {}", text(event))));
+            for event in &events {
+                let text = if let Event::LeaseAnswer(answer) = event {
+                    lease_text(answer, &mut self.tokens)
+                } else {
+                    text(event)
+                };
+                said.push(format!("{name}: {text}"));
+            }
             session.written(events.iter().map(Event::cost_bytes).sum());
         }
         said
+    }
+}
+
+/// A client whose port is the first letter of its name.
+fn introduction(who: &str) -> Introduction {
+    let port = u16::from(who.as_bytes()[0]);
+    let mut client_properties = Table::default();
+    client_properties.push("connection_name", Value::text(who));
+    Introduction {
+        protocol: "test",
+        peer: ([127, 0, 0, 1], port).into(),
+        local: Some(([127, 0, 0, 1], 5672).into()),
+        tls: None,
+        mechanism: "PLAIN".into(),
+        client_properties,
+        channel_max: 0,
+        frame_bytes_max: 0,
+        heartbeat_seconds: 0,
     }
 }
 
@@ -219,12 +305,89 @@ fn settle(verb: &str, tag: u64) -> Operation {
     Operation::Settle { channel: CHANNEL, tags, outcome, verb: Verb::Ack }
 }
 
+/// QUEUE MAX LEASE_MS [wait=MS]
+fn lease(arguments: &[&str]) -> Operation {
+    let number = |at: usize| arguments[at].parse().unwrap();
+    let wait_ms = table(arguments).get("wait").and_then(Value::as_integer).unwrap_or(0);
+    Operation::Lease(Box::new(LeaseRequest {
+        ticket: 0,
+        queue: name(arguments[0]),
+        messages_max: number(1),
+        lease_ms: number(2).into(),
+        wait_ms: wait_ms.try_into().unwrap(),
+    }))
+}
+
+/// BODY[@N]… [for=MS] [progress=TEXT]: the last token handed out for the message, or the Nth.
+fn settle_leases(
+    tokens: &BTreeMap<String, Vec<LeaseToken>>,
+    end: &str,
+    arguments: &[&str],
+) -> Operation {
+    let options = table(arguments);
+    let end = match end {
+        "ack" => LeaseEnd::Acknowledged,
+        "fail" => LeaseEnd::Failed,
+        "reject" => LeaseEnd::Rejected,
+        "release" => LeaseEnd::Released,
+        "extend" => LeaseEnd::Extended {
+            lease_ms: options.get("for").and_then(Value::as_integer).unwrap().try_into().unwrap(),
+            progress: None,
+        },
+        _ => panic!("{end}"),
+    };
+    let items = arguments.iter().filter(|word| !word.contains('=')).map(|word| {
+        let (body, at) = word.split_once('@').unwrap_or((word, ""));
+        let handed_out = &tokens[body];
+        let at = at.parse().unwrap_or(handed_out.len());
+        LeaseSettlement { token: handed_out[at - 1], end: end.clone() }
+    });
+    Operation::SettleLeases(Box::new(LeaseSettlements { ticket: 0, items: items.collect() }))
+}
+
+/// Leased messages by their bodies: `'` marks those delivered before, a number which attempt it is.
+fn lease_text(answer: &LeaseAnswer, tokens: &mut BTreeMap<String, Vec<LeaseToken>>) -> String {
+    let words: Vec<String> = match &answer.outcome {
+        Err(refusal) => vec![format!("refused {refusal:?}")],
+        Ok(LeaseReply::Settled(statuses)) => (statuses.iter())
+            .map(|status| match status {
+                LeaseStatus::Done { .. } => "done".to_owned(),
+                LeaseStatus::Gone => "gone".to_owned(),
+                LeaseStatus::Lost => "lost".to_owned(),
+            })
+            .collect(),
+        Ok(LeaseReply::Leased(runs)) => {
+            let mut words = vec!["leased".to_owned()];
+            for (run, offset) in runs.iter().flat_map(|run| (0..run.count).map(move |at| (run, at)))
+            {
+                let message = run.chunk.message(run.first + offset).unwrap();
+                let body = String::from_utf8_lossy(message.body).into_owned();
+                let mark = if run.redelivered { "'" } else { "" };
+                let attempt = match run.attempt() {
+                    1 => String::new(),
+                    attempt => attempt.to_string(),
+                };
+                words.push(format!("{body}{mark}{attempt}"));
+                tokens.entry(body).or_default().push(run.token(offset));
+            }
+            words
+        }
+    };
+    words.join(" ")
+}
+
 fn request(batch: &mut Batch, verb: &str, arguments: &[&str]) {
     let (channel, answer) = (CHANNEL, Answer::Wanted);
     let number = |at: usize| arguments[at].parse::<u64>().unwrap();
     let has = |flag: &str| arguments.contains(&flag);
     let operation = match verb {
         "publish" => return publish(batch, arguments),
+        "flood" => {
+            let (body, count) = ("x".repeat(64 << 10), number(1));
+            let mut words = vec!["-", arguments[0]];
+            words.extend((0..count).map(|_| body.as_str()));
+            return publish(batch, &words);
+        }
         "tx" => Operation::SelectTransactions { channel },
         "commit" => Operation::Commit { channel },
         "rollback" => Operation::Rollback { channel },
@@ -284,6 +447,7 @@ fn request(batch: &mut Batch, verb: &str, arguments: &[&str]) {
             queue: name(arguments[0]),
             acknowledgement: Acknowledgement::Manual,
         },
+        "lease" => lease(arguments),
         "prefetch" => {
             let scope =
                 if has("global") { PrefetchScope::Channel } else { PrefetchScope::Consumer };
@@ -413,6 +577,8 @@ fn text(event: &Event) -> String {
             format!("refused {}", format!("{refusal:?}").split([' ', '(', '{']).next().unwrap())
         }
         Event::ConsumerCancelled { consumer_tag, .. } => format!("cancelled {consumer_tag}"),
+        Event::LeaseAnswer(answer) => format!("{answer:?}"),
+        Event::Closing(Closing::Forced(why)) => format!("closing: {why}"),
         Event::Closing(_) => "closing".to_owned(),
         Event::Ended => "ended".to_owned(),
     }
@@ -424,17 +590,45 @@ const MEMORIES_BYTES: [usize; 2] = [1 << 20, 64];
 /// Runs a script, wherever messages lie; `expected` has a line `LINE -> WHAT` for every line that says something.
 pub(crate) fn check(script: &str) {
     for memory_bytes in MEMORIES_BYTES {
-        check_with(memory_bytes, script);
+        check_with(memory_bytes, script, Silence::Meant);
     }
 }
 
-fn check_with(memory_bytes: usize, script: &str) {
-    let mut world = World::new(memory_bytes);
+fn check_with(memory_bytes: usize, script: &str, silence: Silence) {
+    check_within(Means { memory_bytes, journal_file_bytes: 64 << 10 }, script, silence);
+}
+
+/// As [`check`], with as much of everything as there usually is.
+pub(crate) fn check_with_plenty(script: &str) {
+    let plenty = Means { memory_bytes: 256 << 20, journal_file_bytes: 16 << 20 };
+    check_within(plenty, script, Silence::Meant);
+}
+
+/// As [`check`], but what is told by lines without `->` does not matter.
+pub(crate) fn check_what_matters(script: &str) {
+    for memory_bytes in MEMORIES_BYTES {
+        check_with(memory_bytes, script, Silence::Indifference);
+    }
+}
+
+/// What it means that a line says nothing of what is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    Meant,
+    Indifference,
+}
+
+fn check_within(means: Means, script: &str, silence: Silence) {
+    let Means { memory_bytes, .. } = means;
+    let mut world = World::new(means);
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (command, expected) = line.split_once("->").unwrap_or((line, ""));
         let expected: Vec<&str> =
             expected.split(';').map(str::trim).filter(|word| !word.is_empty()).collect();
         let told = world.run(command.trim());
+        if silence == Silence::Indifference && !line.contains("->") {
+            continue;
+        }
         let (told, expected) = (apart(told.iter().map(String::as_str)), apart(expected));
         assert_eq!(told, expected, "with {memory_bytes} bytes of memory, at `{line}` of\n{script}");
     }

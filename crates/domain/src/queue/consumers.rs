@@ -64,6 +64,23 @@ impl Consumers {
         self.exclusive.is_some()
     }
 
+    /// How many could take something.
+    pub fn count_with_room(&self) -> u32 {
+        let lower: usize = self.lower.iter().map(|round| round.members.len()).sum();
+        u32::try_from(self.top.members.len() + lower).unwrap_or(u32::MAX)
+    }
+
+    /// The one that is served, where only one is.
+    pub fn single_active(&self) -> Option<ConsumerId> {
+        let active = self.front().or_else(|| self.waiting.keys().next().copied());
+        active.filter(|_| self.activity == Activity::Single)
+    }
+
+    /// Whether it is served: false while it stands by.
+    pub fn is_active(&self, consumer: ConsumerId) -> bool {
+        !self.standby.iter().any(|(known, _)| *known == consumer)
+    }
+
     /// Whether there were consumers and none is left.
     pub fn all_left(&self) -> bool {
         self.used && self.count() == 0

@@ -35,6 +35,13 @@ impl Ready {
         fresh.into_iter().chain(scattered).min()
     }
 
+    /// Whether this message is there.
+    pub(crate) fn has(&self, message: Sequence) -> bool {
+        let behind = self.fresh.partition_point(|run| run.end() <= message);
+        let fresh = self.fresh.get(behind).is_some_and(|run| run.first <= message);
+        fresh || self.scattered.has(message)
+    }
+
     /// When the next message goes unread.
     pub(crate) fn next_deadline(&self) -> Deadline {
         let fresh = self.fresh.front().map_or(Deadline::NEVER, |run| run.label.deadline);

@@ -219,12 +219,14 @@ fn relocate(queue: &mut Queue, model: &mut Model, chunk: u32, random: &mut Rando
 
 fn fail(queue: &mut Queue, model: &mut Model, first: u64, count: u32) {
     let settings = queue.settings().clone();
-    queue.release((Sequence(first), count), Return::Failed, &Tens, &mut Returned::default());
+    let how = if first % 2 == 0 { Return::Failed } else { Return::LeaseFailed };
+    let counts = settings.counts_returns() || how == Return::LeaseFailed;
+    queue.release((Sequence(first), count), how, &Tens, &mut Returned::default());
     for at in first..first + u64::from(count) {
         let Some(entry) = model.messages.get_mut(&at).filter(|it| it.leased) else { continue };
         entry.leased = false;
         entry.redelivery = Redelivery::Repeated;
-        entry.failures += u32::from(settings.counts_returns());
+        entry.failures += u32::from(counts);
         if settings.delivery_limit.is_some_and(|limit| entry.failures > limit) {
             model.messages.remove(&at);
         }
@@ -283,6 +285,9 @@ fn agree_now(queue: &Queue, model: &Model) {
         .map(|(at, run)| (at, plain(run, at, model.messages[&at].leased)))
         .collect();
     assert_eq!(kept, model.messages);
+    for at in 0..=model.next {
+        assert_eq!(queue.has(Sequence(at)), model.messages.contains_key(&at));
+    }
     assert_eq!(messages(&shown).count(), kept.len(), "each is shown once");
 }
 

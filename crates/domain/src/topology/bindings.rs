@@ -78,6 +78,12 @@ impl Bindings {
         })
     }
 
+    /// The bindings to one target: key, arguments.
+    pub fn to(&self, target: Target) -> impl Iterator<Item = (&[u8], &BindingArguments)> {
+        let by_key = self.by_target.get(&target).into_iter().flatten();
+        by_key.flat_map(|(key, all)| all.iter().map(|one| (&**key, one)))
+    }
+
     pub(crate) fn targets(&self) -> impl Iterator<Item = Target> {
         self.by_target.keys().copied()
     }

@@ -51,6 +51,8 @@ pub enum Sameness {
 pub struct Route {
     /// The queues found.
     pub queues: Vec<QueueId>,
+    /// The exchange that was asked; `None`: the default exchange.
+    pub source: Option<ExchangeId>,
     targets: Vec<Target>,
     visited: Vec<ExchangeId>,
     /// Read when the first headers exchange asks.
@@ -63,6 +65,7 @@ impl Topology {
     /// Refuses what can't be published to: an exchange that does not exist or is internal.
     pub fn route(&self, message: &Routed<'_>, route: &mut Route) -> Result<Sameness, Refusal> {
         route.queues.clear();
+        route.source = None;
         if message.exchange.is_empty() {
             // The default exchange: every queue is bound by its name (AMQP 0-9-1 §3.1.3.1).
             let named = |key| std::str::from_utf8(key).ok().and_then(|name| self.queue(name));
@@ -78,6 +81,7 @@ impl Topology {
         if exchange.settings.internal && message.sender == Sender::Client {
             return Err(Refusal::InternalExchange(exchange.name.clone()));
         }
+        route.source = Some(id);
         route.headers = None;
         route.visited.clear();
         self.follow(id, message, route);

@@ -14,6 +14,17 @@ const PREFIX: &str = "POSTROOM_";
 /// Variables that speak to the tests, not to the broker that they start.
 const FOR_TESTS: [&str; 2] = ["POSTROOM_BINARY", "POSTROOM_PLANTED_FAULT"];
 
+/// Variables that speak to the commands that ask a broker.
+const FOR_CLIENTS: [&str; 7] = [
+    "POSTROOM_URL",
+    "POSTROOM_USER",
+    "POSTROOM_PASSWORD",
+    "POSTROOM_NEW_PASSWORD",
+    "POSTROOM_TOKEN",
+    "POSTROOM_CA",
+    "POSTROOM_VHOST",
+];
+
 /// Why the settings could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
@@ -97,7 +108,8 @@ fn check_variables(
     for found in found {
         let found = found.to_string_lossy();
         let Some(name) = found.strip_prefix(PREFIX) else { continue };
-        if FOR_TESTS.contains(&&*found) || keys.iter().any(|key| variable(key) == found) {
+        let others = FOR_TESTS.contains(&&*found) || FOR_CLIENTS.contains(&&*found);
+        if others || keys.iter().any(|key| variable(key) == found) {
             continue;
         }
         let typed = name.replace('_', "-").to_lowercase();

@@ -14,6 +14,11 @@ pub(crate) enum FileName {
     Spare(u64),
 }
 
+/// Whether a file of this name belongs to a journal.
+pub fn is_journal_file(name: &str) -> bool {
+    FileName::parse(name).is_some()
+}
+
 impl FileName {
     pub(crate) fn parse(name: &str) -> Option<FileName> {
         let (kind, digits) = name.split_once('-')?;

@@ -14,6 +14,10 @@
 //! whose first position says at every later opening where this one ended. This holds in every sync
 //! mode, because only a sync makes a frame known as durable.
 
+mod repair;
+
+mod scan;
+
 pub(super) mod reader;
 
 use std::collections::VecDeque;
@@ -21,6 +25,9 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+pub use repair::{RepairSettings, repair};
+pub use scan::{Gap, Scan, Sight, scan};
 
 use super::Journal;
 use super::file_header::{FIRST_FRAME_OFFSET, FileHeader};
@@ -142,8 +149,8 @@ pub enum OpenError {
     #[error(
         "the journal does not open, because it is damaged: {file}, offset {offset}, where the frame \
          of position {position} should be: {found}. What was there had been synced, so this is no \
-         torn end of a crash. Restore the journal's directory from a backup; or, to give up \
-         everything from this file on, move it and all journal files of higher numbers away"
+         torn end of a crash. Restore the data directory from a backup; or let `postroom repair \
+         --data-dir DIR` say what is lost, and give that up"
     )]
     Corrupt {
         /// The file.
@@ -209,13 +216,13 @@ pub fn open<W>(
     Ok(Opened { journal, writer, summary: replay.summary })
 }
 
+fn failed_to_list(error: io::Error) -> OpenError {
+    OpenError::Io { file: "its directory".to_owned(), operation: Operation::List, error }
+}
+
 /// Lists the directory and reads the header of every journal file, oldest first.
 fn find_files(disk: &dyn Disk) -> Result<(FilesFound, Vec<FileHeader>), OpenError> {
-    let names = disk.list().map_err(|error| OpenError::Io {
-        file: "its directory".to_owned(),
-        operation: Operation::List,
-        error,
-    })?;
+    let names = disk.list().map_err(failed_to_list)?;
     let mut names: Vec<FileName> = names.iter().filter_map(|name| FileName::parse(name)).collect();
     names.sort_unstable();
     let mut found = FilesFound::default();
@@ -252,11 +259,29 @@ fn find_files(disk: &dyn Disk) -> Result<(FilesFound, Vec<FileHeader>), OpenErro
 /// before a gap is not needed if the files behind it say so, and damage if they don't; which of the
 /// two is known when those have been read.
 fn first_file_after_a_gap(headers: &[FileHeader]) -> usize {
-    let gap = headers.windows(2).rposition(|pair| match pair {
-        [before, after] => before.number.checked_add(1) != Some(after.number),
+    let numbers: Vec<u64> = headers.iter().map(|header| header.number).collect();
+    first_gap(&numbers)
+}
+
+/// Which of ascending numbers is the first behind the last gap.
+fn first_gap(numbers: &[u64]) -> usize {
+    let gap = numbers.windows(2).rposition(|pair| match pair {
+        [before, after] => before.checked_add(1) != Some(*after),
         _ => false,
     });
     gap.map_or(0, |before| before + 1)
+}
+
+/// Takes the first record off a payload; none if what is left is no record.
+fn split_record(payload: &mut Bytes) -> Option<(u8, Bytes)> {
+    let (tag, bytes) =
+        payload.first_chunk::<RECORD_HEAD_BYTES>().copied().map(parse_record_head)?;
+    let bytes = usize::try_from(bytes).ok()?;
+    if bytes > payload.len() - RECORD_HEAD_BYTES {
+        return None;
+    }
+    let mut record = payload.split_to(RECORD_HEAD_BYTES + bytes);
+    Some((tag, record.split_off(RECORD_HEAD_BYTES)))
 }
 
 /// Where the next frame should have been.
@@ -371,16 +396,9 @@ impl Replay<'_> {
     fn frame(&mut self, reader: &FileReader, offset: u64, frame: Frame) -> Result<u64, OpenError> {
         let mut payload = frame.payload;
         while !payload.is_empty() {
-            let head = payload.first_chunk::<RECORD_HEAD_BYTES>().copied().map(parse_record_head);
-            let fits = head.and_then(|(tag, bytes)| {
-                let bytes = usize::try_from(bytes).ok()?;
-                (bytes <= payload.len() - RECORD_HEAD_BYTES).then_some((tag, bytes))
-            });
-            let Some((tag, bytes)) = fits else {
+            let Some((tag, payload)) = split_record(&mut payload) else {
                 return Err(reader.corrupt(offset, self.expected, Damage::Records));
             };
-            let mut record = payload.split_to(RECORD_HEAD_BYTES + bytes);
-            let payload = record.split_off(RECORD_HEAD_BYTES);
             let (position, file) = (self.expected, reader.name.as_str());
             (self.visit)(Record { position, tag, payload, file, offset });
             self.summary.records += 1;

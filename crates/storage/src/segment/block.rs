@@ -55,6 +55,22 @@ impl BlockHeader {
         bytes
     }
 
+    /// The header that these bytes begin with, if they look like one; the checksum is not looked at.
+    pub(super) fn parse(bytes: &[u8]) -> Option<BlockHeader> {
+        let fields = bytes.get(CHECKSUM_BYTES..BLOCK_HEADER_BYTES)?;
+        if !fields.starts_with(&MAGIC) {
+            return None;
+        }
+        let number = |at: usize| fields.get(at..)?.first_chunk().map(|it| u32::from_le_bytes(*it));
+        Some(BlockHeader {
+            segment: u64::from_le_bytes(*fields.get(24..)?.first_chunk()?),
+            run: number(4)?,
+            first: number(8)?,
+            count: number(12)?,
+            payload_bytes: number(16)?,
+        })
+    }
+
     /// Completes a block whose payload stands behind a header's worth of any bytes.
     pub(super) fn seal(&self, block: &mut [u8]) {
         if let Some(header) = block.first_chunk_mut::<BLOCK_HEADER_BYTES>() {

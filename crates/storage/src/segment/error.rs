@@ -35,6 +35,9 @@ pub enum SegmentDamage {
     /// The block fails its checksum.
     #[error("the block fails its checksum")]
     Block,
+    /// The disk refuses to read the block.
+    #[error("the disk does not give this block back")]
+    Unreadable,
     /// The segment has no such record; whoever asked believes in another segment.
     #[error("run {run} of this segment has no record {index}")]
     NoSuchRecord {
@@ -60,8 +63,9 @@ pub enum SegmentError {
     },
     /// Bytes are not what was written.
     #[error(
-        "the segment file {file} is damaged at offset {offset}: {found}. Restore the directory \
-         from a backup"
+        "the segment file {file} is damaged at offset {offset}: {found}. Restore the data \
+         directory from a backup; or stop the broker and let `postroom repair --data-dir DIR` say \
+         what is lost, and give that up"
     )]
     Damaged {
         /// The file.
@@ -112,7 +116,8 @@ fn remedy(error: &io::Error) -> &'static str {
     if matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
         ". Make room on the disk; it is tried again"
     } else if kind == io::ErrorKind::NotFound {
-        ". Restore the directory from a backup"
+        ". Restore the data directory from a backup; or let `postroom repair --data-dir DIR` say what \
+         is lost, and give that up"
     } else if kind == io::ErrorKind::PermissionDenied {
         ". Give the file to the user Postroom runs as"
     } else {

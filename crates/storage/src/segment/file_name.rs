@@ -10,7 +10,7 @@ pub fn segment_file_name(number: u64) -> String {
 }
 
 /// The number in a segment file's name; none if it is another file's name.
-pub(super) fn parse_file_name(name: &str) -> Option<u64> {
+pub fn segment_file_number(name: &str) -> Option<u64> {
     let number = name.strip_prefix("segment-")?.parse().ok()?;
     // `segment-+7` or `segment-7` must not be a second name of the same number.
     (segment_file_name(number) == name).then_some(number)
@@ -20,7 +20,7 @@ pub(super) fn parse_file_name(name: &str) -> Option<u64> {
 /// it tells.
 pub fn list_segments(disk: &dyn Disk) -> io::Result<Vec<u64>> {
     let names = disk.list()?;
-    let mut numbers: Vec<u64> = names.iter().filter_map(|name| parse_file_name(name)).collect();
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment_file_number(name)).collect();
     numbers.sort_unstable();
     Ok(numbers)
 }
@@ -40,7 +40,7 @@ mod tests {
     #[test]
     fn names_are_read_back_and_others_are_not_ours() {
         for number in [0, 7, 12_345_678_901, u64::MAX] {
-            assert_eq!(parse_file_name(&segment_file_name(number)), Some(number));
+            assert_eq!(segment_file_number(&segment_file_name(number)), Some(number));
         }
         for other in [
             "segment",
@@ -51,7 +51,7 @@ mod tests {
             "segment-99999999999999999999",
             "journal-0000000001",
         ] {
-            assert_eq!(parse_file_name(other), None, "{other}");
+            assert_eq!(segment_file_number(other), None, "{other}");
         }
     }
 }

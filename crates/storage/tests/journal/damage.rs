@@ -11,11 +11,11 @@ use crate::support::{Seen, SeenRecord, open, open_with, settings, work_until_idl
 
 const PAGE_BYTES: usize = 4096;
 
-type Files = BTreeMap<String, Vec<u8>>;
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
 /// How the owner that wrote a store stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
+pub(crate) enum Stop {
     /// It flushed.
     Clean,
     /// It was gone.
@@ -23,7 +23,7 @@ enum Stop {
 }
 
 /// A store of seven frames in files of three pages of frames each, the last file short.
-fn store(sync: SyncMode, stop: Stop) -> Files {
+pub(crate) fn store(sync: SyncMode, stop: Stop) -> Files {
     let disk = SimulatedDisk::new();
     let settings = JournalSettings { sync, ..settings(4 * PAGE_BYTES as u64) };
     let mut opened = open_with(&disk, settings).unwrap();
@@ -85,6 +85,21 @@ fn a_flipped_bit_anywhere_is_harmless_or_found() {
 }
 
 #[test]
+fn every_bit_of_a_file_header_counts_and_none_behind_it() {
+    let files = store(SyncMode::Always, Stop::Clean);
+    let all = all_records(&files);
+    for name in files.keys() {
+        for bit in 0..128 * 8 {
+            let mut files = files.clone();
+            files.get_mut(name).unwrap()[bit / 8] ^= 1 << (bit % 8);
+            let what = format!("{name}, bit {bit}");
+            let expected = (bit >= 64 * 8).then_some(all.len());
+            assert_eq!(prefix_or_refusal(files, &all, &what), expected, "{what}");
+        }
+    }
+}
+
+#[test]
 fn a_journal_cut_at_any_byte_gives_a_prefix_or_refuses() {
     let files = store(SyncMode::Always, Stop::Killed);
     let all = all_records(&files);
@@ -106,7 +121,7 @@ fn a_journal_cut_at_any_byte_gives_a_prefix_or_refuses() {
 
 /// Everything that can happen to a frame.
 #[derive(Clone, Copy, Debug)]
-enum Harm {
+pub(crate) enum Harm {
     Header,
     Payload,
     /// Its page was never written, or is lost.
@@ -117,9 +132,10 @@ enum Harm {
     Cut,
 }
 
-const HARMS: [Harm; 5] = [Harm::Header, Harm::Payload, Harm::Zeroed, Harm::Replaced, Harm::Cut];
+pub(crate) const HARMS: [Harm; 5] =
+    [Harm::Header, Harm::Payload, Harm::Zeroed, Harm::Replaced, Harm::Cut];
 
-fn harm(files: &mut Files, position: usize, harm: Harm) {
+pub(crate) fn harm(files: &mut Files, position: usize, harm: Harm) {
     let (file, frame) = ((position - 1) / 3, (position - 1) % 3);
     let name = files.keys().nth(file).unwrap().clone();
     let bytes = files.get_mut(&name).unwrap();
@@ -211,9 +227,8 @@ fn the_refusal_says_where_and_what_to_do() {
         reopen(files).unwrap_err().to_string(),
         "the journal does not open, because it is damaged: journal-0000000001, offset 8192, where \
          the frame of position 2 should be: the frame's payload fails its checksum. What was there \
-         had been synced, so this is no torn end of a crash. Restore the journal's directory from a \
-         backup; or, to give up everything from this file on, move it and all journal files of \
-         higher numbers away"
+         had been synced, so this is no torn end of a crash. Restore the data directory from a backup; \
+         or let `postroom repair --data-dir DIR` say what is lost, and give that up"
     );
 }
 
@@ -342,7 +357,7 @@ fn a_disk_that_cannot_be_read_is_named() {
 }
 
 /// One random thing done to the files; `draw(n)` is a number below n.
-fn random_harm(files: &mut Files, draw: &mut impl FnMut(usize) -> usize) {
+pub(crate) fn random_harm(files: &mut Files, draw: &mut impl FnMut(usize) -> usize) {
     let names: Vec<String> = files.keys().cloned().collect();
     let (name, other) = (&names[draw(names.len())], &names[draw(names.len())]);
     let source = files[other].clone();

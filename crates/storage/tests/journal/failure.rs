@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stdx::clock::Monotonic;
 use storage::disk::{Disk, Faults, SimulatedDisk};
-use storage::{Journal, Operation, Position, Staged, SyncMode, Work, Writer};
+use storage::{Journal, Nudge, Operation, Position, Staged, SyncMode, Work, Writer};
 
 use crate::support::{open, open_with, settings, work_until_idle};
 
@@ -135,6 +135,25 @@ fn modes_interval_and_never_sync_when_they_say() {
         while let Work::Wrote { .. } = opened.writer.flush(NOW.plus_ms(50)) {}
         syncs.push(disk.counts().syncs - 1);
         assert_eq!(syncs, expected, "{sync:?}");
+    }
+}
+
+#[test]
+fn a_sync_that_is_asked_for_comes_in_every_mode() {
+    for sync in [SyncMode::Always, SyncMode::Interval { ms: 50 }, SyncMode::Never] {
+        let disk = SimulatedDisk::new();
+        let mut settings = settings(1 << 20);
+        settings.sync = sync;
+        let mut opened = open_with(&disk, settings).unwrap();
+        let position = commit(&opened.journal, 1, "told");
+        assert_eq!(work_until_idle(&mut opened.writer, NOW), ["told"]);
+        let always = sync == SyncMode::Always;
+        assert_eq!(opened.journal.synced() == position, always, "{sync:?}");
+        // The writer sleeps and is woken; the second time it knows.
+        assert_eq!(opened.journal.ask_for_sync(), Nudge::Writer);
+        assert_eq!(opened.journal.ask_for_sync(), Nudge::No);
+        assert!(work_until_idle(&mut opened.writer, NOW).is_empty());
+        assert_eq!((opened.journal.synced(), disk.counts().syncs), (position, 1 + 1), "{sync:?}");
     }
 }
 

@@ -35,6 +35,15 @@ struct Frame {
 pub(crate) enum Life {
     Full,
     CutShort,
+    /// The journal did not open: it is damaged.
+    Refused,
+}
+
+/// How an owner that came to its end leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leave {
+    Gone,
+    Flushed,
 }
 
 impl Ledger {
@@ -50,6 +59,10 @@ impl Ledger {
     /// One life: opens the journal in `disk`, compares it with the book, and goes on for so many
     /// frames, or until the disk fails.
     pub(crate) fn live(&mut self, disk: &SimulatedDisk, frames: u64) -> Life {
+        self.live_and(disk, frames, Leave::Gone)
+    }
+
+    pub(crate) fn live_and(&mut self, disk: &SimulatedDisk, frames: u64, leave: Leave) -> Life {
         let settings =
             JournalSettings { sync: self.sync, spare_files_max: 2, ..settings(32 << 10) };
         let mut seen = Vec::new();
@@ -59,7 +72,7 @@ impl Ledger {
         let mut opened = match opened {
             Ok(opened) => opened,
             Err(OpenError::Io { .. }) => return Life::CutShort,
-            Err(error) => panic!("{error}"),
+            Err(OpenError::Corrupt { .. } | OpenError::Newer { .. }) => return Life::Refused,
         };
         self.compare(&seen, opened.journal.durable().0);
         for _ in 0..frames {
@@ -79,7 +92,10 @@ impl Ledger {
                 return Life::CutShort;
             }
         }
-        Life::Full
+        match leave {
+            Leave::Gone => Life::Full,
+            Leave::Flushed => self.flush(&mut opened.writer),
+        }
     }
 
     /// What was seen must be what was committed: all that had been durable, in order, nothing of

@@ -14,8 +14,10 @@ mod crash;
 mod damage;
 mod failure;
 mod format;
+mod faults;
 mod full;
 mod gathering;
+mod repair;
 mod round_trip;
 mod threads;
 

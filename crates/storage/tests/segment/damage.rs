@@ -104,7 +104,8 @@ fn blocks_before_a_damaged_one_are_still_read() {
     assert_eq!(
         refused.to_string(),
         "the segment file segment-0000000007 is damaged at offset 130112: the block fails its \
-         checksum. Restore the directory from a backup"
+         checksum. Restore the data directory from a backup; or stop the broker and let `postroom \
+         repair --data-dir DIR` say what is lost, and give that up"
     );
     assert_eq!(segment.read(0, 195, 0).unwrap()[0].first, 195);
 }

@@ -15,7 +15,7 @@ use domain::name::Name;
 use domain::refusal::{Kind, Refusal};
 use domain::table::{Table, Value};
 
-use crate::connection::{Admission, Connection, Gate, Patience, SignsOfLife};
+use crate::connection::{Admission, Connection, Gate, Patience, SignsOfLife, Told};
 use crate::settings::AmqpSettings;
 use crate::wire::field::LongString;
 use crate::wire::frame::{self, PROTOCOL_HEADER};
@@ -46,7 +46,7 @@ impl Gate for Guests {
         false
     }
 
-    fn enter(&mut self, vhost: &str) -> Result<(), ConnectRefusal> {
+    fn enter(&mut self, vhost: &str, _told: Told) -> Result<(), ConnectRefusal> {
         match vhost {
             "/" => Ok(()),
             "full" => Err(ConnectRefusal::Full(Full::Vhost(3))),

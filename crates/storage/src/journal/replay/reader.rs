@@ -21,7 +21,7 @@ pub(in crate::journal) struct FileReader {
     pub(in crate::journal) name: String,
     pub(in crate::journal) header: FileHeader,
     file: Box<dyn DiskFile>,
-    file_bytes: u64,
+    pub(super) file_bytes: u64,
     /// Bytes of the file from `window_at` on.
     window: Vec<u8>,
     window_at: u64,
@@ -71,7 +71,10 @@ pub(super) fn file_bytes(disk: &dyn Disk, name: &str) -> Result<u64, OpenError> 
     Ok(open_file(disk, name)?.1)
 }
 
-fn open_file(disk: &dyn Disk, name: &str) -> Result<(Box<dyn DiskFile>, u64), OpenError> {
+pub(super) fn open_file(
+    disk: &dyn Disk,
+    name: &str,
+) -> Result<(Box<dyn DiskFile>, u64), OpenError> {
     let file = disk.open(name).map_err(failed(name, Operation::Open))?;
     let file_bytes = file.bytes().map_err(failed(name, Operation::Read))?;
     Ok((file, file_bytes))
@@ -146,6 +149,49 @@ impl FileReader {
             at = at.saturating_add(step);
         }
         Ok(newest)
+    }
+
+    /// Where to look on behind a frame that is not whole: behind its end if its header can be believed,
+    /// so that its payload is passed over.
+    pub(super) fn behind(&mut self, offset: u64, position: Position) -> Result<u64, OpenError> {
+        let bytes = match self.frame_header(offset)? {
+            HeaderSeen::Valid(header) if header.position == position => {
+                self.extent(offset, &header).map(|(bytes, _)| bytes)
+            }
+            HeaderSeen::Valid(_)
+            | HeaderSeen::Nothing
+            | HeaderSeen::Damaged
+            | HeaderSeen::Newer(_) => None,
+        };
+        Ok(offset.saturating_add(bytes.unwrap_or(ALIGNMENT)))
+    }
+
+    /// The next whole frame at or behind `from` that is past `position` and, if that is known,
+    /// before `until`: where it is, and its position. The frames that are missing before it must
+    /// have had room from `offset` on, or it is a misplaced one.
+    pub(super) fn whole_frame_from(
+        &mut self,
+        from: u64,
+        offset: u64,
+        position: Position,
+        until: Option<Position>,
+    ) -> Result<Option<(u64, Position)>, OpenError> {
+        let mut at = from;
+        while at < self.file_bytes {
+            if let HeaderSeen::Valid(header) = self.frame_header(at)? {
+                let pages = at.saturating_sub(offset) / ALIGNMENT;
+                let wanted = header.position > position
+                    && header.position.0 - position.0 <= pages
+                    && until.is_none_or(|until| header.position < until);
+                if wanted && let FrameSeen::Whole(_) = self.frame(at, header.position)? {
+                    return Ok(Some((at, header.position)));
+                }
+                at = self.extent(at, &header).map_or(at + ALIGNMENT, |(bytes, _)| at + bytes);
+            } else {
+                at += ALIGNMENT;
+            }
+        }
+        Ok(None)
     }
 
     /// Writes the bytes from `start` to `end` once more and syncs them. That a frame can be read does

@@ -1,0 +1,225 @@
+//! The end of a lease without a connection: its holder settles it, or its time is over.
+
+use domain::binding::QueueId;
+use domain::dead_letter::Reason;
+use domain::queue::Return;
+use domain::refusal::Refusal;
+use domain::run::{Durability, Sequence};
+use hashbrown::HashSet;
+
+use super::Vhost;
+use super::queues::QueueSlot;
+use super::sessions::Unsettled;
+use super::timers::Timer;
+use crate::journaled::lease_records::put_ended;
+use crate::journaled::tag;
+use crate::lease::{
+    LeaseEnd, LeaseRefusal, LeaseReply, LeaseSettlement, LeaseSettlements, LeaseStatus, LeaseToken,
+};
+use crate::limits;
+use crate::session_id::SessionId;
+
+/// Neighbouring messages of one lease that end alike.
+struct Group<'e> {
+    first: LeaseToken,
+    count: u32,
+    end: &'e LeaseEnd,
+}
+
+impl<'e> Group<'e> {
+    fn continues_with(&self, item: &LeaseSettlement) -> bool {
+        let LeaseToken { queue, message, epoch } = self.first;
+        *self.end == item.end
+            && item.token == LeaseToken { queue, message: message.plus(self.count), epoch }
+    }
+
+    fn of(item: &'e LeaseSettlement) -> Group<'e> {
+        Group { first: item.token, count: 1, end: &item.end }
+    }
+}
+
+impl Vhost {
+    /// Leases end, or go on for longer. All or, if one may not be asked, none; the answer leaves when
+    /// the journal has it.
+    pub(crate) fn settle_leases(&mut self, session: SessionId, settlements: &LeaseSettlements) {
+        let LeaseSettlements { ticket, items } = settlements;
+        if let Err(refusal) = self.permit_settlements(session, items) {
+            self.answer_lease(session, *ticket, Err(LeaseRefusal::Refused(refusal)));
+            return;
+        }
+        let mut statuses = Vec::with_capacity(items.len());
+        let mut group: Option<Group<'_>> = None;
+        for item in items {
+            match &mut group {
+                Some(group)
+                    if group.continues_with(item)
+                        && self.leases.is_valid(item.token, self.now.ms) =>
+                {
+                    group.count += 1;
+                }
+                _another => {
+                    // First, so that what is named twice ends once.
+                    if let Some(group) = group.take() {
+                        self.end_group(&group);
+                    }
+                    if self.leases.is_valid(item.token, self.now.ms) {
+                        group = Some(Group::of(item));
+                    } else {
+                        statuses.push(self.why_not(item.token));
+                        continue;
+                    }
+                }
+            }
+            statuses.push(self.done(&item.end));
+        }
+        if let Some(group) = group {
+            self.end_group(&group);
+        }
+        // That a lease is lost may itself be news that the journal has not got yet.
+        self.gate_lease(session);
+        self.answer_lease(session, *ticket, Ok(LeaseReply::Settled(statuses)));
+    }
+
+    fn permit_settlements(
+        &self,
+        session: SessionId,
+        items: &[LeaseSettlement],
+    ) -> Result<(), Refusal> {
+        let mut seen: HashSet<QueueId, foldhash::fast::FixedState> = HashSet::default();
+        for item in items {
+            if seen.insert(item.token.queue)
+                && let Some(name) = self.queue_name(item.token.queue)
+            {
+                self.permit_lease(session, name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn done(&self, end: &LeaseEnd) -> LeaseStatus {
+        let until_wall_ms = match end {
+            LeaseEnd::Extended { lease_ms, .. } => {
+                let lease_ms = (*lease_ms).clamp(1, limits::LEASE_MS_MAX);
+                Some(self.now.wall_ms.saturating_add(lease_ms))
+            }
+            LeaseEnd::Acknowledged | LeaseEnd::Failed | LeaseEnd::Rejected | LeaseEnd::Released => {
+                None
+            }
+        };
+        LeaseStatus::Done { until_wall_ms }
+    }
+
+    fn why_not(&mut self, token: LeaseToken) -> LeaseStatus {
+        self.stats.leases_lost += 1;
+        let slot = self.queues.get(&token.queue);
+        if slot.is_some_and(|slot| slot.queue.has(token.message)) {
+            LeaseStatus::Lost
+        } else {
+            LeaseStatus::Gone
+        }
+    }
+
+    fn end_group(&mut self, group: &Group<'_>) {
+        let LeaseToken { queue, message, .. } = group.first;
+        match group.end {
+            LeaseEnd::Extended { lease_ms, progress } => {
+                self.extend(queue, (message, group.count), *lease_ms, progress.as_deref());
+            }
+            LeaseEnd::Acknowledged => {
+                self.leases.take(queue, message, group.count);
+                let ended = Unsettled::of_lease(queue, message, group.count);
+                self.stats.acknowledged += self.drop_leased(&ended, None);
+            }
+            LeaseEnd::Rejected => {
+                self.leases.take(queue, message, group.count);
+                // The message may stay until it is read from the disk and dead-lettered.
+                self.journal_end(queue, message, group.count);
+                let ended = Unsettled::of_lease(queue, message, group.count);
+                self.drop_leased(&ended, Some(Reason::Rejected));
+            }
+            LeaseEnd::Failed => {
+                self.leases.take(queue, message, group.count);
+                self.stats.leases_failed += u64::from(group.count);
+                self.return_leased(queue, message, group.count, Return::LeaseFailed);
+            }
+            LeaseEnd::Released => {
+                self.leases.take(queue, message, group.count);
+                self.return_leased(queue, message, group.count, Return::LeaseReleased);
+            }
+        }
+    }
+
+    fn return_leased(&mut self, queue: QueueId, first: Sequence, count: u32, how: Return) {
+        if how == Return::LeaseFailed {
+            // As with what is rejected: it may be over its limit.
+            self.journal_end(queue, first, count);
+        }
+        self.requeue(&Unsettled::of_lease(queue, first, count), how);
+    }
+
+    fn journal_end(&mut self, queue: QueueId, first: Sequence, count: u32) {
+        if self.queues.get(&queue).is_some_and(QueueSlot::is_journaled) {
+            self.turn.staged.record(tag::LEASE_ENDED, |out| {
+                put_ended(out, queue, &[(first, count)]);
+            });
+        }
+    }
+
+    fn extend(
+        &mut self,
+        queue: QueueId,
+        (first, count): (Sequence, u32),
+        lease_ms: u64,
+        progress: Option<&str>,
+    ) {
+        let lease_ms = lease_ms.clamp(1, limits::LEASE_MS_MAX);
+        let until_ms = self.now.ms.saturating_add(lease_ms);
+        let kept = progress.filter(|text| text.len() <= limits::PROGRESS_BYTES_MAX);
+        for (first, mut held) in self.leases.take(queue, first, count) {
+            (held.until_ms, held.length_ms) = (until_ms, lease_ms);
+            if let Some(progress) = kept {
+                held.progress = Some(progress.into());
+            }
+            if held.durability == Durability::Journaled {
+                self.journal_lease(queue, &held, vec![(first, held.count)]);
+            }
+            self.leases.hold(queue, first, held);
+        }
+        self.time_leases();
+    }
+
+    /// Sees to it that somebody looks when the next lease ends, or the next wait.
+    pub(crate) fn time_leases(&mut self) {
+        let Some(next_ms) = self.leases.next_ms() else { return };
+        if self.leases.timer_ms.is_none_or(|set_ms| next_ms < set_ms) {
+            self.leases.timer_ms = Some(next_ms);
+            self.timers.set(next_ms, Timer::Leases);
+        }
+    }
+
+    /// Leases whose time is over end as if their holder had failed, and whoever has waited for long
+    /// enough is answered; as many as one turn may.
+    pub(crate) fn look_after_leases(&mut self) {
+        self.leases.timer_ms = None;
+        for _ in 0..limits::TURN_LEASES_MAX {
+            let Some((queue, first, held)) = self.leases.take_due(self.now.ms) else { break };
+            self.stats.leases_expired += u64::from(held.count);
+            self.return_leased(queue, first, held.count, Return::LeaseFailed);
+        }
+        while let Some((waiter, queue)) = self.leases.take_impatient(self.now.ms) {
+            let slot = self.queues.get_mut(&queue);
+            if let Some(waiting) = slot.and_then(|slot| slot.waiting.as_deref_mut()) {
+                waiting.impatient.insert(waiter);
+            }
+            self.mark_dirty(queue);
+        }
+        self.time_leases();
+    }
+}
+
+impl Unsettled {
+    /// Messages whose lease has ended, for what all deliveries have in common.
+    fn of_lease(queue: QueueId, first: Sequence, count: u32) -> Unsettled {
+        Unsettled { count, queue, first, consumer: None, since_ms: 0 }
+    }
+}

@@ -1,0 +1,13 @@
+//! What there is to see of a virtual host, as it was at some moment: plain values that whoever looks
+//! may keep as long as he likes.
+
+pub mod channel;
+pub mod exchange;
+pub mod queue;
+
+pub mod counts;
+
+pub use channel::{ChannelView, ConsumerView};
+pub use counts::{ExchangeCounts, MessageCounts};
+pub use exchange::{BindingEnd, BindingView, ExchangeView};
+pub use queue::{QueueTraffic, QueueView};
