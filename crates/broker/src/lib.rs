@@ -132,3 +132,4 @@ pub use vhost::tallies::{MessageLives, TotalsSample};
 pub use vhost::views::Totals;
 pub use vhost_notes::VhostNotes;
 pub use vhosts::{CreateVhostError, DeleteVhostError, VhostView};
+pub use views::BindingEnd;

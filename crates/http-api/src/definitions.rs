@@ -14,7 +14,8 @@ use domain::name::Name;
 
 pub use entry::Fault;
 pub use sections::parse;
-pub(crate) use written::{Scope, written};
+pub(crate) use sections::{GLOBAL_PARAMETER, POLICY};
+pub(crate) use written::{Scope, value as parameter_value, written};
 
 /// A misfit: where in the file, what, and why.
 pub fn misfit_words(definitions: &Definitions, misfit: &Misfit) -> String {

@@ -3,14 +3,18 @@
 mod openapi;
 
 mod publish;
+mod tokens;
 mod topology;
 
 mod message;
+
+pub(crate) use publish::wait_for_memory;
 
 use crate::routes::Routes;
 
 pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = openapi::routes(routes);
     let routes = publish::routes(routes);
+    let routes = tokens::routes(routes);
     topology::routes(routes)
 }
