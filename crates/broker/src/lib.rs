@@ -6,11 +6,12 @@
 mod export;
 mod import;
 
-mod accounts;
 mod grants;
 mod parameters;
 mod passes;
 mod vhosts;
+
+mod accounts;
 
 mod watch;
 
@@ -21,6 +22,8 @@ mod repair;
 mod inspect;
 
 mod broker;
+
+mod opening;
 
 mod sight;
 
@@ -132,3 +135,4 @@ pub use vhost::tallies::{MessageLives, TotalsSample};
 pub use vhost::views::Totals;
 pub use vhost_notes::VhostNotes;
 pub use vhosts::{CreateVhostError, DeleteVhostError, VhostView};
+pub use views::BindingEnd;

@@ -40,8 +40,8 @@ pub struct TokenWish {
     pub scopes: Scopes,
     /// `None`: wherever the user may.
     pub vhost: Option<Name>,
-    /// In milliseconds since 1970; `None`: never.
-    pub expires_ms: Option<u64>,
+    /// How long it is good, in milliseconds; `None`: for ever.
+    pub lasts_ms: Option<u64>,
 }
 
 /// Why a token is not made.
@@ -54,7 +54,7 @@ pub enum MakeTokenError {
     #[error("a token needs a scope: read, publish, consume or manage")]
     NoScope,
     /// It would be over already.
-    #[error("the token's end is in the past")]
+    #[error("the token would be over at once")]
     Past,
     /// There is no such user.
     #[error("there is no user '{0}'")]
@@ -104,8 +104,9 @@ impl Broker {
     /// Makes a token, and tells its secret this once. Tokens that are over go with it. Waits for the
     /// disk.
     pub fn make_token(&self, wish: TokenWish) -> Result<String, MakeTokenError> {
-        let TokenWish { user, name, scopes, vhost, expires_ms } = wish;
+        let TokenWish { user, name, scopes, vhost, lasts_ms } = wish;
         let now_ms = self.wall_ms();
+        let expires_ms = lasts_ms.map(|ms| now_ms.saturating_add(ms));
         if name.is_empty() {
             return Err(MakeTokenError::NoName);
         }

@@ -56,9 +56,16 @@ impl User {
         &self.name
     }
 
-    /// Whether the user has that tag.
+    /// Whether it came with a token.
+    pub fn has_token(&self) -> bool {
+        self.limits.is_some()
+    }
+
+    /// Whether the user has that tag. Tags are about the whole node: a token for one virtual host has
+    /// none.
     pub fn has_tag(&self, tag: &str) -> bool {
-        self.tags.iter().any(|known| **known == *tag)
+        let elsewhere = self.limits.as_ref().is_some_and(|limits| limits.vhost.is_some());
+        !elsewhere && self.tags.iter().any(|known| **known == *tag)
     }
 
     /// Whether the user may publish in the names of others.

@@ -1,8 +1,9 @@
 //! Definitions in JSON, in the format that RabbitMQ exports: read, checked as a whole, and written.
 //! Of a file at the start as well as of a request.
 
-mod sections;
 mod written;
+
+mod sections;
 
 mod arguments;
 mod entry;
@@ -14,7 +15,8 @@ use domain::name::Name;
 
 pub use entry::Fault;
 pub use sections::parse;
-pub(crate) use written::{Scope, written};
+pub(crate) use sections::{GLOBAL_PARAMETER, POLICY};
+pub(crate) use written::{Scope, value as parameter_value, written};
 
 /// A misfit: where in the file, what, and why.
 pub fn misfit_words(definitions: &Definitions, misfit: &Misfit) -> String {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use broker::Broker;
 use tokio::sync::Semaphore;
 
+use crate::listener::Listener;
+
 /// What HTTP is served with.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
@@ -14,6 +16,8 @@ pub struct HttpSettings {
     pub bodies_bytes_max: usize,
     /// Most queues with metrics of their own; the others are added up.
     pub metrics_queues_max: usize,
+    /// Where the broker can be reached.
+    pub listeners: Vec<Listener>,
 }
 
 impl Default for HttpSettings {
@@ -22,6 +26,7 @@ impl Default for HttpSettings {
             message_bytes_max: 16 << 20,
             bodies_bytes_max: 256 << 20,
             metrics_queues_max: 1_000,
+            listeners: Vec::new(),
         }
     }
 }

@@ -33,6 +33,7 @@ mod refusals;
 mod auth;
 
 mod hall;
+mod listener;
 
 mod need;
 mod peer;
@@ -40,6 +41,7 @@ mod problem;
 
 pub use door::HttpDoor;
 pub use hall::HttpSettings;
+pub use listener::Listener;
 pub use need::Need;
 pub use peer::Peer;
 pub use routes::Route;

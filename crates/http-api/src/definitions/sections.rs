@@ -44,8 +44,8 @@ const SECTIONS: [&str; 10] = [
 ];
 
 /// RabbitMQ keeps policies among the parameters, under this component.
-pub(super) const POLICY: &str = "policy";
-pub(super) const GLOBAL_PARAMETER: &str = "global_parameter";
+pub(crate) const POLICY: &str = "policy";
+pub(crate) const GLOBAL_PARAMETER: &str = "global_parameter";
 
 /// The section that a kept parameter came from.
 pub(super) fn place(component: &Name) -> &'static str {
