@@ -70,17 +70,17 @@ class Container:
         self.volume = root / IMAGE.volumes[0].lstrip("/")
         self.start()
 
+    def inside(self, *words):
+        """A command in the container, and its environment."""
+        user, group = IMAGE.user
+        command = ["chroot", f"--userspec={user}:{group}", "--groups=", self.root, *words]
+        return self.namespace.words(*command), {"PATH": os.environ["PATH"], **self.environment}
+
     def start(self):
         (self.volume / "ports.json").unlink(missing_ok=True)
-        user, group = IMAGE.user
-        command = ["chroot", f"--userspec={user}:{group}", "--groups=", self.root]
+        command, environment = self.inside(*IMAGE.entrypoint, *IMAGE.command)
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.namespace.words(*command, *IMAGE.entrypoint, *IMAGE.command),
-                env={"PATH": os.environ["PATH"], **self.environment},
-                stdout=log,
-                stderr=log,
-            )
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
     def kill(self):
         self.process.kill()
@@ -96,8 +96,9 @@ class Container:
 
     def healthy(self):
         """What the image's own check says."""
-        environment = {"PATH": os.environ["PATH"], **self.environment}
-        return self.namespace.run(*IMAGE.healthcheck, env=environment).returncode == 0
+        command, environment = self.inside(*IMAGE.healthcheck)
+        asked = subprocess.run(command, env=environment, capture_output=True, timeout=60)
+        return asked.returncode == 0
 
     def said(self):
         return self.log.read_text(errors="replace")

@@ -97,6 +97,10 @@ impl Disks for OneVhost {
     fn vhost(&self, _name: &Name) -> std::io::Result<Arc<dyn Disk>> {
         Ok(Arc::new(self.0.clone()))
     }
+
+    fn erase_vhost(&self, _name: &Name) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
 }
 
 fn open(disk: &SimulatedDisk, clock: &Arc<ManualClock>, later: &Arc<Later>) -> Arc<Broker> {

@@ -206,15 +206,17 @@ impl Checker {
         }
     }
 
-    /// The journal has written everything there was, and all that waited for it has been seen.
-    pub(crate) fn written(&mut self) {
-        self.durable = self.turn;
-        self.sessions.values_mut().for_each(Session::release);
+    /// The journal has written everything up to `turn`, and all that waited for that has been seen.
+    pub(crate) fn written(&mut self, turn: Turn) {
+        self.durable = turn;
+        for session in self.sessions.values_mut().filter(|session| session.is_told_by(turn)) {
+            session.release();
+        }
     }
 
-    /// The journal is about to say that it has everything.
-    pub(crate) fn writing(&mut self) {
-        self.durable = self.turn;
+    /// The journal is about to say that it has everything up to `turn`.
+    pub(crate) fn writing(&mut self, turn: Turn) {
+        self.durable = turn;
     }
 
     /// The journal can't be written any more: what waited for it is never told, and nothing that is

@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use broker::operation::{ChannelId, Operation, Unroutable};
-use broker::{Batch, LargeMessage, MessageHead, Session};
+use broker::operation::{ChannelId, Operation, Unroutable, Verb};
+use broker::{Batch, Event, LargeMessage, MessageHead, Session};
 use storage::SyncMode;
 use storage::disk::{Faults, SimulatedDisk};
 
 use crate::checker::sessions::Told;
 use crate::checker::snapshot::Snapshot;
-use crate::checker::{Checker, SessionKey};
+use crate::checker::{Checker, SessionKey, Turn};
 use crate::message::MessageId;
 use crate::process::{Process, Woken};
 use crate::trace::{Trace, describe};
@@ -31,10 +31,16 @@ pub(crate) struct Life {
     frames: Vec<Snapshot>,
     /// What would be there if the frame that failed made it to the disk.
     torn: Option<Snapshot>,
-    /// What there was when a frame was begun that may be waiting for room on the disk.
-    waiting: Option<Snapshot>,
-    /// Of the newest frames: 1 if the last had waited for room.
-    waited: usize,
+    /// What is in the frame that waits for room on the disk.
+    waiting: Option<Begun>,
+}
+
+/// A frame that was begun and is not written.
+#[derive(Clone, Debug)]
+struct Begun {
+    snapshot: Snapshot,
+    /// It has everything up to here.
+    turn: Turn,
 }
 
 /// A client's side of its session.
@@ -118,7 +124,6 @@ impl Life {
             frames,
             torn: None,
             waiting: None,
-            waited: 0,
         }
     }
 
@@ -248,15 +253,25 @@ impl Life {
         if !self.process.has_background() {
             self.checker.bury();
         }
-        let mut events = Vec::new();
+        let mut told = Vec::new();
         for (key, client) in &mut self.clients {
+            let mut events = Vec::new();
             client.session.take(&mut events);
             let woken = client.woken.take();
             demand!(events.is_empty() || woken, Woken, "session {key} sleeps through {events:?}");
-            for event in events.drain(..) {
+            told.push((*key, events));
+        }
+        // A get that waited for the disk may be refused in the end; what its channel held goes to
+        // somebody else in the same turn.
+        let is_late = |event: &Event| matches!(event, Event::Refused { verb: Verb::Get, .. });
+        told.sort_by_key(|(_, events)| !events.iter().any(is_late));
+        for (key, events) in told {
+            for event in events {
                 self.trace.line(format!("session {key} hears {}", describe(&event)));
-                client.unwritten_bytes += event.cost_bytes();
-                self.checker.event(*key, &event)?;
+                if let Some(client) = self.clients.get_mut(&key) {
+                    client.unwritten_bytes += event.cost_bytes();
+                }
+                self.checker.event(key, &event)?;
             }
         }
         self.checker.end_turn()
@@ -296,7 +311,7 @@ impl Life {
 
     /// The journal's writer does one step; says whether it wrote something.
     pub(crate) fn step(&mut self) -> Result<bool, Violation> {
-        let before = self.checker.snapshot();
+        let begun = Begun { snapshot: self.checker.snapshot(), turn: self.checker.turn };
         let stepped = self.process.broker.step();
         self.trace.line(format!("the writer steps: {stepped:?}"));
         match stepped {
@@ -305,35 +320,38 @@ impl Life {
                 Ok(true)
             }
             Ok(false) => {
-                if self.faults.capacity_bytes.is_some() {
-                    // A frame that waits for room has what there was when it was begun.
-                    self.waiting.get_or_insert(before);
+                if self.process.broker.is_disk_full() {
+                    // Whatever comes now comes too late for the frame that waits for room.
+                    self.waiting.get_or_insert(begun);
                 }
                 self.see_and_write()?;
                 Ok(false)
             }
             Err(_poison) => {
-                self.failed(before)?;
+                self.failed(begun.snapshot)?;
                 Ok(false)
             }
         }
     }
 
-    /// A frame with everything up to now was written.
+    /// A frame was written: the one that waited for room, or one with everything up to now.
     fn written(&mut self, occasion: Occasion) -> Result<(), Violation> {
         let clean = occasion == Occasion::Stop;
-        self.checker.writing();
+        // A stop writes the one that waits and another one behind it.
+        let begun = self.waiting.take().filter(|_| !clean);
+        let turn = begun.as_ref().map_or(self.checker.turn, |begun| begun.turn);
+        self.checker.writing(turn);
         self.see()?;
-        self.checker.written();
-        let snapshot = Snapshot { clean, ..self.checker.snapshot() };
-        if self.sync == SyncMode::Always || clean {
-            self.frames.drain(..self.frames.len().saturating_sub(1));
-        }
+        self.checker.written(turn);
+        let snapshot = match begun {
+            Some(begun) => begun.snapshot,
+            None => Snapshot { clean, ..self.checker.snapshot() },
+        };
         if clean {
             self.frames.clear();
-        } else {
-            self.waited = usize::from(self.waiting.is_some());
-            self.frames.extend(self.waiting.take());
+        } else if self.sync == SyncMode::Always {
+            // Where bits rot the newest frame counts as torn, and the one before it is found.
+            self.frames.drain(..self.frames.len().saturating_sub(1));
         }
         self.frames.push(snapshot);
         self.see_and_write()
@@ -344,20 +362,19 @@ impl Life {
         self.checker.begin_turn();
         if !self.checker.poisoned {
             demand!(self.disk_fails(), PoisonTold, "the broker gives up on a disk that works");
-            self.torn = Some(before);
+            self.torn = Some(self.waiting.take().map_or(before, |begun| begun.snapshot));
         }
         self.gives_up()
     }
 
     /// Whether anything has failed on the disk.
     fn disk_fails(&self) -> bool {
-        let Faults { fail_write, fail_sync, power_out, capacity_bytes, .. } = self.faults;
+        let Faults { fail_write, fail_sync, power_out, .. } = self.faults;
         let counts = self.disk.counts();
         let reached = |at: Option<u64>, count: u64| at.is_some_and(|at| at <= count);
         reached(fail_write, counts.writes)
             || reached(fail_sync, counts.syncs)
             || reached(power_out, counts.operations)
-            || capacity_bytes.is_some()
     }
 
     /// Nothing will be written any more.
@@ -376,11 +393,23 @@ impl Life {
         Ok(())
     }
 
-    /// Everything that can be done is done; then nobody may wait for anything.
+    /// There is so much room on the disk from now on.
+    pub(crate) fn limit_room(&mut self, capacity_bytes: Option<u64>) {
+        self.trace.line(format!("the disk holds {capacity_bytes:?} bytes"));
+        self.faults.capacity_bytes = capacity_bytes;
+        self.disk.set_faults(self.faults.clone());
+    }
+
+    /// Whether the room on the disk is limited.
+    pub(crate) fn has_limited_room(&self) -> bool {
+        self.faults.capacity_bytes.is_some()
+    }
+
+    /// Everything that can be done is done, with as much room on the disk as it takes; then nobody
+    /// may wait for anything.
     pub(crate) fn settle(&mut self) -> Result<(), Violation> {
-        if self.faults.capacity_bytes.is_some() {
-            // Whoever waits for room on the disk waits.
-            return Ok(());
+        if self.has_limited_room() {
+            self.limit_room(None);
         }
         self.trace.line("everything settles".to_owned());
         let mut quiet = 0;
@@ -404,7 +433,9 @@ impl Life {
                 quiet + 1
             };
         }
-        self.checker.written();
+        self.checker.written(self.checker.turn);
+        let full = self.process.broker.is_disk_full();
+        demand!(!full, NothingHangs, "publishers are blocked for want of room, and there is room");
         for (key, client) in &self.clients {
             demand!(client.session.has_room(), NothingHangs, "session {key} has no room");
         }
@@ -475,7 +506,7 @@ impl Life {
     pub(crate) fn outcomes(&self, loss: Loss) -> Vec<Snapshot> {
         let newest = match (loss, self.sync) {
             (Loss::Unsynced, SyncMode::Interval { .. } | SyncMode::Never) => self.frames.len(),
-            (Loss::Unsynced, SyncMode::Always) | (Loss::Nothing, _) => 1 + self.waited,
+            (Loss::Unsynced, SyncMode::Always) | (Loss::Nothing, _) => 1,
         };
         let frames = self.frames.iter().rev().take(newest);
         self.torn.iter().chain(frames).cloned().collect()

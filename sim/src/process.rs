@@ -67,6 +67,10 @@ impl Disks for OneVhost {
     fn vhost(&self, _name: &Name) -> std::io::Result<Arc<dyn Disk>> {
         Ok(Arc::new(PacedDisk(self.0.clone())))
     }
+
+    fn erase_vhost(&self, _name: &Name) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
 }
 
 impl Process {

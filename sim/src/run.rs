@@ -187,8 +187,7 @@ impl Run {
             Ending::WriteFails => faults.fail_write = Some(done.writes + random.between(1, 60)),
             Ending::SyncFails => faults.fail_sync = Some(done.syncs + random.between(1, 60)),
             Ending::Full => {
-                let used: usize = self.disk.files().values().map(Vec::len).sum();
-                faults.capacity_bytes = Some(used as u64 + random.between(0, 300_000));
+                faults.capacity_bytes = Some(used_bytes(&self.disk) + random.between(0, 300_000));
             }
         }
         if random.chance(20) {
@@ -203,6 +202,9 @@ impl Run {
         let mut last_words = self.random.between(0, 10);
         let background_percent = self.random.one_of([5, 30, 80]);
         for _ in 0..actions {
+            if ending == Ending::Full {
+                self.fill_or_relieve(life);
+            }
             self.act(life)?;
             if life.has_background() && self.random.chance(background_percent) {
                 for _ in 0..self.random.one_of([1, 1, 3, 20]) {
@@ -223,6 +225,18 @@ impl Run {
             life.settle()?;
         }
         Ok(())
+    }
+
+    /// Now and then somebody makes room on a full disk, and later takes it again.
+    fn fill_or_relieve(&mut self, life: &mut Life) {
+        match (life.has_limited_room(), self.random.below(100)) {
+            (true, 0..2) => life.limit_room(None),
+            (false, 0..10) => {
+                let room_bytes = self.random.between(0, 300_000);
+                life.limit_room(Some(used_bytes(&self.disk) + room_bytes));
+            }
+            (_, _) => {}
+        }
     }
 
     fn act(&mut self, life: &mut Life) -> Result<(), Violation> {
@@ -357,4 +371,8 @@ impl Run {
         }
         Ok(())
     }
+}
+
+fn used_bytes(disk: &SimulatedDisk) -> u64 {
+    disk.files().values().map(Vec::len).sum::<usize>() as u64
 }

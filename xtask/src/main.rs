@@ -3,6 +3,7 @@
 
 mod test;
 
+mod book;
 mod faults;
 mod licences;
 mod tidy;
@@ -21,6 +22,7 @@ The project's own checks and chores.
                                          with words, the steps whose headings have one of them
   cargo xtask tidy                       the rules of the house: layers, length, names, docs
   cargo xtask licences                   every dependency's licence is one we accept
+  cargo xtask book                       the manual as a book, in target/book
   cargo xtask faults                     every planted fault is caught by some test
 ";
 
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["test", "--long", steps @ ..] => test::run(test::Form::Long, steps),
         ["test", steps @ ..] => test::run(test::Form::Short, steps),
+        ["book"] => book::build(),
         ["faults"] => faults::run(),
         ["tidy"] => tidy::run(),
         ["licences"] => licences::run(),

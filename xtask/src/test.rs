@@ -31,12 +31,13 @@ struct Step {
     run: fn(Form) -> Result<Outcome, Failure>,
 }
 
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 16] = [
     Step { heading: "formatting", run: house::formatting },
     Step { heading: "rules of the house", run: house::tidy },
     Step { heading: "licences of what we build on", run: house::licences },
     Step { heading: "lints", run: house::lints },
     Step { heading: "unit and integration tests", run: house::tests },
+    Step { heading: "the manual as a book", run: house::book },
     Step { heading: "release build", run: house::release_build },
     Step { heading: "start and idle", run: idle::start_and_idle },
     Step { heading: "simulation", run: reality::simulation },

@@ -19,8 +19,8 @@ const SECOND_RESTART_COUNT: u64 = 10_000_000;
 /// Resident at rest, in MiB.
 const REST_MIB: f64 = 100.0;
 
-/// What may be left on the disk after everything was read, in MiB.
-const DRAINED_MIB: f64 = 64.0;
+/// What may be left on the disk after everything was read, in MiB: the reserve, and a few more.
+const DRAINED_MIB: f64 = 16.0 + 8.0;
 
 pub(crate) fn run(place: &Place, backlog: &Backlog) -> Result<Report, Failure> {
     let site = Site::new(place, &place.broker)?;

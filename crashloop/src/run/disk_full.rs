@@ -95,14 +95,14 @@ impl Run {
             self.ended(&broker.kill(&self.recipe).await);
             return Ok(false);
         };
-        let done = self.fill(&broker, &mut loads, plan, &mut random).await?;
-        if let Some(what) = done.missing {
+        let missing = self.fill(&broker, &mut loads, plan, &mut random).await?;
+        if let Some(what) = missing {
             let what = format!("on a full disk ({plan:?}): {what}");
             self.vhosts.complain(Violation::Refused { what });
         }
         self.vhosts.end();
-        // What was acknowledged while there was no room at all is on no disk.
-        let known_at = done.stuck_since.unwrap_or_else(Instant::now);
+        // What was acknowledged was written down, however full the disk is.
+        let known_at = Instant::now();
         let ended = broker.kill(&self.recipe).await;
         self.finish(loads).await;
         self.vhosts.restarts(known_at, self.ack_grace, Unmarked::IsCounted);
@@ -114,26 +114,24 @@ impl Run {
         Ok(ended)
     }
 
+    /// Plays a round up to its end; gives what did not happen.
     async fn fill(
         &mut self,
         broker: &Broker,
         loads: &mut [Load],
         plan: Plan,
         random: &mut Random,
-    ) -> Result<Done, RunError> {
-        let mut stuck_since = None;
+    ) -> Result<Option<&'static str>, RunError> {
         if plan.filling == Filling::Sudden {
             sleep(Duration::from_millis(random.below(400))).await;
-            stuck_since = Some(Instant::now());
             let left_bytes = random.below(LEFT_BYTES_MAX);
             self.disk.behave(Behaviour::Capacity(self.disk.used_bytes() + left_bytes))?;
         }
-        let done = |missing, stuck_since| Ok(Done { missing, stuck_since });
         if !self.is_stopped(loads).await {
-            return done(Some("publishers were not blocked"), stuck_since);
+            return Ok(Some("publishers were not blocked"));
         }
         if plan.end == End::Blocked {
-            return done(None, stuck_since);
+            return Ok(None);
         }
         let delivered = self.vhosts.delivered();
         for (part, (load, desk)) in (0..).zip(loads.iter_mut().zip(&self.vhosts.desks)) {
@@ -147,10 +145,12 @@ impl Run {
             delivered.iter().zip(now).all(|(before, now)| before + DELIVERED_MIN <= now)
         };
         if !within(LATEST, goes_on).await {
-            return done(Some("consumers did not go on"), stuck_since);
+            return Ok(Some("consumers did not go on"));
         }
         if plan.end == End::Consumed {
-            return done(None, stuck_since);
+            // Some settlements are old enough by then to be durable.
+            sleep(Duration::from_millis(random.below(1_500))).await;
+            return Ok(None);
         }
         if plan.relief == Relief::Grown {
             self.disk.behave(Behaviour::Sound)?;
@@ -160,10 +160,10 @@ impl Run {
         let resumed =
             || published.iter().zip(vhosts.confirmed()).all(|(before, now)| *before < now);
         if !within(LATEST, resumed).await {
-            return done(Some("publishers did not go on"), stuck_since);
+            return Ok(Some("publishers did not go on"));
         }
         sleep(Duration::from_millis(random.below(300))).await;
-        done(None, None)
+        Ok(None)
     }
 }
 
@@ -182,14 +182,6 @@ impl Run {
         }
         false
     }
-}
-
-/// How far it came.
-struct Done {
-    /// What did not happen.
-    missing: Option<&'static str>,
-    /// Since when there has been no room for anything.
-    stuck_since: Option<Instant>,
 }
 
 /// Waits for something, not longer than that.

@@ -441,6 +441,9 @@ impl Connection {
             Closing::Shutdown => handshake::shutdown(),
             Closing::Forced(why) => Fault::new(ReplyCode::ConnectionForced, (0, 0), why),
             Closing::Poisoned(poison) => Fault::new(ReplyCode::InternalError, (0, 0), poison),
+            Closing::Deleted => {
+                Fault::new(ReplyCode::ConnectionForced, (0, 0), "the vhost was deleted")
+            }
         };
         write_close(&fault, out);
         self.phase = Phase::Parting;

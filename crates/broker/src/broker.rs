@@ -1,5 +1,7 @@
 //! The handle that protocols hold: who may come in, and into which virtual host.
 
+mod progress;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
@@ -8,11 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use domain::name::Name;
 use stdx::clock::Clock;
 use storage::disk::Disk;
-use storage::{JournalSettings, Opened, Poison, Record, ReplaySummary, SyncMode};
+use storage::{JournalSettings, Opened, Poison, ReplaySummary, SyncMode};
 
 use crate::alarms::{AlarmBoard, Alarms, Resource};
 use crate::catalogue::{Catalogue, Store, StoreError, Unwritten};
-use crate::connection_limits::{ConnectionLimits, Full, Place, Places};
+use crate::connection_limits::{ConnectionLimits, Full, Places};
 use crate::connections::{Connection, Connections, Introduction};
 use crate::disks::Disks;
 use crate::event::Closing;
@@ -23,11 +25,11 @@ use crate::limits;
 use crate::logins::{Desk, Login};
 use crate::looks::Looks;
 use crate::memory::{MemoryBudget, MessagesMemory};
+use crate::node::Node;
 use crate::outbox::{InflightShare, Outbox, Wake};
 use crate::passwords::HashFailed;
 use crate::permissions::Access;
 use crate::recover::{AfterLoss, Recovery, ReplayError};
-use crate::register::Change;
 use crate::session::{Draws, Session};
 use crate::sight::Sight;
 use crate::users::{GUEST, LoginRefusal, User};
@@ -35,6 +37,7 @@ use crate::vhost::stats::Stats;
 use crate::vhost::timers::Moment;
 use crate::vhost::{Restored, Surroundings, Vhost};
 use crate::writers::{Alarm, Driven, Pen, Step};
+use progress::Progress;
 
 /// Who drives the journals' writers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,20 +145,6 @@ impl From<StoreError> for OpenError {
     }
 }
 
-/// Why a virtual host can't be made.
-#[derive(Debug, thiserror::Error)]
-pub enum CreateVhostError {
-    /// A virtual host needs a name.
-    #[error("a vhost's name can't be empty")]
-    NoName,
-    /// Its journal can't be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The catalogue can't be written.
-    #[error("the catalogue of users and vhosts can't be written: {0}")]
-    Unwritten(#[from] Unwritten),
-}
-
 /// Why a client is not let in.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectRefusal {
@@ -191,27 +180,38 @@ pub struct Recovered {
     pub after_loss: AfterLoss,
 }
 
+/// Who wants to come in.
+enum Coming {
+    /// For a few requests, and counted as no connection.
+    Visitor,
+    /// With a connection.
+    Client,
+    /// With a connection that is there to see.
+    Introduced(Introduction),
+}
+
 /// A virtual host that runs.
 #[derive(Debug)]
-struct Host {
-    hub: Arc<Hub>,
-    driven: Driven,
+pub(crate) struct Host {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) driven: Driven,
     looks: Arc<Looks>,
 }
 
 /// The broker.
 #[derive(Debug)]
 pub struct Broker {
-    hosts: RwLock<BTreeMap<Name, Arc<Host>>>,
-    /// Held while a virtual host is made.
-    making: Mutex<()>,
+    pub(crate) hosts: RwLock<BTreeMap<Name, Arc<Host>>>,
+    /// Held while a virtual host is made or deleted.
+    pub(crate) making: Mutex<()>,
     pub(crate) catalogue: Arc<Catalogue>,
     desk: Arc<Desk>,
-    settings: BrokerSettings,
-    share: Arc<InflightShare>,
-    alarms: Arc<AlarmBoard>,
+    pub(crate) settings: BrokerSettings,
+    pub(crate) share: Arc<InflightShare>,
+    pub(crate) alarms: Arc<AlarmBoard>,
     places: Arc<Places>,
     pub(crate) connections: Arc<Connections>,
+    pub(crate) node: Node,
 }
 
 impl Broker {
@@ -231,6 +231,8 @@ impl Broker {
             hosts.insert(name, Arc::new(host));
             recovered.push(found);
         }
+        let (now, wall_ms) = (settings.clock.monotonic(), settings.clock.wall_ms());
+        let node = Node::started_at(now.ms(), wall_ms);
         let broker = Broker {
             hosts: RwLock::new(hosts),
             making: Mutex::default(),
@@ -241,7 +243,9 @@ impl Broker {
             alarms,
             places: Arc::default(),
             connections: Arc::default(),
+            node,
         };
+        broker.erase_doomed();
         Ok((Arc::new(broker), recovered))
     }
 
@@ -320,9 +324,7 @@ impl Broker {
         vhost: &str,
         wake: Arc<dyn Wake>,
     ) -> Result<Session, ConnectRefusal> {
-        let (host, access) = self.access(user, vhost)?;
-        let place = self.places.take(vhost, user.name().as_str()).map_err(ConnectRefusal::Full)?;
-        self.enter(&host, access, wake, Some(place), None)
+        self.enter(user, vhost, wake, Coming::Client)
     }
 
     /// As [`Broker::connect`], for a client that is introduced: its connection is there to see, and
@@ -334,12 +336,7 @@ impl Broker {
         wake: Arc<dyn Wake>,
         introduction: Introduction,
     ) -> Result<Session, ConnectRefusal> {
-        let (host, access) = self.access(user, vhost)?;
-        let place = self.places.take(vhost, user.name().as_str()).map_err(ConnectRefusal::Full)?;
-        let (user, vhost) = (user.name().clone(), host.hub.name.clone());
-        let now_wall_ms = self.settings.clock.wall_ms();
-        let connection = Arc::new(Connection::new(user, vhost, introduction, now_wall_ms));
-        self.enter(&host, access, wake, Some(place), Some(connection))
+        self.enter(user, vhost, wake, Coming::Introduced(introduction))
     }
 
     /// As [`Broker::connect`], for a few requests of somebody who has no connection of his own here:
@@ -350,8 +347,7 @@ impl Broker {
         vhost: &str,
         wake: Arc<dyn Wake>,
     ) -> Result<Session, ConnectRefusal> {
-        let (host, access) = self.access(user, vhost)?;
-        self.enter(&host, access, wake, None, None)
+        self.enter(user, vhost, wake, Coming::Visitor)
     }
 
     fn access(&self, user: &User, vhost: &str) -> Result<(Arc<Host>, Arc<Access>), ConnectRefusal> {
@@ -362,18 +358,35 @@ impl Broker {
 
     fn enter(
         &self,
-        host: &Host,
-        access: Arc<Access>,
+        user: &User,
+        vhost: &str,
         wake: Arc<dyn Wake>,
-        place: Option<Place>,
-        connection: Option<Arc<Connection>>,
+        coming: Coming,
     ) -> Result<Session, ConnectRefusal> {
+        let version = self.catalogue.version();
+        let (host, access) = self.access(user, vhost)?;
+        let take = || self.places.take(vhost, user.name().as_str()).map_err(ConnectRefusal::Full);
+        let (place, connection) = match coming {
+            Coming::Visitor => (None, None),
+            Coming::Client => (Some(take()?), None),
+            Coming::Introduced(introduction) => {
+                let place = take()?;
+                let (user, vhost) = (user.name().clone(), host.hub.name.clone());
+                let connection = Connection::new(user, vhost, introduction, self.wall_ms());
+                (Some(place), Some(Arc::new(connection)))
+            }
+        };
         let outbox = Arc::new(Outbox::new(wake, Arc::clone(&self.share)));
         let connected = host.hub.connect(&outbox, access, connection.clone());
         let id = connected.map_err(|closing| match closing {
-            Closing::Shutdown | Closing::Forced(_) => ConnectRefusal::Stopping,
+            Closing::Shutdown => ConnectRefusal::Stopping,
             Closing::Poisoned(poison) => ConnectRefusal::Poisoned(poison),
+            Closing::Deleted | Closing::Forced(_) => ConnectRefusal::NoSuchVhost,
         })?;
+        if self.catalogue.version() != version {
+            // Whoever changed something may have looked at the sessions before this one was there.
+            self.settle_in(user);
+        }
         let draws = Draws(Arc::clone(&self.settings.entropy));
         Ok(Session {
             hub: Arc::clone(&host.hub),
@@ -387,20 +400,14 @@ impl Broker {
         })
     }
 
-    /// Makes a virtual host, unless it is there. Waits for the disk.
-    pub fn create_vhost(&self, name: &Name) -> Result<(), CreateVhostError> {
-        if name.is_empty() {
-            return Err(CreateVhostError::NoName);
+    #[cold]
+    fn settle_in(&self, user: &User) {
+        let name = user.name();
+        if self.catalogue.account(name.as_str()).is_some() {
+            self.readmit(name);
+        } else {
+            self.close_user(name, &format!("user '{name}' was deleted"));
         }
-        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.hosts().contains_key(name) {
-            return Ok(());
-        }
-        let (host, _) = open_vhost(name, &self.settings, &self.share, &self.alarms)?;
-        self.catalogue.change(&[Change::Vhost(name.clone())])?;
-        let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
-        hosts.insert(name.clone(), Arc::new(host));
-        Ok(())
     }
 
     /// Tells every session that the broker stops; new ones are refused from now on.
@@ -470,6 +477,15 @@ impl Broker {
         self.hosts().get(vhost).map(|host| Arc::clone(&host.hub))
     }
 
+    /// The ways into all virtual hosts of this moment.
+    pub(crate) fn hubs(&self) -> Vec<Arc<Hub>> {
+        self.hosts().values().map(|host| Arc::clone(&host.hub)).collect()
+    }
+
+    pub(crate) fn wall_ms(&self) -> u64 {
+        self.settings.clock.wall_ms()
+    }
+
     fn hosts(&self) -> RwLockReadGuard<'_, BTreeMap<Name, Arc<Host>>> {
         self.hosts.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -501,7 +517,7 @@ fn open_catalogue(settings: &BrokerSettings) -> Result<Catalogue, OpenError> {
     Ok(Catalogue::new(opened, Arc::clone(&settings.clock)))
 }
 
-fn open_vhost(
+pub(crate) fn open_vhost(
     name: &Name,
     settings: &BrokerSettings,
     share: &Arc<InflightShare>,
@@ -584,35 +600,6 @@ fn delete_unreferenced(disk: &dyn Disk, restored: &mut Restored) -> io::Result<(
         }
     }
     Ok(())
-}
-
-/// Tells how a long recovery gets on.
-struct Progress<'r> {
-    vhost: &'r Name,
-    clock: &'r dyn Clock,
-    records: u64,
-    bytes: u64,
-    told_ms: u64,
-}
-
-impl<'r> Progress<'r> {
-    fn new(vhost: &'r Name, clock: &'r dyn Clock) -> Progress<'r> {
-        Progress { vhost, clock, records: 0, bytes: 0, told_ms: clock.monotonic().ms() }
-    }
-
-    fn record(&mut self, record: &Record<'_>) {
-        self.records += 1;
-        self.bytes += record.payload.len() as u64;
-        // The clock is not asked at every record.
-        if self.records.is_multiple_of(4096) {
-            let now_ms = self.clock.monotonic().ms();
-            if now_ms.saturating_sub(self.told_ms) >= 1_000 {
-                self.told_ms = now_ms;
-                let (records, mib) = (self.records, self.bytes >> 20);
-                tracing::info!(vhost = %self.vhost, records, mib, "still reading the journal");
-            }
-        }
-    }
 }
 
 fn draw(entropy: &Entropy) -> Box<dyn FnMut() -> u64 + Send> {

@@ -4,6 +4,7 @@
 mod store;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use domain::name::Name;
@@ -12,9 +13,13 @@ use stdx::clock::Clock;
 use crate::passwords::PasswordHash;
 use crate::permissions::Access;
 use crate::register::{Change, Register};
+use crate::tokens::Limits;
 use crate::users::{Account, Reach, User};
 pub use store::Unwritten;
 pub(crate) use store::{Opened, Replay, Store, StoreError, read_register};
+
+/// Whose rights, where: a user with a token has others than without.
+type AccessKey = (Name, Option<Arc<Limits>>, Name);
 
 /// The catalogue of a running broker. Reading it never waits for the disk.
 #[derive(Debug)]
@@ -22,7 +27,9 @@ pub(crate) struct Catalogue {
     state: RwLock<Register>,
     store: Mutex<Store>,
     /// Compiled rights, by user and virtual host; forgotten at every change.
-    accesses: Mutex<HashMap<(Name, Name), Arc<Access>>>,
+    accesses: Mutex<HashMap<AccessKey, Arc<Access>>>,
+    /// How often something was changed.
+    changes: AtomicU64,
     clock: Arc<dyn Clock>,
 }
 
@@ -33,6 +40,7 @@ impl Catalogue {
             state: RwLock::new(state),
             store: Mutex::new(store),
             accesses: Mutex::default(),
+            changes: AtomicU64::new(0),
             clock,
         }
     }
@@ -43,16 +51,27 @@ impl Catalogue {
 
     /// Makes changes durable, all or none, and then visible. Waits for the disk.
     pub(crate) fn change(&self, changes: &[Change]) -> Result<(), Unwritten> {
+        self.decide(|_| Ok(changes.to_vec()))
+    }
+
+    /// As [`Catalogue::change`], of changes that depend on what there is; nobody changes it
+    /// meanwhile.
+    pub(crate) fn decide<E: From<Unwritten>>(
+        &self,
+        decision: impl FnOnce(&Register) -> Result<Vec<Change>, E>,
+    ) -> Result<(), E> {
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let changes = decision(&self.read())?;
         if changes.is_empty() {
             return Ok(());
         }
-        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        store.write(changes, self.clock.monotonic())?;
+        store.write(&changes, self.clock.monotonic())?;
         {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
             for change in changes {
-                state.apply(change.clone());
+                state.apply(change);
             }
+            self.changes.fetch_add(1, Ordering::AcqRel);
             // Under the lock: nobody may compile what was before, and keep it.
             self.accesses().clear();
         }
@@ -69,13 +88,22 @@ impl Catalogue {
         found.map(|(name, account)| (name.clone(), account.clone()))
     }
 
-    fn accesses(&self) -> MutexGuard<'_, HashMap<(Name, Name), Arc<Access>>> {
+    /// Changes whenever something was changed.
+    pub(crate) fn version(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    fn accesses(&self) -> MutexGuard<'_, HashMap<AccessKey, Arc<Access>>> {
         self.accesses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the user may do in a virtual host; `None`: not even enter it.
     pub(crate) fn access(&self, user: &User, vhost: &Name) -> Option<Arc<Access>> {
-        let key = (user.name().clone(), vhost.clone());
+        let elsewhere = |limits: &Arc<Limits>| limits.vhost.as_ref().is_some_and(|it| it != vhost);
+        if user.limits().is_some_and(elsewhere) {
+            return None;
+        }
+        let key = (user.name().clone(), user.limits().cloned(), vhost.clone());
         let register = self.read();
         if let Some(known) = self.accesses().get(&key) {
             return Some(Arc::clone(known));

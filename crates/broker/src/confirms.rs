@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
+use stdx::clock::Monotonic;
 use stdx::fault::{Fault, planted};
 
+use crate::histogram::Histogram;
 use crate::operation::ChannelId;
 use crate::outbox::{Outbox, WakeList};
 
@@ -18,6 +20,8 @@ pub(crate) enum Waiter {
         /// Publishes `first..=last` of the channel.
         first: u64,
         last: u64,
+        /// When they were taken.
+        since: Monotonic,
     },
     /// Events held back until now may go: they told of a change that was not yet safe.
     Gate { outbox: Arc<Outbox>, ticket: u64 },
@@ -35,15 +39,18 @@ pub(crate) fn abandon(waiters: Vec<Waiter>) {
     }
 }
 
-/// Does what was waited for, in order, then wakes every session once.
-pub(crate) fn release(mut waiters: Vec<Waiter>) {
+/// Does what was waited for, in order, then wakes every session once. How long publishers have waited
+/// by `now` goes to `times`, in microseconds.
+pub(crate) fn release(mut waiters: Vec<Waiter>, now: Monotonic, times: &mut Histogram) {
     if planted(Fault::ConfirmOutOfOrder) {
         waiters.reverse();
     }
     let mut wake = WakeList::default();
     for waiter in waiters {
         match waiter {
-            Waiter::Confirm { outbox, channel, first, last } => {
+            Waiter::Confirm { outbox, channel, first, last, since } => {
+                let waited_us = now.0.saturating_sub(since.0) / 1_000;
+                times.record(waited_us, last - first + 1);
                 outbox.confirm(channel, first, last);
                 wake.push(outbox);
             }

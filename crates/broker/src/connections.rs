@@ -63,7 +63,8 @@ pub enum ConnectionState {
 }
 
 impl ConnectionState {
-    const ALL: [ConnectionState; 5] = [
+    /// All of them.
+    pub const ALL: [ConnectionState; 5] = [
         ConnectionState::Running,
         ConnectionState::Flow,
         ConnectionState::Blocking,

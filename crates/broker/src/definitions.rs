@@ -1,5 +1,6 @@
 //! Definitions: what shall be there, as an operator writes it down or another broker exports it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use domain::binding::BindingArguments;
@@ -11,12 +12,15 @@ use domain::refusal::Refusal;
 use crate::operation::Destination;
 use crate::passwords::PasswordHash;
 use crate::permissions::{NoPattern, Permission, TopicPermission};
+use crate::vhost_notes::VhostNotes;
 
 /// A whole file of them.
 #[derive(Clone, Debug, Default)]
 #[expect(missing_docs, reason = "the fields are the sections of RabbitMQ's format")]
 pub struct Definitions {
     pub vhosts: Vec<Name>,
+    /// What is noted of some of them.
+    pub vhost_notes: BTreeMap<Name, VhostNotes>,
     pub users: Vec<UserDefinition>,
     pub permissions: Vec<PermissionDefinition>,
     pub topic_permissions: Vec<TopicPermissionDefinition>,

@@ -14,6 +14,10 @@ pub trait Disks: Send + Sync + std::fmt::Debug {
     /// The directory that belongs to that virtual host alone; made if it is not there.
     fn vhost(&self, name: &Name) -> io::Result<Arc<dyn Disk>>;
 
+    /// Deletes the directory of a virtual host that is no more, with everything in it, durably. One
+    /// that is not there is deleted already.
+    fn erase_vhost(&self, name: &Name) -> io::Result<()>;
+
     /// A journal found no room: what is held in reserve for that is given back to the disk, if
     /// there is any. It is made again by whoever sees that there is room.
     fn relieve(&self) -> Relief {

@@ -103,6 +103,8 @@ pub enum Closing {
     Shutdown,
     /// The virtual host can't write any more.
     Poisoned(Poison),
+    /// The virtual host was deleted.
+    Deleted,
     /// Somebody in charge wants this connection gone, and says why.
     Forced(Box<str>),
 }

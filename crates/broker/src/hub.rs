@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 
 use domain::name::Name;
 use stdx::abort_on_panic::AbortOnPanic;
@@ -18,6 +18,8 @@ use crate::limits;
 use crate::outbox::Outbox;
 use crate::permissions::Access;
 use crate::session_id::SessionId;
+use crate::times::Times;
+use crate::vhost::export::Contents;
 use crate::vhost::import::{Known, Part};
 use crate::vhost::job::Job;
 use crate::vhost::stats::Stats;
@@ -52,8 +54,20 @@ pub(crate) struct Hub {
     clock: Arc<dyn Clock>,
     bell: Arc<dyn Bell>,
     background: Arc<dyn Background>,
+    /// Jobs hold it for reading; whoever takes it for writing knows that none is at work.
+    jobs: RwLock<Jobs>,
     /// When the background will come back, in milliseconds; 0: it was not asked to.
     alarm_ms: AtomicU64,
+    /// How long its journal takes.
+    pub(crate) times: Times,
+}
+
+/// Whether jobs are still done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Jobs {
+    Done,
+    /// The files that they are about go.
+    Dropped,
 }
 
 /// What a panic must not interrupt.
@@ -85,7 +99,9 @@ impl Hub {
             clock,
             bell,
             background,
+            jobs: RwLock::new(Jobs::Done),
             alarm_ms: AtomicU64::new(0),
+            times: Times::default(),
         }
     }
 
@@ -120,8 +136,10 @@ impl Hub {
         }
         let due_ms = due_ms.max(1);
         self.alarm_ms.store(due_ms, Ordering::Release);
-        let hub = Arc::clone(self);
+        // Far away, perhaps: until then nothing keeps a virtual host that is deleted.
+        let hub = Arc::downgrade(self);
         let task = move || {
+            let Some(hub) = hub.upgrade() else { return };
             // An earlier one may have been set since; its own task clears it.
             let _ = hub.alarm_ms.compare_exchange(due_ms, 0, Ordering::AcqRel, Ordering::Acquire);
             hub.work();
@@ -165,6 +183,10 @@ impl Hub {
         let hub = Arc::clone(self);
         self.background.run_waiting(Box::new(move || {
             let done = {
+                let jobs = hub.jobs.read().unwrap_or_else(PoisonError::into_inner);
+                if *jobs == Jobs::Dropped {
+                    return;
+                }
                 let _whole = AbortOnPanic::while_doing("moving messages between memory and disk");
                 job.run()
             };
@@ -187,11 +209,15 @@ impl Hub {
         // A turn that only delivers counts as one batch, or it would not be bounded.
         *left = left.saturating_sub(waiting.len().max(1));
         let now = self.clock.monotonic();
-        vhost.begin_turn(Moment { ms: now.ms(), wall_ms: self.clock.wall_ms() });
+        vhost.begin_turn(self.moment());
         for submitted in waiting {
             vhost.apply(submitted);
         }
         vhost.finish_turn(now)
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { ms: self.clock.monotonic().ms(), wall_ms: self.clock.wall_ms() }
     }
 
     /// Lets a client in.
@@ -208,10 +234,18 @@ impl Hub {
     fn enter<T>(self: &Arc<Hub>, act: impl FnOnce(&mut Vhost) -> T) -> T {
         let done = {
             let _whole = AbortOnPanic::while_doing(OWNING);
-            act(&mut self.owner())
+            let mut vhost = self.owner();
+            // What has become due since the last turn must not go to whoever it was read back for.
+            vhost.begin_turn(self.moment());
+            act(&mut vhost)
         };
         self.work();
         done
+    }
+
+    /// The time it is.
+    pub(crate) fn now(&self) -> Monotonic {
+        self.clock.monotonic()
     }
 
     /// Looks at what there is, at the time it is.
@@ -251,6 +285,22 @@ impl Hub {
         self.enter(|vhost| vhost.poisoned(why));
     }
 
+    /// It was deleted: its sessions go, and when this returns nobody is at its segments any more.
+    pub(crate) fn dissolve(self: &Arc<Hub>) {
+        self.poison(&Closing::Deleted);
+        *self.jobs.write().unwrap_or_else(PoisonError::into_inner) = Jobs::Dropped;
+    }
+
+    /// Tells a user's sessions that they have to go.
+    pub(crate) fn close_user(self: &Arc<Hub>, user: &Name, why: &Closing) {
+        self.enter(|vhost| vhost.close_user(user, why));
+    }
+
+    /// Gives a user's sessions other rights.
+    pub(crate) fn readmit(self: &Arc<Hub>, user: &Name, anew: impl Fn(&Access) -> Arc<Access>) {
+        self.enter(|vhost| vhost.readmit(user, anew));
+    }
+
     /// Why it can't write any more, if it can't.
     pub(crate) fn poisoned(&self) -> Option<Poison> {
         self.owner().poison().cloned()
@@ -269,6 +319,11 @@ impl Hub {
     /// What there is, for an import.
     pub(crate) fn known(self: &Arc<Hub>) -> Known {
         self.enter(|vhost| vhost.known())
+    }
+
+    /// What there is, for an export.
+    pub(crate) fn contents(self: &Arc<Hub>) -> Contents {
+        self.enter(|vhost| vhost.contents(&self.name))
     }
 
     /// Makes what is not there.

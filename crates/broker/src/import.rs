@@ -6,13 +6,15 @@ use std::collections::{BTreeMap, HashSet};
 
 use domain::name::Name;
 
-use crate::broker::{Broker, CreateVhostError};
+use crate::broker::Broker;
 use crate::catalogue::Unwritten;
 use crate::definitions::{Definitions, Effect, Misfit, Plan, Problem, Section, UserDefinition};
 use crate::permissions::check_pattern;
 use crate::register::{Change, Register};
 use crate::users::{Account, GUEST, Reach};
 use crate::vhost::import::{Known, Part};
+use crate::vhost_notes::VhostNotes;
+use crate::vhosts::CreateVhostError;
 
 /// Why nothing, or not everything, was imported.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +134,19 @@ impl<'d> Survey<'d> {
                 continue;
             }
             let new = !register.vhosts.contains(vhost) && seen.insert(vhost);
-            self.found(Section::Vhosts, index, if new { Effect::Made } else { Effect::Nothing });
+            let there = register.notes.get(vhost);
+            let noted = self.definitions.vhost_notes.get(vhost).filter(|notes| {
+                there.map_or(**notes != VhostNotes::default(), |there| there != *notes)
+            });
+            if let Some(notes) = noted {
+                self.changes.push(Change::VhostNotes(vhost.clone(), notes.clone()));
+            }
+            let effect = match noted {
+                _ if new => Effect::Made,
+                Some(_) => Effect::Changed,
+                None => Effect::Nothing,
+            };
+            self.found(Section::Vhosts, index, effect);
         }
     }
 
@@ -252,7 +266,9 @@ impl<'d> Survey<'d> {
 fn account(user: &UserDefinition, there: Option<&Account>) -> Account {
     let tags = user.tags.clone().into();
     // The import of the hash that ours took the place of must not bring it back.
-    let replaced = there.filter(|there| there.replaced == Some(user.password.fingerprint()));
+    let replaced = there.filter(|there| {
+        there.password == user.password || there.replaced == Some(user.password.fingerprint())
+    });
     let (password, replaced) = match replaced {
         Some(there) => (there.password.clone(), there.replaced),
         None => (user.password.clone(), None),

@@ -35,6 +35,16 @@
 //! 23   permission         user, vhost, then texts: configure, write, read
 //! 24   topic permission   user, vhost, exchange, then texts: write, read
 //! 25   parameter          component, vhost (empty: the node), name, JSON text
+//! 40   vhost deleted      name: with everything granted there; its files may still be there
+//! 41   vhost erased       name: nothing of its files is left
+//! 42   user deleted       name: with everything granted to it
+//! 43   permission cleared user, vhost
+//! 44   topic perm. cleared user, vhost, exchange
+//! 45   parameter cleared  component, vhost, name
+//! 46   vhost notes        name, description text, count of tags, texts
+//! 47   token              user, name, SHA-256 of the secret (32 bytes), scopes u8, vhost (empty: all),
+//!                         made, ends (milliseconds since 1970; 0: never)
+//! 48   token revoked      user, name
 //!
 //! in any journal, written by a repair:
 //! 30   void               nothing that counts: what was here is lost
@@ -83,6 +93,15 @@ pub(crate) mod tag {
     pub(crate) const PERMISSION: u8 = 23;
     pub(crate) const TOPIC_PERMISSION: u8 = 24;
     pub(crate) const PARAMETER: u8 = 25;
+    pub(crate) const VHOST_DELETED: u8 = 40;
+    pub(crate) const VHOST_ERASED: u8 = 41;
+    pub(crate) const USER_DELETED: u8 = 42;
+    pub(crate) const PERMISSION_CLEARED: u8 = 43;
+    pub(crate) const TOPIC_PERMISSION_CLEARED: u8 = 44;
+    pub(crate) const PARAMETER_CLEARED: u8 = 45;
+    pub(crate) const VHOST_NOTES: u8 = 46;
+    pub(crate) const TOKEN: u8 = 47;
+    pub(crate) const TOKEN_REVOKED: u8 = 48;
     pub(crate) const VOID: u8 = 30;
 }
 

@@ -3,7 +3,14 @@
 //!
 //! Protocols see [`Broker`], [`Session`], [`Batch`] and [`Event`]; everything else is inside.
 
+mod export;
 mod import;
+
+mod accounts;
+mod grants;
+mod parameters;
+mod passes;
+mod vhosts;
 
 mod watch;
 
@@ -31,11 +38,14 @@ mod alarms;
 mod connection_limits;
 
 mod disks;
+mod node;
 
 mod recover;
 
 mod hub;
 mod vhost;
+
+mod times;
 
 mod journaled;
 
@@ -45,8 +55,12 @@ mod register;
 
 pub mod definitions;
 
+mod vhost_notes;
+
 mod permissions;
 mod users;
+
+mod tokens;
 
 mod passwords;
 
@@ -70,14 +84,15 @@ mod chunk;
 mod memory;
 
 pub mod limits;
+mod histogram;
 mod rate;
 mod session_id;
 
+pub use accounts::{Credentials, DeleteUserError, Put, PutUserError, UserView};
 pub use alarms::{Alarms, Resource};
 pub use batch::{Batch, LargeMessage};
 pub use broker::{
-    Background, Broker, BrokerSettings, ConnectRefusal, CreateVhostError, Entropy, OpenError,
-    Recovered, WriterDrive,
+    Background, Broker, BrokerSettings, ConnectRefusal, Entropy, OpenError, Recovered, WriterDrive,
 };
 pub use catalogue::Unwritten;
 pub use chunk::{Chunk, ChunkBuilder, Message, MessageHead, NotMessages, Persistence};
@@ -86,6 +101,8 @@ pub use disks::{Disks, Relief};
 pub use event::{Closing, DeliveryRun, Event, Reply};
 pub use explain::{RefusalKind, explain};
 pub use first_user::{FIRST_VHOST, FirstUser};
+pub use grants::{ClearError, GrantError};
+pub use histogram::Histogram;
 pub use import::ImportError;
 pub use inspect::{
     Bodies, Detail, Field, InspectError, Inspected, Inspection, Note, inspect, is_stored_file,
@@ -93,7 +110,10 @@ pub use inspect::{
 pub use logins::{Hashing, Login, PasswordCheck, Turn};
 pub use looks::Listing;
 pub use memory::MessagesMemory;
+pub use node::{Machine, NodeView};
 pub use outbox::{Outbox, Wake};
+pub use parameters::{ClearParameterError, PutParameterError};
+pub use passes::{MakeTokenError, RevokeError, TokenView, TokenWish};
 pub use passwords::{HashError, HashFailed, PasswordHash};
 pub use permissions::{NoPattern, Permission, Right, TopicPermission, check_pattern};
 pub use recover::{AfterLoss, ReplayError};
@@ -103,8 +123,13 @@ pub use repair::{
 };
 pub use session::Session;
 pub use session_id::SessionId;
-pub use sight::Sight;
+pub use sight::{JournalView, Sight};
+pub use times::JournalTimes;
+pub use tokens::Scopes;
 pub use users::{GUEST, LoginRefusal, Reach, User};
 pub use vhost::stats::Stats;
-pub use vhost::tallies::TotalsSample;
+pub use vhost::tallies::{MessageLives, TotalsSample};
 pub use vhost::views::Totals;
+pub use vhost_notes::VhostNotes;
+pub use vhosts::{CreateVhostError, DeleteVhostError, VhostView};
+pub use views::BindingEnd;

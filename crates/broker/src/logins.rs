@@ -263,7 +263,10 @@ impl Desk {
     }
 }
 
-fn admitted((name, account): (Name, Account), peer: IpAddr) -> Result<User, LoginRefusal> {
+pub(crate) fn admitted(
+    (name, account): (Name, Account),
+    peer: IpAddr,
+) -> Result<User, LoginRefusal> {
     if account.reach == Reach::Loopback && !peer.to_canonical().is_loopback() {
         return Err(LoginRefusal::LoopbackOnly);
     }

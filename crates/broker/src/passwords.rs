@@ -54,13 +54,16 @@ const ALGORITHMS: [(&str, Digest); 3] = [
     ("rabbit_password_hashing_md5", Digest::Md5),
 ];
 
+/// The name of our hashing, beside those of RabbitMQ's modules.
+const OURS: &str = "postroom_argon2id";
+
 /// Why an imported hash can't be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
     /// A hashing module nobody knows.
     #[error(
         "the hashing algorithm is none of rabbit_password_hashing_sha256, \
-         rabbit_password_hashing_sha512, rabbit_password_hashing_md5"
+         rabbit_password_hashing_sha512, rabbit_password_hashing_md5, postroom_argon2id"
     )]
     UnknownAlgorithm,
     /// No base64.
@@ -126,13 +129,30 @@ impl PasswordHash {
         if hash.is_empty() {
             return Ok(PasswordHash::nothing());
         }
+        let decode = || BASE64.decode(hash).map_err(|_invalid| HashError::NotBase64);
+        if algorithm == OURS {
+            let found = PasswordHash::from_bytes(&decode()?);
+            return found.map_err(|Truncated| HashError::WrongLength);
+        }
         let found = ALGORITHMS.iter().find(|(name, _)| *name == algorithm);
         let (_, digest) = found.ok_or(HashError::UnknownAlgorithm)?;
-        let bytes = BASE64.decode(hash).map_err(|_invalid| HashError::NotBase64)?;
+        let bytes = decode()?;
         if bytes.len() != RABBITMQ_SALT_BYTES + digest.len() {
             return Err(HashError::WrongLength);
         }
         Ok(PasswordHash(Kind::Imported(*digest, bytes.into())))
+    }
+
+    /// The hash as [`PasswordHash::import`] takes it, and the name of its hashing.
+    pub fn export(&self) -> (String, &'static str) {
+        match &self.0 {
+            Kind::Nothing => (String::new(), ALGORITHMS[0].0),
+            Kind::Argon2id { .. } => (BASE64.encode(self.to_bytes()), OURS),
+            Kind::Imported(digest, bytes) => {
+                let found = ALGORITHMS.iter().find(|(_, known)| known == digest);
+                (BASE64.encode(bytes), found.map_or(ALGORITHMS[0].0, |(name, _)| name))
+            }
+        }
     }
 
     /// Checks a password; ours take tens of milliseconds.
@@ -281,6 +301,8 @@ mod tests {
         let imported = PasswordHash::import(SHA256, "rabbit_password_hashing_sha256").unwrap();
         for hash in [PasswordHash::nothing(), PasswordHash::of(b"x").unwrap(), imported] {
             let bytes = hash.to_bytes();
+            let (text, algorithm) = hash.export();
+            assert_eq!(PasswordHash::import(&text, algorithm), Ok(hash.clone()));
             assert_eq!(PasswordHash::from_bytes(&bytes), Ok(hash));
             for cut in 0..bytes.len() {
                 assert_eq!(PasswordHash::from_bytes(&bytes[..cut]), Err(Truncated));

@@ -1,9 +1,12 @@
 //! Permissions: patterns of the names that a user may configure, write to and read from in a
 //! virtual host, and patterns of the routing keys of topic exchanges.
 
+use std::sync::Arc;
+
 use domain::name::Name;
 use fancy_regex::Regex;
 
+use crate::tokens::{Limits, Scopes};
 use crate::users::User;
 
 /// What may be done with an exchange or a queue.
@@ -96,6 +99,8 @@ impl Pattern {
 #[derive(Debug)]
 pub(crate) struct Access {
     pub(crate) user: Name,
+    /// Those of the token that was shown, if it was one.
+    pub(crate) limits: Option<Arc<Limits>>,
     /// Nothing is forbidden: there is nothing to look up.
     everything: bool,
     configure: Pattern,
@@ -118,6 +123,7 @@ impl Access {
         permission: &Permission,
         topics: impl Iterator<Item = (&'a Name, &'a TopicPermission)>,
     ) -> Access {
+        let limits = user.limits();
         let user = user.name();
         let expand = |pattern: &str| {
             let quoted = |name: &str| fancy_regex::escape(name).into_owned();
@@ -134,13 +140,39 @@ impl Access {
                 (exchange.clone(), TopicPatterns { write, read })
             })
             .collect();
-        let configure = Pattern::new(&permission.configure);
-        let write = Pattern::new(&permission.write);
-        let read = Pattern::new(&permission.read);
+        let within = |scopes: &[Scopes], pattern: &str| match limits {
+            Some(limits) if !scopes.iter().any(|scope| limits.scopes.allow(*scope)) => {
+                Pattern::Nothing
+            }
+            Some(_) | None => Pattern::new(pattern),
+        };
+        let configure = within(&[Scopes::MANAGE], &permission.configure);
+        let write = within(&[Scopes::PUBLISH], &permission.write);
+        let read = within(&[Scopes::READ, Scopes::CONSUME], &permission.read);
         let patterns = [&configure, &write, &read];
         let everything =
             topics.is_empty() && patterns.iter().all(|pattern| pattern.is_everything());
-        Access { user: user.clone(), everything, configure, write, read, topics }
+        let limits = limits.cloned();
+        Access { user: user.clone(), limits, everything, configure, write, read, topics }
+    }
+
+    /// Nothing is allowed any more, to one who is in already.
+    pub(crate) fn nothing(user: &User) -> Access {
+        let [configure, write, read] = [Pattern::Nothing, Pattern::Nothing, Pattern::Nothing];
+        Access {
+            user: user.name().clone(),
+            limits: user.limits().cloned(),
+            everything: false,
+            configure,
+            write,
+            read,
+            topics: Vec::new(),
+        }
+    }
+
+    /// Whether messages may be taken away, and not only looked at.
+    pub(crate) fn may_take(&self) -> bool {
+        self.limits.as_ref().is_none_or(|limits| limits.scopes.allow(Scopes::CONSUME))
     }
 
     /// Whether nothing is forbidden.
@@ -222,6 +254,33 @@ mod tests {
             assert_eq!(access(pattern, &[]).allows(Right::Configure, name), expected, "{pattern}");
         }
         assert!(check_pattern("(").is_err() && check_pattern("^(?!a)").is_ok());
+    }
+
+    #[test]
+    fn a_token_is_good_for_its_scopes_only() {
+        let name = Name::new("u").unwrap();
+        let everything =
+            Permission { configure: ".*".into(), write: ".*".into(), read: ".*".into() };
+        for (scopes, expected) in [
+            (Scopes::READ, "read"),
+            (Scopes::PUBLISH, "write"),
+            (Scopes::CONSUME, "read take"),
+            (Scopes::READ.and(Scopes::PUBLISH), "write read"),
+            (Scopes::MANAGE, "configure write read take everything"),
+            (Scopes::default(), ""),
+        ] {
+            let user = User::inside(name.clone(), Some(Arc::new(Limits { scopes, vhost: None })));
+            let access = Access::new(&user, "v", &everything, std::iter::empty());
+            let found = [
+                (access.allows(Right::Configure, "q"), "configure"),
+                (access.allows(Right::Write, "q"), "write"),
+                (access.allows(Right::Read, "q"), "read"),
+                (access.may_take(), "take"),
+                (access.is_everything(), "everything"),
+            ];
+            let found = found.iter().filter(|(is, _)| *is).map(|(_, word)| *word);
+            assert_eq!(found.collect::<Vec<_>>().join(" "), expected, "{scopes:?}");
+        }
     }
 
     #[test]

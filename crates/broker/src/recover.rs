@@ -486,8 +486,7 @@ impl Recovery {
             // The watermark may stand past the last journaled message: what comes new comes behind it,
             // or it would count as delivered after the next restart. Where the numbering stood may
             // be lost.
-            let end = marked.iter().map(Run::end).max().unwrap_or_default();
-            let end = end.max(held.iter().map(Run::end).max().unwrap_or_default());
+            let end = marked.iter().chain(&held).map(Run::end).max().unwrap_or_default();
             slot.queue.restore(next.max(watermark).max(end), marked, &chunks);
             slot.queue.restore_leased(held);
             slot.watermark = watermark;

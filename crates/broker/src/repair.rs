@@ -232,6 +232,10 @@ pub fn repair_catalogue(
     })?;
     let register = replay.finish()?;
     let mut journal = OpenJournal::new(opened, clock.monotonic());
+    if register.users.is_empty() {
+        // Nothing may be left that says so, and then the start must know.
+        journal.staged.record(tag::VOID, |_nothing| {});
+    }
     for vhost in vhosts.iter().filter(|vhost| !register.vhosts.contains(*vhost)) {
         put(&CatalogueRecord::Change(Change::Vhost(vhost.clone())), &mut journal.staged);
     }

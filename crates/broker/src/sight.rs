@@ -8,9 +8,25 @@ use stdx::clock::Clock;
 
 use crate::hub::Hub;
 use crate::looks::{self, Listing, Looks};
+use crate::times::JournalTimes;
 use crate::vhost::stats::Stats;
 use crate::vhost::views::Totals;
 use crate::views::{BindingView, ChannelView, ConsumerView, ExchangeView, QueueView};
+
+/// A virtual host's journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JournalView {
+    /// Its files.
+    pub live_files: u64,
+    /// How long they are together.
+    pub live_bytes: u64,
+    /// How long the files are together that wait to be written again.
+    pub spare_bytes: u64,
+    /// Everything that was written since the start.
+    pub written_bytes: u64,
+    /// How long it takes.
+    pub times: JournalTimes,
+}
 
 /// A virtual host to be looked at. Lists are shared and may be a little old, the older the longer
 /// they take to make; single things are as they are now.
@@ -84,6 +100,23 @@ impl Sight {
     /// What was counted of all messages, and how fast it goes.
     pub fn totals(&self) -> Totals {
         self.hub.look(|vhost, _| vhost.totals())
+    }
+
+    /// Whether it can't write any more, and takes nothing.
+    pub fn is_poisoned(&self) -> bool {
+        self.hub.look(|vhost, _| vhost.is_poisoned())
+    }
+
+    /// What its journal takes of the disk, and how long it takes.
+    pub fn journal(&self) -> JournalView {
+        let disk = self.hub.look(|vhost, _| vhost.journal_disk_use());
+        JournalView {
+            live_files: disk.live_files as u64,
+            live_bytes: disk.live_bytes,
+            spare_bytes: disk.spare_bytes,
+            written_bytes: disk.written_bytes,
+            times: self.hub.times.read(),
+        }
     }
 
     /// What else was counted, and what storage takes.

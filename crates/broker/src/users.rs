@@ -5,6 +5,7 @@ use std::sync::Arc;
 use domain::name::Name;
 
 use crate::passwords::PasswordHash;
+use crate::tokens::{Limits, Scopes};
 
 /// The user of a first start; from this machine only (RabbitMQ's `loopback_users`).
 pub const GUEST: &str = "guest";
@@ -17,11 +18,37 @@ const IMPERSONATOR: &str = "impersonator";
 pub struct User {
     name: Name,
     tags: Arc<[Box<str>]>,
+    /// Those of the token that was shown, if it was one.
+    limits: Option<Arc<Limits>>,
 }
 
 impl User {
     pub(crate) fn new(name: Name, account: &Account) -> User {
-        User { name, tags: Arc::clone(&account.tags) }
+        User { name, tags: Arc::clone(&account.tags), limits: None }
+    }
+
+    /// The same, with a token that is good for less than its user.
+    pub(crate) fn limited(self, limits: Arc<Limits>) -> User {
+        User { limits: Some(limits), ..self }
+    }
+
+    /// Whoever has no tags and is in already.
+    pub(crate) fn inside(name: Name, limits: Option<Arc<Limits>>) -> User {
+        User { name, tags: Arc::default(), limits }
+    }
+
+    pub(crate) fn limits(&self) -> Option<&Arc<Limits>> {
+        self.limits.as_ref()
+    }
+
+    /// Whether requests of that kind are allowed to whoever came; all are without a token.
+    pub fn may(&self, scope: Scopes) -> bool {
+        self.limits.as_ref().is_none_or(|limits| limits.scopes.allow(scope))
+    }
+
+    /// The tags.
+    pub fn tags(&self) -> &[Box<str>] {
+        &self.tags
     }
 
     /// The name.
@@ -29,9 +56,16 @@ impl User {
         &self.name
     }
 
-    /// Whether the user has that tag.
+    /// Whether it came with a token.
+    pub fn has_token(&self) -> bool {
+        self.limits.is_some()
+    }
+
+    /// Whether the user has that tag. Tags are about the whole node: a token for one virtual host has
+    /// none.
     pub fn has_tag(&self, tag: &str) -> bool {
-        self.tags.iter().any(|known| **known == *tag)
+        let elsewhere = self.limits.as_ref().is_some_and(|limits| limits.vhost.is_some());
+        !elsewhere && self.tags.iter().any(|known| **known == *tag)
     }
 
     /// Whether the user may publish in the names of others.

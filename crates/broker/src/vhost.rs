@@ -7,6 +7,7 @@ mod consume;
 mod declare;
 mod delete;
 mod deliver;
+pub(crate) mod export;
 pub(crate) mod import;
 mod permit;
 mod reply_to;
@@ -389,7 +390,8 @@ impl Vhost {
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {
-        self.poison().is_some()
+        // What was deleted is as good as a journal that can't be written.
+        matches!(self.closing, Some(Closing::Poisoned(_) | Closing::Deleted))
     }
 
     /// Why it can't write any more, if it can't.
@@ -407,6 +409,28 @@ impl Vhost {
         for session in all {
             self.tell(session, Event::Closing(why.clone()));
         }
+    }
+
+    /// Tells a user's sessions that they have to go.
+    pub(crate) fn close_user(&mut self, user: &Name, why: &Closing) {
+        for session in self.sessions_of(user) {
+            self.tell(session, Event::Closing(why.clone()));
+        }
+    }
+
+    /// From now on a user's sessions have the rights that they are given here.
+    pub(crate) fn readmit(&mut self, user: &Name, anew: impl Fn(&Access) -> Arc<Access>) {
+        for session in self.sessions_of(user) {
+            if let Some(state) = self.session_mut(session) {
+                state.access = anew(&state.access);
+                state.granted.clear();
+            }
+        }
+    }
+
+    fn sessions_of(&self, user: &Name) -> Vec<SessionId> {
+        let theirs = self.sessions.iter().filter(|(_, state)| state.access.user == *user);
+        theirs.map(|(index, _)| SessionId(index as u64)).collect()
     }
 
     /// Wakes every session for something that concerns all of them.

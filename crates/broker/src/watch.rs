@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::broker::Broker;
 use crate::connections::{Connection, ConnectionsSeen};
+use crate::node::{Machine, NodeView};
 use crate::vhost::tallies::Sampling;
 
 impl Broker {
@@ -27,6 +28,16 @@ impl Broker {
         if let Some(hub) = self.hub(connection.vhost.as_str()) {
             hub.close_connection(connection, why);
         }
+    }
+
+    /// Somebody has looked what the process has of its machine.
+    pub fn tell_machine(&self, machine: Machine) {
+        self.node.tell(machine);
+    }
+
+    /// The node as a whole.
+    pub fn node(&self) -> NodeView {
+        self.node.view(self.clock().monotonic().ms())
     }
 
     /// Takes a sample of everything that has changed since the last one: rates are of the time

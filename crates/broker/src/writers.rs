@@ -13,6 +13,7 @@ use crate::alarms::AlarmBoard;
 use crate::confirms::{Waiter, abandon, release};
 use crate::disks::{Disks, Relief};
 use crate::event::Closing;
+use crate::histogram::Histogram;
 use crate::hub::{Bell, Hub};
 use crate::limits;
 
@@ -97,10 +98,14 @@ impl Pen {
         hub: &Arc<Hub>,
         work: impl FnOnce(&mut Writer<Waiter>) -> Work<Waiter>,
     ) -> Result<Step, Poison> {
+        let begun = hub.now();
         match work(&mut self.writer) {
             Work::Wrote { waiters, .. } => {
+                let done = hub.now();
                 self.has_room(hub);
-                release(waiters);
+                let mut confirms = Histogram::default();
+                release(waiters, done, &mut confirms);
+                hub.times.count(done.0.saturating_sub(begun.0) / 1_000, &confirms);
                 Ok(Step::Wrote)
             }
             Work::Idle { wake_at } => Ok(Step::Idle(wake_at)),

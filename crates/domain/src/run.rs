@@ -115,6 +115,16 @@ impl Label {
     pub fn repeated(self) -> Label {
         Label { redelivery: Redelivery::Repeated, ..self }
     }
+
+    /// How many deliveries a message has had that is leased; at least so many where the queue does not
+    /// count them.
+    pub fn attempts(&self) -> u32 {
+        let before = self.counts.acquisitions.max(match self.redelivery {
+            Redelivery::First => 0,
+            Redelivery::Repeated => 1,
+        });
+        before.saturating_add(1)
+    }
 }
 
 /// Messages with consecutive sequences and consecutive places.

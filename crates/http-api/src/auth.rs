@@ -1,4 +1,4 @@
-//! Whose request it is: name and password (RFC 7617) in every request. A verified password is
+//! Whose request it is: name and password (RFC 7617) or a token (RFC 6750) in every request. A verified password is
 //! remembered by the broker, so that only the first request of many waits for its hash.
 
 use std::net::IpAddr;
@@ -37,6 +37,13 @@ pub(crate) async fn identify(
         let (name, password) = basic(credentials.trim())
             .ok_or_else(|| unauthorized("the header Authorization has no name and password"))?;
         return log_in(hall, &name, &password, peer).await;
+    }
+    if scheme.eq_ignore_ascii_case("bearer") {
+        let shown = hall.broker().authenticate_token(credentials.trim(), peer);
+        return shown.map_err(|refusal| match refusal {
+            LoginRefusal::BadCredentials => unauthorized("the token is unknown, or over"),
+            LoginRefusal::LoopbackOnly | LoginRefusal::TooMany => refused(refusal),
+        });
     }
     Err(unauthorized("the header Authorization names an unknown scheme"))
 }

@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use broker::User;
+use broker::{Scopes, User};
 
 use crate::auth;
 use crate::hall::Hall;
@@ -42,9 +42,26 @@ async fn admit(gate: &Gate, request: &mut Request) -> Result<(), Problem> {
     let peer = request.extensions().get::<Peer>().copied();
     let peer = peer.ok_or_else(|| Problem::forbidden("nobody knows where this comes from"))?;
     let user = auth::identify(&gate.hall, request.headers(), peer.address.ip()).await?;
+    check_scope(request.method(), gate.need, &user)?;
     check_tags(gate.need, &user)?;
     request.extensions_mut().insert(Guest(user));
     Ok(())
+}
+
+/// What a token is good for. Where no tag is needed, changes are a matter of the broker's
+/// permissions, and it knows the token.
+fn check_scope(method: &Method, need: Need, user: &User) -> Result<(), Problem> {
+    let scope = match *method {
+        Method::GET | Method::HEAD => Scopes::READ,
+        _ if need.tags().is_empty() => return Ok(()),
+        _ => Scopes::MANAGE,
+    };
+    if user.may(scope) {
+        return Ok(());
+    }
+    let wanted: Vec<&str> = scope.names().collect();
+    let problem = Problem::forbidden(format!("the token has no scope {}", wanted.join(", ")));
+    Err(problem.remedy("make a token with that scope"))
 }
 
 fn check_tags(need: Need, user: &User) -> Result<(), Problem> {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use broker::Broker;
 use tokio::sync::Semaphore;
 
+use crate::listener::Listener;
+
 /// What HTTP is served with.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
@@ -12,11 +14,20 @@ pub struct HttpSettings {
     pub message_bytes_max: u32,
     /// Most bytes of all request bodies that are being read at the same time.
     pub bodies_bytes_max: usize,
+    /// Most queues with metrics of their own; the others are added up.
+    pub metrics_queues_max: usize,
+    /// Where the broker can be reached.
+    pub listeners: Vec<Listener>,
 }
 
 impl Default for HttpSettings {
     fn default() -> HttpSettings {
-        HttpSettings { message_bytes_max: 16 << 20, bodies_bytes_max: 256 << 20 }
+        HttpSettings {
+            message_bytes_max: 16 << 20,
+            bodies_bytes_max: 256 << 20,
+            metrics_queues_max: 1_000,
+            listeners: Vec::new(),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod door;
 mod house;
 
 mod health;
+mod metrics;
 mod management;
 mod native;
 
@@ -21,13 +22,18 @@ mod gate;
 mod body;
 mod query;
 mod visit;
+mod waited;
 
+pub mod definitions;
+
+mod binding_key;
 mod json_table;
 mod refusals;
 
 mod auth;
 
 mod hall;
+mod listener;
 
 mod need;
 mod peer;
@@ -35,6 +41,7 @@ mod problem;
 
 pub use door::HttpDoor;
 pub use hall::HttpSettings;
+pub use listener::Listener;
 pub use need::Need;
 pub use peer::Peer;
 pub use routes::Route;

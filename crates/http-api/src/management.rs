@@ -1,7 +1,27 @@
 //! RabbitMQ's management API, `/api`, as far as the programs that people have use it.
 
+mod checks;
+mod closing;
+mod definitions;
+mod messages;
+mod parameters;
+mod permissions;
+mod topology;
+mod users;
+mod vhosts;
+
+mod fields;
+
 use crate::routes::Routes;
 
 pub(crate) fn routes(routes: Routes) -> Routes {
-    routes
+    let routes = users::routes(routes);
+    let routes = permissions::routes(routes);
+    let routes = vhosts::routes(routes);
+    let routes = parameters::routes(routes);
+    let routes = definitions::routes(routes);
+    let routes = topology::routes(routes);
+    let routes = messages::routes(routes);
+    let routes = closing::routes(routes);
+    checks::routes(routes)
 }

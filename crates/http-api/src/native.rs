@@ -4,10 +4,13 @@ mod openapi;
 
 mod lease;
 mod publish;
+mod tokens;
 mod topology;
 
 mod delivery;
 mod message;
+
+pub(crate) use publish::wait_for_memory;
 
 use crate::routes::Routes;
 
@@ -15,5 +18,6 @@ pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = openapi::routes(routes);
     let routes = publish::routes(routes);
     let routes = lease::routes(routes);
+    let routes = tokens::routes(routes);
     topology::routes(routes)
 }

@@ -66,6 +66,12 @@ impl Problem {
         Problem::new(StatusCode::FORBIDDEN, "access_refused", detail)
     }
 
+    /// The broker did what it should not.
+    pub(crate) fn broken() -> Problem {
+        let detail = "the broker could not do this; its log says more";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "broken", detail)
+    }
+
     /// Says what to do.
     #[must_use]
     pub(crate) fn remedy(mut self, remedy: impl Into<Cow<'static, str>>) -> Problem {
@@ -98,7 +104,16 @@ impl Problem {
             Some(field) => Cow::Owned(format!("{field}: {}", self.detail)),
             None => Cow::Borrowed(&*self.detail),
         };
-        self.response(&Reason { error: self.word, reason: &reason }, "application/json")
+        // It has fewer statuses, and some words of its own.
+        let (status, error) = match (self.status, self.word) {
+            (StatusCode::FORBIDDEN, _) => (StatusCode::UNAUTHORIZED, "not_authorised"),
+            (StatusCode::BAD_REQUEST | StatusCode::CONFLICT, _) => {
+                (StatusCode::BAD_REQUEST, "bad_request")
+            }
+            (status, word) => (status, word),
+        };
+        let said = Problem { status, ..self.clone() };
+        said.response(&Reason { error, reason: &reason }, "application/json")
     }
 
     fn response(&self, document: &impl Serialize, content_type: &'static str) -> Response {

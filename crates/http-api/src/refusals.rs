@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use broker::operation::Verb;
-use broker::{Closing, ConnectRefusal, RefusalKind, explain};
+use broker::{Closing, ConnectRefusal, RefusalKind, Unwritten, explain};
 use domain::refusal::Refusal;
 
 use crate::problem::Problem;
@@ -42,7 +42,18 @@ pub(crate) fn closed(closing: &Closing, vhost: &str) -> Problem {
     match closing {
         Closing::Shutdown => unavailable("the broker is stopping".to_owned()),
         Closing::Poisoned(poison) => poisoned(vhost, poison),
+        Closing::Deleted => Problem::not_found(format!("vhost '{vhost}' was deleted")),
         Closing::Forced(why) => unavailable(format!("somebody in charge ended this: {why}")),
+    }
+}
+
+/// A change that the catalogue does not have.
+pub(crate) fn unwritten(unwritten: &Unwritten) -> Problem {
+    let detail = format!("the catalogue of users and vhosts can't be written: {unwritten}");
+    match unwritten {
+        Unwritten::Full(_) => unavailable(detail),
+        Unwritten::Poisoned(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "poisoned", detail)
+            .remedy("look at the disk, then start the broker anew; what was confirmed is safe"),
     }
 }
 

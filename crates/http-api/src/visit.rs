@@ -92,6 +92,14 @@ impl Visit {
         }
     }
 
+    /// Ends the session, and waits until everything that was asked is done.
+    pub(crate) async fn leave(mut self) -> Result<(), Problem> {
+        self.batch.push(Operation::End);
+        self.send();
+        while !matches!(self.next().await?, Event::Ended) {}
+        Ok(())
+    }
+
     /// Turns on confirms.
     pub(crate) fn select_confirms(&mut self) {
         let channel = CHANNEL;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use amqp::AmqpSettings;
 use broker::Broker;
 use broker::connections::TlsFacts;
-use http_api::{HttpDoor, HttpSettings};
+use http_api::{HttpDoor, HttpSettings, Listener};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -82,8 +82,12 @@ pub(crate) fn start(
         message_bytes_max: limits.max_message_bytes,
         ..AmqpSettings::default()
     });
-    let http =
-        HttpSettings { message_bytes_max: limits.max_message_bytes, ..HttpSettings::default() };
+    let http = HttpSettings {
+        message_bytes_max: limits.max_message_bytes,
+        metrics_queues_max: limits.metrics_queues_max,
+        listeners: entrances.iter().flat_map(told_of).collect(),
+        ..HttpSettings::default()
+    };
     let http = HttpDoor::new(Arc::clone(broker), http);
     let mut tasks = JoinSet::new();
     let seats = Arc::new(Semaphore::new(seats(open_files)));
@@ -95,6 +99,21 @@ pub(crate) fn start(
         }
     }
     Accepting { listeners: tasks, stop }
+}
+
+/// What others are told of an entrance.
+fn told_of(entrance: &Entrance) -> Vec<Listener> {
+    let Entrance { protocol, listeners, tls } = entrance;
+    let protocol = match (protocol, tls) {
+        (Protocol::Amqp, None) => "amqp",
+        (Protocol::Amqp, Some(_)) => "amqp/ssl",
+        (Protocol::Http, None) => "http",
+        (Protocol::Http, Some(_)) => "https",
+    };
+    let addresses = listeners.sockets.iter().filter_map(|socket| socket.local_addr().ok());
+    addresses
+        .map(|address| Listener { protocol, address: address.ip(), port: address.port() })
+        .collect()
 }
 
 fn seats(open_files: Option<u64>) -> usize {

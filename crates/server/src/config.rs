@@ -274,6 +274,10 @@ pub(crate) struct Limits {
     /// consumer says, in milliseconds; 0 for ever.
     #[arg(long, value_name = "MS", default_value_t = 1_800_000)]
     pub(crate) consumer_timeout_ms: u64,
+
+    /// Most queues with metrics of their own; all others are added up in one series.
+    #[arg(long, value_name = "QUEUES", default_value_t = 1_000)]
+    pub(crate) metrics_queues_max: usize,
 }
 
 /// When publishers are blocked, so that consumers can make room. Read again at SIGHUP.

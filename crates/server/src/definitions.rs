@@ -1,20 +1,12 @@
 //! Definitions from a file, in the format that RabbitMQ exports: read, checked as a whole, and then
 //! imported, or only told what an import would do.
 
-mod sections;
-
-mod arguments;
-mod entry;
-
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use broker::definitions::{Definitions, Effect, Misfit, Plan, Problem, Section};
-use broker::operation::Verb;
-use broker::{Broker, ImportError, explain};
-use domain::name::Name;
-
-use entry::Fault;
+use broker::definitions::{Definitions, Effect, Plan};
+use broker::{Broker, ImportError};
+use http_api::definitions::{Fault, misfit_words, parse};
 
 /// Faults told of one file; the rest is counted.
 const FAULTS_TOLD_MAX: usize = 20;
@@ -120,7 +112,7 @@ fn read(file: &Path) -> Result<Definitions, DefinitionsError> {
         .map_err(|error| DefinitionsError::Unreadable { file: path(), error })?;
     let json = serde_json::from_slice(&text)
         .map_err(|error| DefinitionsError::NotJson { file: path(), error })?;
-    sections::parse(&json).map_err(|faults: Vec<Fault>| DefinitionsError::Faults {
+    parse(&json).map_err(|faults: Vec<Fault>| DefinitionsError::Faults {
         file: path(),
         faults: faults.iter().map(ToString::to_string).collect(),
     })
@@ -130,48 +122,11 @@ fn refused(file: &Path, definitions: &Definitions, error: ImportError) -> Defini
     let file = file.to_path_buf();
     match error {
         ImportError::Misfits(misfits) => {
-            let faults = misfits.iter().map(|misfit| words(definitions, misfit)).collect();
+            let faults = misfits.iter().map(|misfit| misfit_words(definitions, misfit)).collect();
             DefinitionsError::Faults { file, faults }
         }
         error @ (ImportError::Vhost(_) | ImportError::Unwritten(_)) => {
             DefinitionsError::Import { file, error }
         }
     }
-}
-
-/// A misfit: where in the file, what, and why.
-fn words(definitions: &Definitions, misfit: &Misfit) -> String {
-    let Misfit { section, index, problem } = misfit;
-    let what = definitions.describe(*section, *index);
-    let vhost = |found: Option<&Name>| found.map_or_else(String::new, ToString::to_string);
-    let (place, verb, vhost) = match section {
-        Section::Vhosts => ("vhosts", Verb::OpenChannel, String::new()),
-        Section::Users => ("users", Verb::OpenChannel, String::new()),
-        Section::Permissions => ("permissions", Verb::OpenChannel, String::new()),
-        Section::TopicPermissions => ("topic_permissions", Verb::OpenChannel, String::new()),
-        Section::Parameters => {
-            let found = definitions.parameters.get(*index);
-            let place = found.map_or("parameters", |found| sections::place(&found.component));
-            return format!("{place} ({what}): {problem}");
-        }
-        Section::Exchanges => {
-            let found = definitions.exchanges.get(*index).map(|found| &found.vhost);
-            ("exchanges", Verb::DeclareExchange, vhost(found))
-        }
-        Section::Queues => {
-            let found = definitions.queues.get(*index).map(|found| &found.vhost);
-            ("queues", Verb::DeclareQueue, vhost(found))
-        }
-        Section::Bindings => {
-            let found = definitions.bindings.get(*index).map(|found| &found.vhost);
-            ("bindings", Verb::BindQueue, vhost(found))
-        }
-    };
-    let problem = match problem {
-        Problem::Refused(refusal) => explain(refusal, verb, &vhost).1,
-        Problem::NoName | Problem::NoVhost(_) | Problem::NoUser(_) | Problem::Pattern(_) => {
-            problem.to_string()
-        }
-    };
-    format!("{place}[{index}] ({what}): {problem}")
 }

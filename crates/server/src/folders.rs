@@ -40,6 +40,15 @@ impl Disks for Folders {
         Ok(Arc::new(RealDisk::open(&path)?))
     }
 
+    fn erase_vhost(&self, name: &Name) -> io::Result<()> {
+        let vhosts = self.data_dir.join(VHOSTS);
+        match std::fs::remove_dir_all(vhosts.join(folder_name(name.as_str()))) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            outcome => outcome?,
+        }
+        RealDisk::open(&vhosts)?.sync_dir()
+    }
+
     fn relieve(&self) -> Relief {
         self.reserve.give_back()
     }

@@ -113,8 +113,8 @@ pub(crate) fn run(arguments: &RepairArguments) -> Result<ExitCode, RepairFailure
     }
     let Damages { journal_gaps, segments, messages_lost, .. } = sum;
     let what = format!(
-        "{journal_gaps} places of journals and {segments} segments are damaged; {messages_lost} \
-         messages of segments are lost, and whatever was in the lost frames"
+        "damaged places of journals: {journal_gaps}, and whatever was in lost frames is lost; damaged \
+         segments: {segments}, and {messages_lost} messages in them are lost"
     );
     if !*yes {
         repair.tell_end(&sum, &format!("{what}. Nothing was changed; --yes gives that up"));
@@ -126,8 +126,12 @@ pub(crate) fn run(arguments: &RepairArguments) -> Result<ExitCode, RepairFailure
             return Err(RepairFailure::StillDamaged(data_dir.join(folder)));
         }
     }
-    let aside = repair.aside.display();
-    repair.tell_end(&sum, &format!("{what}. Repaired; the originals are in {aside}"));
+    let originals = if repair.aside.exists() {
+        format!("; the originals are in {}", repair.aside.display())
+    } else {
+        String::new()
+    };
+    repair.tell_end(&sum, &format!("{what}. Repaired{originals}"));
     Ok(ExitCode::SUCCESS)
 }
 

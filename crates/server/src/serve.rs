@@ -24,6 +24,7 @@ use crate::reload::{Reload, Reread};
 use crate::reserve::Reserve;
 use crate::shutdown::{GOODBYE_MAX, LAST_WORDS, SESSIONS_LOOK, Signals};
 use crate::tls::{TlsDoor, TlsError};
+use crate::watermarks::Scales;
 use crate::{open_files, samples, watermarks, welcome};
 
 /// Why the broker could not start, or not stop cleanly.
@@ -205,8 +206,13 @@ async fn accept_until_told(
 
     let data_dir = settings.storage.data_dir.clone();
     let watermarks = reload.watermarks.subscribe();
+    let scales = Scales {
+        data_dir: data_dir.clone(),
+        watermarks: watermarks.clone(),
+        open_files_max: open_files.unwrap_or_default(),
+    };
     tokio::spawn(watermarks::watch(data_dir, reserve, Arc::clone(broker), watermarks));
-    tokio::spawn(samples::take(Arc::clone(broker)));
+    tokio::spawn(samples::take(Arc::clone(broker), scales));
     tokio::spawn(reload.when_told());
     let entrances = doors.into_entrances();
     let accepting = accept::start(entrances, broker, &settings.limits, open_files);

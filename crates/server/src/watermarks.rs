@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{Broker, Resource};
+use broker::{Broker, Machine, Resource};
 use tokio::sync::watch;
 
 use crate::config::Watermarks;
@@ -56,6 +56,35 @@ pub(crate) async fn watch(
         tokio::select! {
             () = tokio::time::sleep(rest) => {}
             changed = watermarks.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// What the process has of its machine is found out with this.
+#[derive(Debug)]
+pub(crate) struct Scales {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) watermarks: watch::Receiver<Watermarks>,
+    pub(crate) open_files_max: u64,
+}
+
+impl Scales {
+    /// What it has now; zero for what can't be found out.
+    pub(crate) fn weigh(&self) -> Machine {
+        let limits = *self.watermarks.borrow();
+        let all_bytes = memory_bytes();
+        let memory = memory_room(all_bytes, limits).unwrap_or(Room { free: all_bytes, least: 0 });
+        let disk = disk_room(&self.data_dir, limits).unwrap_or(Room { free: 0, least: 0 });
+        // The look itself has one open.
+        let open_files = fs::read_dir("/proc/self/fd").map_or(1, Iterator::count) as u64 - 1;
+        Machine {
+            memory_bytes: all_bytes.saturating_sub(memory.free),
+            memory_bytes_max: all_bytes.saturating_sub(memory.least),
+            disk_free_bytes: disk.free,
+            disk_free_bytes_min: disk.least,
+            open_files,
+            open_files_max: self.open_files_max,
+            processors: std::thread::available_parallelism().map_or(0, |count| count.get() as u64),
         }
     }
 }

@@ -333,7 +333,7 @@ impl Checker {
         demand!(
             held.is_some() || !entry.is_due(now_ms) || entry.since == turn,
             Expired,
-            "message {message} of {name} is delivered, and was due at {:?}",
+            "message {message} of {name} is delivered at {now_ms}, and was due at {:?}",
             entry.deadline_ms
         );
         let level = entry.level;

@@ -27,6 +27,8 @@ pub(crate) struct Session {
     pub(crate) quietly_cancelled: BTreeMap<(ChannelKey, String), ConsumerKey>,
     /// Since when news may be held back until the journal has what they tell of.
     pub(crate) held: Option<Turn>,
+    /// What was last held back is told once the journal has everything up to here.
+    held_to: Turn,
     /// The queues from which it may have got messages unseen since then, and whether such a
     /// delivery settled itself.
     pub(crate) held_queues: BTreeMap<QueueKey, bool>,
@@ -210,6 +212,7 @@ impl Session {
         queues: impl IntoIterator<Item = (QueueKey, Acknowledgement)>,
     ) {
         self.held.get_or_insert(now);
+        self.held_to = now;
         for (queue, acknowledgement) in queues {
             self.may_get_unseen(queue, acknowledgement);
         }
@@ -220,6 +223,11 @@ impl Session {
             *self.held_queues.entry(queue).or_default() |=
                 acknowledgement == Acknowledgement::Automatic;
         }
+    }
+
+    /// Whether nothing is held back once the journal has everything up to `turn`.
+    pub(crate) fn is_told_by(&self, turn: Turn) -> bool {
+        self.held_to <= turn
     }
 
     /// Nothing is held back any more.

@@ -50,6 +50,12 @@ pub(crate) struct KeptMessage {
     pub(crate) deadline_ms: Option<u64>,
 }
 
+impl KeptMessage {
+    fn is_due(&self, now_ms: u64) -> bool {
+        self.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms)
+    }
+}
+
 /// What was found after a restart.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Found {
@@ -176,16 +182,8 @@ impl Snapshot {
             self.explains_messages(name, queue, other, now_ms, &letters)
                 .map_err(|error| format!("queue {name}: {error}"))?;
         }
-        for (queue, message, letter) in &self.dying {
-            let has = |queue: &str, id: MessageId| {
-                let queue = found.queues.get(queue);
-                queue.is_some_and(|queue| queue.messages.iter().any(|(found, _)| *found == id))
-            };
-            if found.queues.contains_key(DEAD) && has(queue, *message) == has(DEAD, *letter) {
-                return Err(format!(
-                    "message {message} of {queue} and its letter, both or neither"
-                ));
-            }
+        if found.queues.contains_key(DEAD) {
+            self.explains_dying(found, now_ms)?;
         }
         for route in &found.routes {
             let known = |name: &str| self.queues.contains_key(name);
@@ -193,6 +191,28 @@ impl Snapshot {
             let expected: Vec<String> = routed.into_iter().flatten().collect();
             if expected != route.queues {
                 return Err(format!("{route:?} should go to {expected:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What was being given up is in its queue or has become a letter, and not both. If it was still
+    /// in its queue it may have become another one: rejected before, it can have expired since.
+    fn explains_dying(&self, found: &Found, now_ms: u64) -> Result<(), String> {
+        let has = |queue: &str, id: MessageId| {
+            let queue = found.queues.get(queue);
+            queue.is_some_and(|queue| queue.messages.iter().any(|(found, _)| *found == id))
+        };
+        for (queue, message, rejected) in &self.dying {
+            let kept = self.queues.get(queue).map(|kept| &kept.messages[..]).unwrap_or_default();
+            let is_due = kept.iter().any(|kept| kept.id == *message && kept.is_due(now_ms));
+            let expired = letter(*message, queue, "expired");
+            let expired = expired.filter(|expired| is_due && expired != rejected);
+            let letters = [Some(*rejected), expired].into_iter().flatten();
+            let letters = letters.filter(|letter| has(DEAD, *letter)).count();
+            let there = letters + usize::from(has(queue, *message));
+            if there != 1 {
+                return Err(format!("message {message} of {queue} is there {there} times"));
             }
         }
         Ok(())
@@ -206,9 +226,8 @@ impl Snapshot {
         now_ms: u64,
         letters: &[KeptMessage],
     ) -> Result<(), String> {
-        let is_due = |message: &KeptMessage| message.deadline_ms.is_some_and(|ms| ms <= now_ms);
         let mut kept: Vec<&KeptMessage> =
-            queue.messages.iter().filter(|message| !is_due(message)).collect();
+            queue.messages.iter().filter(|message| !message.is_due(now_ms)).collect();
         let known: BTreeSet<MessageId> = kept.iter().map(|message| message.id).collect();
         kept.extend(letters.iter().filter(|letter| !known.contains(&letter.id)));
         let mut found: Vec<(MessageId, bool)> = found.messages.clone();
@@ -261,8 +280,8 @@ impl Snapshot {
             if QueueSettings::of(&queue.declaration.arguments).dead_lettering.is_none() {
                 continue;
             }
-            let due = |message: &&KeptMessage| message.deadline_ms.is_some_and(|ms| ms <= now_ms);
-            letters.extend(queue.messages.iter().filter(due).filter_map(|message| {
+            let due = queue.messages.iter().filter(|message| message.is_due(now_ms));
+            letters.extend(due.filter_map(|message| {
                 let id = letter(message.id, name, "expired")?;
                 let redelivered = if fog.is_empty() { Known::No } else { Known::Perhaps };
                 let there = if fog.contains(&true) { Known::Perhaps } else { message.there };
@@ -300,8 +319,7 @@ impl Snapshot {
             });
             let due = queue.messages.iter().filter(|message| {
                 let comes = |id| nowhere || new.contains(&id);
-                message.deadline_ms.is_some_and(|ms| ms <= now_ms)
-                    && letter(message.id, name, "expired").is_some_and(comes)
+                message.is_due(now_ms) && letter(message.id, name, "expired").is_some_and(comes)
             });
             queue.messages = messages.chain(due.copied()).collect();
             queue.fog.clear();

@@ -1,6 +1,7 @@
 //! Real clients against the binary, and the table of what they must have shown. What the clients
 //! need is installed here from the package registries: Python's into `conformance/.venv`, Node's
-//! into `node_modules` beside each lock file. Only amqp-tools come from the system, where it lets us.
+//! into `node_modules` beside each lock file. Only amqp-tools and promtool come from the system,
+//! where it lets us.
 
 use std::fs;
 use std::path::PathBuf;
@@ -22,6 +23,12 @@ pub(super) fn python(_form: Form) -> Result<Outcome, Failure> {
         println!(
             "no amqp-tools here and none to be had from apt-get without a password: \
              conformance/python/test_tools.py skips itself"
+        );
+    }
+    if !has_promtool() {
+        println!(
+            "no promtool here and none to be had from apt-get: some of \
+             conformance/python/test_metrics_use.py skips itself"
         );
     }
     let report = format!("--junitxml={REPORTS}/python.xml");
@@ -82,6 +89,21 @@ fn has_amqp_tools() -> bool {
         || (runs(&mut program("env", install))
             || runs(program("sudo", ["--non-interactive"]).args(install)))
             && there()
+}
+
+/// Whether Prometheus' own checker is there, if need be after taking it out of Debian's package:
+/// installing that would start a Prometheus.
+fn has_promtool() -> bool {
+    let tools = checkout::root().join("target/tools");
+    let own = tools.join("bin/promtool");
+    let there = || runs(&mut program(&own, ["--version"]));
+    if there() || runs(&mut program("promtool", ["--version"])) {
+        return true;
+    }
+    let take = "folder=$(mktemp -d) && trap 'rm -rf \"$folder\"' EXIT && cd \"$folder\" && \
+                { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; } && \
+                dpkg-deb --extract prometheus_*.deb . && install -D usr/bin/promtool \"$0\"";
+    runs(program("sh", ["-c", take]).arg(&own)) && there()
 }
 
 fn runs(command: &mut Command) -> bool {

@@ -3,7 +3,7 @@
 use super::{Form, Outcome};
 use crate::command::{cargo, succeed};
 use crate::failure::Failure;
-use crate::{licences, tidy};
+use crate::{book, licences, tidy};
 
 pub(super) fn formatting(_form: Form) -> Result<Outcome, Failure> {
     succeed(&mut cargo(["fmt", "--all", "--check"]))?;
@@ -33,6 +33,15 @@ pub(super) fn licences(_form: Form) -> Result<Outcome, Failure> {
 
 pub(super) fn tests(_form: Form) -> Result<Outcome, Failure> {
     succeed(&mut cargo(["test", "--quiet", "--workspace"]))?;
+    Ok(Outcome::Passed)
+}
+
+/// Only where mdBook is there already: building it takes minutes.
+pub(super) fn book(form: Form) -> Result<Outcome, Failure> {
+    if form == Form::Short && book::there().is_none() {
+        return Ok(Outcome::Skipped("no mdBook (cargo xtask book builds one)"));
+    }
+    book::build()?;
     Ok(Outcome::Passed)
 }
 

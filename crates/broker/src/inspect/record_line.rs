@@ -17,6 +17,8 @@ use crate::journaled::message_records::{
 };
 use crate::journaled::segment_records::{KeptRecord, take_next_segment};
 use crate::journaled::{Malformed, exchange_records, queue_records, tag};
+use crate::register::Change;
+use crate::users::Account;
 
 /// What a record of this tag is.
 pub(super) fn record_kind(tag: u8) -> &'static str {
@@ -142,10 +144,45 @@ fn known_record(tag: u8, payload: &Bytes, bodies: Bodies) -> Result<String, Malf
         tag::VOID => "void: what was here is lost".to_owned(),
         other => match CatalogueRecord::take(other, payload)? {
             Some(CatalogueRecord::Checkpoint) => "catalogue checkpoint".to_owned(),
-            Some(CatalogueRecord::Change(change)) => format!("{change:?}"),
+            Some(CatalogueRecord::Change(change)) => change_line(&change),
             None => format!("record of unknown kind {other}, {} bytes", payload.len()),
         },
     })
+}
+
+/// A change of the catalogue. What a parameter says may be secret, and what a hash is, is.
+fn change_line(change: &Change) -> String {
+    match change {
+        Change::Vhost(name) => format!("vhost '{name}'"),
+        Change::User(name, Account { tags, reach, .. }) => {
+            format!("user '{name}': tags {tags:?}, from {reach:?}")
+        }
+        Change::Permission { user, vhost, permission } => {
+            format!("permission of user '{user}' in vhost '{vhost}': {permission:?}")
+        }
+        Change::TopicPermission { user, vhost, exchange, permission } => format!(
+            "topic permission of user '{user}' in vhost '{vhost}' for exchange '{exchange}': \
+             {permission:?}"
+        ),
+        Change::Parameter((component, vhost, name), value) => {
+            format!("{component} '{name}' of vhost '{vhost}': {} bytes", value.len())
+        }
+        Change::VhostNotes(name, notes) => format!("notes on vhost '{name}': {notes:?}"),
+        Change::Token((user, name), token) => format!("token '{name}' of user '{user}': {token:?}"),
+        Change::VhostDeleted(name) => format!("vhost '{name}' deleted"),
+        Change::VhostErased(name) => format!("files of vhost '{name}' erased"),
+        Change::UserDeleted(name) => format!("user '{name}' deleted"),
+        Change::PermissionCleared { user, vhost } => {
+            format!("permission of user '{user}' in vhost '{vhost}' cleared")
+        }
+        Change::TopicPermissionCleared { user, vhost, exchange } => format!(
+            "topic permission of user '{user}' in vhost '{vhost}' for exchange '{exchange}' cleared"
+        ),
+        Change::ParameterCleared((component, vhost, name)) => {
+            format!("{component} '{name}' of vhost '{vhost}' cleared")
+        }
+        Change::TokenRevoked((user, name)) => format!("token '{name}' of user '{user}' revoked"),
+    }
 }
 
 /// The messages of a chunk, each in a line of its own; nothing unless bodies are wanted.
@@ -168,4 +205,31 @@ pub(super) fn message_lines(chunk: &Chunk, first: u32, bodies: Bodies) -> String
         );
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_bytes_are_a_line_for_every_kind() {
+        let mut state = 11u64;
+        let mut draw = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            state.to_be_bytes()[0]
+        };
+        for tag in 0..=u8::MAX {
+            for _ in 0..200 {
+                let bytes: Vec<u8> = (0..draw() % 60).map(|_| draw() % 40).collect();
+                let line = record_line(tag, &bytes.into(), Bodies::Shown);
+                let unknown = line.contains("unknown kind");
+                assert_eq!(unknown, record_kind(tag) == "of unknown kind", "{tag}: {line}");
+                if !unknown && line.contains("malformed") {
+                    assert!(line.contains(&format!("kind {tag},")), "{line}");
+                }
+            }
+        }
+    }
 }

@@ -1,5 +1,5 @@
 //! Records of the catalogue's journal: each says that something is there from now on, in place of
-//! what had its name. A checkpoint is one commit: its record, then everything there is.
+//! what had its name, or that it is no more. A checkpoint is one commit: its record, then everything there is.
 
 use domain::name::Name;
 use stdx::reader::Reader;
@@ -10,7 +10,9 @@ use super::{Malformed, finished, put_short, tag, take_name, take_short};
 use crate::passwords::PasswordHash;
 use crate::permissions::{Permission, TopicPermission};
 use crate::register::Change;
+use crate::tokens::{Scopes, Token};
 use crate::users::{Account, Reach};
+use crate::vhost_notes::VhostNotes;
 
 /// A record of the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +40,15 @@ impl CatalogueRecord {
                 Change::Permission { .. } => tag::PERMISSION,
                 Change::TopicPermission { .. } => tag::TOPIC_PERMISSION,
                 Change::Parameter(..) => tag::PARAMETER,
+                Change::VhostDeleted(_) => tag::VHOST_DELETED,
+                Change::VhostErased(_) => tag::VHOST_ERASED,
+                Change::UserDeleted(_) => tag::USER_DELETED,
+                Change::PermissionCleared { .. } => tag::PERMISSION_CLEARED,
+                Change::TopicPermissionCleared { .. } => tag::TOPIC_PERMISSION_CLEARED,
+                Change::ParameterCleared(_) => tag::PARAMETER_CLEARED,
+                Change::VhostNotes(..) => tag::VHOST_NOTES,
+                Change::Token(..) => tag::TOKEN,
+                Change::TokenRevoked(_) => tag::TOKEN_REVOKED,
             },
         }
     }
@@ -45,7 +56,10 @@ impl CatalogueRecord {
     fn write(&self, out: &mut Vec<u8>) {
         let CatalogueRecord::Change(change) = self else { return };
         match change {
-            Change::Vhost(name) => put_name(out, name),
+            Change::Vhost(name)
+            | Change::VhostDeleted(name)
+            | Change::VhostErased(name)
+            | Change::UserDeleted(name) => put_name(out, name),
             Change::User(name, account) => {
                 put_name(out, name);
                 put_account(out, account);
@@ -71,6 +85,23 @@ impl CatalogueRecord {
                 put_name(out, name);
                 put_text(out, value);
             }
+            Change::PermissionCleared { user, vhost } => put_names(out, [user, vhost]),
+            Change::TopicPermissionCleared { user, vhost, exchange } => {
+                put_names(out, [user, vhost, exchange]);
+            }
+            Change::ParameterCleared((component, vhost, name)) => {
+                put_names(out, [component, vhost, name]);
+            }
+            Change::VhostNotes(name, notes) => {
+                put_name(out, name);
+                put_text(out, &notes.description);
+                put_texts(out, &notes.tags);
+            }
+            Change::Token((user, name), token) => {
+                put_names(out, [user, name]);
+                put_token(out, token);
+            }
+            Change::TokenRevoked((user, name)) => put_names(out, [user, name]),
         }
     }
 
@@ -103,6 +134,28 @@ impl CatalogueRecord {
                 let key = (take_name(from)?, take_name(from)?, take_name(from)?);
                 Change::Parameter(key, take_text(from)?)
             }
+            tag::VHOST_DELETED => Change::VhostDeleted(take_name(from)?),
+            tag::VHOST_ERASED => Change::VhostErased(take_name(from)?),
+            tag::USER_DELETED => Change::UserDeleted(take_name(from)?),
+            tag::PERMISSION_CLEARED => {
+                Change::PermissionCleared { user: take_name(from)?, vhost: take_name(from)? }
+            }
+            tag::TOPIC_PERMISSION_CLEARED => Change::TopicPermissionCleared {
+                user: take_name(from)?,
+                vhost: take_name(from)?,
+                exchange: take_name(from)?,
+            },
+            tag::PARAMETER_CLEARED => {
+                Change::ParameterCleared((take_name(from)?, take_name(from)?, take_name(from)?))
+            }
+            tag::VHOST_NOTES => {
+                let name = take_name(from)?;
+                let description = take_text(from)?;
+                let tags = take_texts(from)?.into();
+                Change::VhostNotes(name, VhostNotes { description, tags })
+            }
+            tag::TOKEN => Change::Token((take_name(from)?, take_name(from)?), take_token(from)?),
+            tag::TOKEN_REVOKED => Change::TokenRevoked((take_name(from)?, take_name(from)?)),
             _unknown => return Ok(None),
         };
         finished(from).map(|()| Some(CatalogueRecord::Change(change)))
@@ -111,6 +164,12 @@ impl CatalogueRecord {
 
 fn put_name(out: &mut Vec<u8>, name: &Name) {
     put_short(out, name.as_str().as_bytes());
+}
+
+fn put_names<const COUNT: usize>(out: &mut Vec<u8>, names: [&Name; COUNT]) {
+    for name in names {
+        put_name(out, name);
+    }
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) {
@@ -124,27 +183,49 @@ fn take_text(reader: &mut Reader<'_>) -> Result<Box<str>, Malformed> {
     std::str::from_utf8(bytes).map(Into::into).map_err(|_not_utf8| Malformed)
 }
 
+fn put_texts(out: &mut Vec<u8>, texts: &[Box<str>]) {
+    varint::put(out, texts.len() as u64);
+    for text in texts {
+        put_text(out, text);
+    }
+}
+
+fn take_texts(reader: &mut Reader<'_>) -> Result<Vec<Box<str>>, Malformed> {
+    let count = varint::take(reader)?;
+    (0..count).map(|_| take_text(reader)).collect()
+}
+
+fn put_token(out: &mut Vec<u8>, token: &Token) {
+    out.extend_from_slice(&token.digest);
+    out.push(token.scopes.bits());
+    put_short(out, token.vhost.as_ref().map_or(&[][..], |vhost| vhost.as_str().as_bytes()));
+    varint::put(out, token.created_ms);
+    varint::put(out, token.expires_ms.unwrap_or(0));
+}
+
+fn take_token(reader: &mut Reader<'_>) -> Result<Token, Malformed> {
+    let digest = reader.array()?;
+    let scopes = Scopes::from_bits(reader.u8()?).ok_or(Malformed)?;
+    let vhost = Some(take_name(reader)?).filter(|vhost| !vhost.is_empty());
+    let created_ms = varint::take(reader)?;
+    let expires_ms = Some(varint::take(reader)?).filter(|ms| *ms > 0);
+    Ok(Token { digest, scopes, vhost, created_ms, expires_ms })
+}
+
 fn put_account(out: &mut Vec<u8>, account: &Account) {
     let Account { tags, password, replaced, reach } = account;
     let loopback = if *reach == Reach::Loopback { LOOPBACK } else { 0 };
     out.push(loopback | if replaced.is_some() { REPLACED } else { 0 });
     put_short(out, &password.to_bytes());
     out.extend(replaced.iter().flatten());
-    varint::put(out, tags.len() as u64);
-    for tag in tags.iter() {
-        put_text(out, tag);
-    }
+    put_texts(out, tags);
 }
 
 fn take_account(reader: &mut Reader<'_>) -> Result<Account, Malformed> {
     let flags = super::take_flags(reader, LOOPBACK | REPLACED)?;
     let password = PasswordHash::from_bytes(take_short(reader)?)?;
     let replaced = if flags & REPLACED == 0 { None } else { Some(reader.array()?) };
-    let count = varint::take(reader)?;
-    let mut tags = Vec::new();
-    for _ in 0..count {
-        tags.push(take_text(reader)?);
-    }
+    let tags = take_texts(reader)?;
     let reach = if flags & LOOPBACK == 0 { Reach::Anywhere } else { Reach::Loopback };
     Ok(Account { tags: tags.into(), password, replaced, reach })
 }
@@ -183,6 +264,29 @@ mod tests {
                 permission: topic,
             },
             Change::Parameter((name("policy"), name("/"), name("p")), "{}".into()),
+            Change::VhostDeleted(name("/")),
+            Change::VhostErased(name("/")),
+            Change::UserDeleted(name("u")),
+            Change::PermissionCleared { user: name("u"), vhost: name("/") },
+            Change::TopicPermissionCleared {
+                user: name("u"),
+                vhost: name("/"),
+                exchange: name("x"),
+            },
+            Change::ParameterCleared((name("policy"), name("/"), name("p"))),
+            Change::VhostNotes(
+                name("/"),
+                VhostNotes { description: "é".into(), tags: ["a".into()].into() },
+            ),
+            Change::Token(
+                (name("u"), name("t")),
+                Token::of("secret", Scopes::READ, None, 1 << 40, Some(1 << 41)),
+            ),
+            Change::Token(
+                (name("u"), name("t")),
+                Token::of("secret", Scopes::MANAGE, Some(name("v")), 1, None),
+            ),
+            Change::TokenRevoked((name("u"), name("t"))),
         ] {
             let record = CatalogueRecord::Change(change);
             let mut bytes = Vec::new();

@@ -76,12 +76,14 @@ impl Vhost {
             return;
         }
         state.channels.insert(channel, Channel::default());
+        self.stats.channels_opened += 1;
         self.reply(session, channel, Answer::Wanted, Some(Reply::ChannelOpened));
     }
 
     pub(crate) fn close_channel(&mut self, session: SessionId, channel: ChannelId, answer: Answer) {
         self.clear_channel(session, channel);
         let closed = self.session_mut(session).and_then(|state| state.channels.remove(&channel));
+        self.stats.channels_closed += u64::from(closed.is_some());
         if let Some(confirms) = closed.and_then(|closed| closed.confirms) {
             self.confirm_closed(session, channel, confirms);
         }
@@ -134,7 +136,9 @@ impl Vhost {
         // In a fixed order, so that what returns to queues does so alike in every run.
         channels.sort_unstable();
         let queues = std::mem::take(&mut state.exclusive_queues);
-        for waiter in std::mem::take(&mut state.waiters) {
+        let waiters = std::mem::take(&mut state.waiters);
+        self.stats.channels_closed += channels.len() as u64;
+        for waiter in waiters {
             self.leave_line(waiter);
         }
         for channel in channels {

@@ -10,7 +10,7 @@ use domain::queue::settings::{ConsumerTimeout, QueueType, SingleActiveConsumer};
 use domain::refusal::{ArgumentProblem, Kind, Refusal};
 
 use super::chunks::Here;
-use super::deliver::Handing;
+use super::deliver::{Handing, SINCE_STEP_MS};
 use super::queues::ConsumerSlot;
 use super::sessions::Unsettled;
 use super::{Vhost, tags};
@@ -161,8 +161,9 @@ impl Vhost {
         let remaining = slot.queue.ready_messages();
         let Some(Here { chunk, index, .. }) = self.chunks.find(run.place) else { return Ok(()) };
         self.handed_out(run.place, 1);
+        let since_ms = self.now.ms / SINCE_STEP_MS * SINCE_STEP_MS;
         let unsettled =
-            Unsettled { count: 1, queue: id, first: run.first, consumer: None, since_ms: 0 };
+            Unsettled { count: 1, queue: id, first: run.first, consumer: None, since_ms };
         let Some(tag) = self.number(session, channel, handing, unsettled) else {
             return Ok(());
         };

@@ -78,6 +78,7 @@ impl Vhost {
                 self.make_queue(session, &name, declaration);
             }
         }
+        self.stats.queues_declared += u64::from(declare == Declare::Active);
         if let Some(id) = found {
             self.use_queue_by_declaring(id);
         }
@@ -112,6 +113,7 @@ impl Vhost {
         self.topology.add_queue(name.clone(), id);
         self.queues.insert(id, slot);
         self.roster.insert(id);
+        self.stats.queues_created += 1;
         self.use_queue(id);
         self.time_queue(id);
     }

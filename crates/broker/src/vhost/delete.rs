@@ -105,6 +105,7 @@ impl Vhost {
         self.bury_all_dead();
         let Some(mut slot) = self.queues.remove(&id) else { return };
         self.roster.remove(&id);
+        self.stats.queues_deleted += 1;
         for consumer in slot.queue.consumers.iter() {
             let Some(consumer) = self.consumers.remove(&consumer) else { continue };
             let (session, channel) = (consumer.session, consumer.channel);

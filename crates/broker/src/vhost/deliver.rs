@@ -27,6 +27,9 @@ enum Offer {
     NoRoom,
 }
 
+/// Deliveries that nothing times are dated to so many milliseconds: those of a moment make one entry.
+pub(crate) const SINCE_STEP_MS: u64 = 4;
+
 /// How messages are handed out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Handing {
@@ -172,6 +175,10 @@ impl Vhost {
             Handing { redelivery: run.label.redelivery, acknowledgement: state.acknowledgement };
         handing.count(run.count, slot.count(queue, &mut self.tallies, self.now.ms));
         handing.count(run.count, &mut self.tallies.totals.counts);
+        if !handing.is_repeated() {
+            let waited_ms = slot.waited_ms(run.first, self.tallies.started_ms, self.now.ms);
+            self.tallies.lives.queued.record(waited_ms * 1_000, run.count.into());
+        }
         slot.queue.consumers.turn();
         let counts = run.label.counts.if_any();
         slot.delivered = slot.delivered.max(run.end());
@@ -185,7 +192,7 @@ impl Vhost {
                 self.time_consumer(consumer);
                 self.now.ms
             }
-            _untimed => 0,
+            _untimed => self.now.ms / SINCE_STEP_MS * SINCE_STEP_MS,
         };
         let Some(here) = self.chunks.find(run.place) else { return run.count };
         self.handed_out(run.place, run.count);

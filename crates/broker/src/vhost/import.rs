@@ -9,6 +9,7 @@ use domain::exchange::{ExchangeSettings, ExchangeType};
 use domain::name::Name;
 use domain::queue::{self, QueueDeclaration};
 use domain::refusal::{Kind, Refusal};
+use domain::table::{Table, Value};
 use domain::topology::{self, Topology};
 
 use super::Vhost;
@@ -54,7 +55,7 @@ impl Known {
     }
 }
 
-/// A binding as bytes, equal for equal ones.
+/// A binding as bytes, equal for equal ones. An integer has no width here: JSON knows of none.
 fn identity(
     source: &Name,
     destination: &Destination,
@@ -65,11 +66,30 @@ fn identity(
         source: source.clone(),
         destination: destination.clone(),
         key: key.into(),
-        arguments: arguments.clone(),
+        arguments: BindingArguments(widened(&arguments.0)),
     };
     let mut bytes = Vec::new();
     record.put(&mut bytes);
     bytes
+}
+
+fn widened(table: &Table) -> Table {
+    let mut wide = Table::default();
+    for (name, value) in &table.0 {
+        wide.0.push((name.clone(), widen(value)));
+    }
+    wide
+}
+
+fn widen(value: &Value) -> Value {
+    if let Value::Array(values) = value {
+        return Value::Array(values.iter().map(widen).collect());
+    }
+    if let Value::Table(table) = value {
+        return Value::Table(widened(table));
+    }
+    let integer = value.as_integer().and_then(|integer| i64::try_from(integer).ok());
+    integer.map_or_else(|| value.clone(), Value::I64)
 }
 
 impl Part<'_> {
@@ -167,6 +187,10 @@ impl Vhost {
             .values()
             .map(|slot| (slot.name.clone(), (*slot.declaration).clone()))
             .collect();
+        Known::of(&self.topology, queues, self.known_bindings())
+    }
+
+    fn known_bindings(&self) -> HashSet<Vec<u8>> {
         let mut bindings = HashSet::new();
         for exchange in self.topology.exchanges() {
             for (target, key, arguments) in exchange.bindings.iter() {
@@ -181,7 +205,7 @@ impl Vhost {
                 }
             }
         }
-        Known::of(&self.topology, queues, bindings)
+        bindings
     }
 
     /// Makes what is not there. What a client has made meanwhile stays; what can't be made any more,
@@ -199,7 +223,12 @@ impl Vhost {
                 self.make_queue(NOBODY, &queue.name, queue.declaration.clone());
             }
         }
+        let known = if part.bindings.is_empty() { HashSet::new() } else { self.known_bindings() };
         for (_, binding) in &part.bindings {
+            let BindingDefinition { source, destination, routing_key, arguments, .. } = binding;
+            if known.contains(&identity(source, destination, routing_key, arguments)) {
+                continue;
+            }
             let record = BindingRecord {
                 source: binding.source.clone(),
                 destination: binding.destination.clone(),

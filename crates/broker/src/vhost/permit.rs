@@ -90,6 +90,15 @@ impl Access {
         Err(Refusal::NoPermission { kind, name: name.clone(), user: self.user.clone() })
     }
 
+    /// Taking messages is more than looking at them.
+    fn demand_taking(&self, right: Right, queue: &Name) -> Result<(), Refusal> {
+        if self.may_take() {
+            return self.demand(right, Kind::Queue, queue);
+        }
+        let (kind, name) = (Kind::Queue, queue.clone());
+        Err(Refusal::NoPermission { kind, name, user: self.user.clone() })
+    }
+
     fn demand_topic(&self, right: Right, exchange: &Name, key: &[u8]) -> Result<(), Refusal> {
         if self.allows_topic(right, exchange.as_str(), key) {
             return Ok(());
@@ -172,15 +181,19 @@ impl Vhost {
                 }
                 self.demand_for_queue(access, right, part, queue, &declaration.arguments)
             }
-            O::DeleteQueue { channel, queue, .. }
-            | O::PurgeQueue { channel, queue, .. }
-            | O::Get { channel, queue, .. } => match self.named(session, *channel, queue) {
+            O::DeleteQueue { channel, queue, .. } => match self.named(session, *channel, queue) {
                 Some(queue) => access.demand(right, Kind::Queue, &queue),
                 None => Ok(()),
             },
+            O::PurgeQueue { channel, queue, .. } | O::Get { channel, queue, .. } => {
+                match self.named(session, *channel, queue) {
+                    Some(queue) => access.demand_taking(right, &queue),
+                    None => Ok(()),
+                }
+            }
             O::Consume { channel, consume, .. } => {
                 match self.named(session, *channel, &consume.queue) {
-                    Some(queue) => access.demand(right, Kind::Queue, &queue),
+                    Some(queue) => access.demand_taking(right, &queue),
                     None => Ok(()),
                 }
             }

@@ -11,11 +11,12 @@ use domain::run::{Durability, Sequence};
 use domain::table::Table;
 
 use super::leases::Waiting;
-use super::tallies::QueueTally;
+use super::tallies::{QueueTally, Tallies};
 use crate::chunk::Persistence;
 use crate::journaled::message_records::Span;
 use crate::operation::{Acknowledgement, ChannelId, Sharing};
 use crate::session_id::SessionId;
+use crate::views::counts::MessageCounts;
 
 /// A queue and its bookkeeping.
 #[derive(Debug)]
@@ -80,6 +81,53 @@ impl QueueSlot {
     /// Whether the queue itself survives a restart.
     pub(crate) fn is_journaled(&self) -> bool {
         self.declaration.durable && !self.declaration.exclusive
+    }
+
+    /// Where something that happens to the queue's messages is counted.
+    pub(crate) fn count(
+        &mut self,
+        queue: QueueId,
+        tallies: &mut Tallies,
+        now_ms: u64,
+    ) -> &mut MessageCounts {
+        let it = self.tally.get_or_insert_with(|| {
+            let (ready, oldest) = (self.queue.ready_messages(), self.queue.oldest());
+            Box::new(QueueTally::of(ready, oldest, tallies.started_ms))
+        });
+        it.touched_ms = now_ms;
+        if !std::mem::replace(&mut it.tally.listed, true) {
+            tallies.list_queue(queue);
+        }
+        &mut it.tally.counts
+    }
+
+    /// Messages are about to come into the queue.
+    pub(crate) fn count_arrival(
+        &mut self,
+        queue: QueueId,
+        count: u32,
+        tallies: &mut Tallies,
+        now_ms: u64,
+    ) {
+        let next = self.queue.next_sequence();
+        self.count(queue, tallies, now_ms).published += u64::from(count);
+        if let Some(it) = &mut self.tally
+            && it.timeline.wants_mark(now_ms)
+        {
+            it.timeline.mark(next, now_ms, self.queue.oldest().unwrap_or(next));
+        }
+    }
+
+    /// How long the next message to go has waited, in milliseconds.
+    pub(crate) fn oldest_ms(&self, started_ms: u64, now_ms: u64) -> Option<u64> {
+        let front = self.queue.front()?.first;
+        Some(self.waited_ms(front, started_ms, now_ms))
+    }
+
+    /// How long a message of the queue has been there, in milliseconds.
+    pub(crate) fn waited_ms(&self, message: Sequence, started_ms: u64, now_ms: u64) -> u64 {
+        let came_ms = self.tally.as_ref().and_then(|it| it.timeline.came_ms(message));
+        now_ms.saturating_sub(came_ms.unwrap_or(started_ms))
     }
 
     /// What a message in this queue may count on.

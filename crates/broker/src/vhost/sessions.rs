@@ -13,12 +13,14 @@ use storage::Position;
 use super::Map;
 use super::chunks::BatchChunk;
 use super::leases::WaiterId;
+use super::tallies::Tallies;
 use crate::chunk::Chunk;
 use crate::connections::Connection;
 use crate::event::Event;
 use crate::operation::{ChannelId, FurtherKeys, Operation, Outcome, PublishRun, SessionTraits};
 use crate::outbox::Outbox;
 use crate::permissions::Access;
+use crate::session_id::SessionId;
 use crate::views::counts::{MessageCounts, Tally};
 
 /// One client.
@@ -109,6 +111,20 @@ pub(crate) struct Channel {
     /// Empty: none yet.
     pub(crate) last_queue: Option<Name>,
     pub(crate) tally: Tally<MessageCounts>,
+}
+
+impl Channel {
+    /// Where something that happens on the channel is counted.
+    pub(crate) fn count(
+        &mut self,
+        (session, channel): (SessionId, ChannelId),
+        tallies: &mut Tallies,
+    ) -> &mut MessageCounts {
+        if !std::mem::replace(&mut self.tally.listed, true) {
+            tallies.list_channel(session, channel);
+        }
+        &mut self.tally.counts
+    }
 }
 
 /// A consumer of direct replies.

@@ -56,6 +56,8 @@ impl Vhost {
         delivery: &Unsettled,
         outcome: Outcome,
     ) {
+        let handled_ms = self.now.ms.saturating_sub(delivery.since_ms);
+        self.tallies.lives.handling.record(handled_ms * 1_000, delivery.count.into());
         match outcome {
             Outcome::Acknowledged => {
                 self.stats.acknowledged += self.drop_leased(delivery, None);
@@ -99,7 +101,12 @@ impl Vhost {
         if let Some(slot) = self.queues.get_mut(&delivery.queue) {
             slot.queue.settle(delivery.first, delivery.count, &mut gone);
             if given_up.is_none() {
-                let count: u64 = gone.iter().map(|run| u64::from(run.count)).sum();
+                let mut count = 0;
+                for run in &gone {
+                    count += u64::from(run.count);
+                    let attempts = run.label.attempts();
+                    self.tallies.lives.attempts.record(attempts.into(), run.count.into());
+                }
                 slot.count(delivery.queue, &mut self.tallies, self.now.ms).acknowledged += count;
                 self.tallies.totals.counts.acknowledged += count;
             }

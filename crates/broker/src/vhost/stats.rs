@@ -33,6 +33,16 @@ pub struct Stats {
     pub dead_lettered: u64,
     /// Dead letters that no queue took: no exchange, no route, a cycle, or a full queue.
     pub dead_lettered_dropped: u64,
+    /// Channels opened.
+    pub channels_opened: u64,
+    /// Channels closed, by whomever.
+    pub channels_closed: u64,
+    /// Declarations of queues that did not fail, whether anything was made or not.
+    pub queues_declared: u64,
+    /// Queues made.
+    pub queues_created: u64,
+    /// Queues that went, for whatever reason.
+    pub queues_deleted: u64,
     /// Queues that were unused for too long.
     pub queues_expired: u64,
     /// Consumers that left deliveries unsettled for too long.

@@ -5,11 +5,11 @@
 use std::collections::VecDeque;
 
 use domain::binding::{ExchangeId, QueueId};
+use domain::run::Sequence;
 
 use super::Vhost;
-use super::queues::QueueSlot;
-use super::sessions::Channel;
 use super::timeline::Timeline;
+use crate::histogram::Histogram;
 use crate::limits;
 use crate::operation::ChannelId;
 use crate::rate::per_second;
@@ -22,6 +22,7 @@ use crate::views::queue::QueueTraffic;
 pub(crate) struct Tallies {
     pub(crate) totals: Tally<MessageCounts>,
     pub(crate) exchanges: super::Map<Source, Tally<ExchangeCounts>>,
+    pub(crate) lives: Box<MessageLives>,
     /// What has changed since the last sample, or had just before.
     listed: Listed,
     /// What is yet to be looked at for the present sample.
@@ -42,6 +43,19 @@ pub struct TotalsSample {
     pub wall_ms: u64,
     /// All that was counted by then.
     pub counts: MessageCounts,
+}
+
+/// How long messages take, in microseconds, and how often they are tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MessageLives {
+    /// From coming into a queue to the first delivery. To the millisecond; a queue that is long knows
+    /// it to a few percent, and what was found at a start has waited since then.
+    pub queued: Histogram,
+    /// From delivery to settlement, to four milliseconds.
+    pub handling: Histogram,
+    /// Deliveries that an acknowledged message took. A classic queue knows that it was more than one,
+    /// not how many.
+    pub attempts: Histogram,
 }
 
 /// What messages come from. `None`: the default exchange.
@@ -69,6 +83,16 @@ pub(crate) struct QueueTally {
 }
 
 impl QueueTally {
+    /// The first thing of a queue is counted that has so many messages, the oldest of them found at the
+    /// start or just come.
+    pub(crate) fn of(ready: u64, oldest: Option<Sequence>, started_ms: u64) -> QueueTally {
+        let mut timeline = Timeline::default();
+        if let Some(oldest) = oldest {
+            timeline.mark(oldest, started_ms, oldest);
+        }
+        QueueTally { ready_sampled: ready, timeline, ..QueueTally::default() }
+    }
+
     pub(crate) fn traffic(&self) -> QueueTraffic {
         QueueTraffic {
             counts: self.tally.counts,
@@ -79,74 +103,19 @@ impl QueueTally {
     }
 }
 
-impl QueueSlot {
-    /// Where something that happens to the queue's messages is counted.
-    pub(crate) fn count(
-        &mut self,
-        queue: QueueId,
-        tallies: &mut Tallies,
-        now_ms: u64,
-    ) -> &mut MessageCounts {
-        let it = self.tally.get_or_insert_with(|| {
-            let ready_sampled = self.queue.ready_messages();
-            let mut timeline = Timeline::default();
-            if let Some(oldest) = self.queue.oldest() {
-                // Found at the start, or just come.
-                timeline.mark(oldest, tallies.started_ms, oldest);
-            }
-            Box::new(QueueTally { ready_sampled, timeline, ..QueueTally::default() })
-        });
-        it.touched_ms = now_ms;
-        if !std::mem::replace(&mut it.tally.listed, true) {
-            tallies.listed.queues.push(queue);
-        }
-        &mut it.tally.counts
-    }
-}
-
-impl QueueSlot {
-    /// Messages are about to come into the queue.
-    pub(crate) fn count_arrival(
-        &mut self,
-        queue: QueueId,
-        count: u32,
-        tallies: &mut Tallies,
-        now_ms: u64,
-    ) {
-        let next = self.queue.next_sequence();
-        self.count(queue, tallies, now_ms).published += u64::from(count);
-        if let Some(it) = &mut self.tally
-            && it.timeline.wants_mark(now_ms)
-        {
-            it.timeline.mark(next, now_ms, self.queue.oldest().unwrap_or(next));
-        }
-    }
-
-    /// How long the next message to go has waited, in milliseconds.
-    pub(crate) fn oldest_ms(&self, started_ms: u64, now_ms: u64) -> Option<u64> {
-        let front = self.queue.front()?.first;
-        let came_ms = self.tally.as_ref().and_then(|it| it.timeline.came_ms(front));
-        Some(now_ms.saturating_sub(came_ms.unwrap_or(started_ms)))
-    }
-}
-
-impl Channel {
-    /// Where something that happens on the channel is counted.
-    pub(crate) fn count(
-        &mut self,
-        (session, channel): (SessionId, ChannelId),
-        tallies: &mut Tallies,
-    ) -> &mut MessageCounts {
-        if !std::mem::replace(&mut self.tally.listed, true) {
-            tallies.listed.channels.push((session, channel));
-        }
-        &mut self.tally.counts
-    }
-}
-
 impl Tallies {
     pub(crate) fn starting_at(now_ms: u64) -> Tallies {
         Tallies { started_ms: now_ms, sampled_ms: now_ms, ..Tallies::default() }
+    }
+
+    /// Something of a queue is counted that rested.
+    pub(crate) fn list_queue(&mut self, queue: QueueId) {
+        self.listed.queues.push(queue);
+    }
+
+    /// Something of a channel is counted that rested.
+    pub(crate) fn list_channel(&mut self, session: SessionId, channel: ChannelId) {
+        self.listed.channels.push((session, channel));
     }
 
     /// Messages were published to an exchange, and went into so many queues each.

@@ -115,7 +115,7 @@ impl Vhost {
             self.write_checkpoint();
         }
         self.hand_over_events();
-        let waiting = self.confirm_journaled();
+        let waiting = self.confirm_journaled(now);
         if !self.turn.staged.is_empty() {
             match self.journal.commit(&mut self.turn.staged, now) {
                 Ok(committed) => {
@@ -129,7 +129,7 @@ impl Vhost {
                 }
             }
         }
-        self.confirm_the_rest();
+        self.confirm_the_rest(now);
         finished.nudge_writer |= self.release_journal() == Nudge::Writer;
         self.look_after_storage();
         finished.nudge_writer |= std::mem::take(&mut self.turn.calls_writer);
@@ -223,7 +223,7 @@ impl Vhost {
     }
 
     /// Attaches the confirms of what was journaled to the commit; returns whose they are.
-    fn confirm_journaled(&mut self) -> Vec<(SessionId, ChannelId)> {
+    fn confirm_journaled(&mut self, since: Monotonic) -> Vec<(SessionId, ChannelId)> {
         let mut journaled = Vec::new();
         let mut rest = Vec::new();
         for (session, channel) in std::mem::take(&mut self.turn.confirming) {
@@ -241,7 +241,7 @@ impl Vhost {
                 let (staged, outbox) = (&mut self.turn.staged, &state.outbox);
                 confirms.take_due(|first, last| {
                     let outbox = Arc::clone(outbox);
-                    staged.wait(Waiter::Confirm { outbox, channel, first, last });
+                    staged.wait(Waiter::Confirm { outbox, channel, first, last, since });
                 });
                 journaled.push((session, channel));
             } else {
@@ -290,7 +290,7 @@ impl Vhost {
     }
 
     /// Confirms what needed no journal: at once, or behind what the channel still waits for.
-    fn confirm_the_rest(&mut self) {
+    fn confirm_the_rest(&mut self, since: Monotonic) {
         for (session, channel) in std::mem::take(&mut self.turn.confirming) {
             let Some(state) = self.sessions.get_mut(session.index()) else { continue };
             let Some(confirms) =
@@ -301,7 +301,8 @@ impl Vhost {
             let (outbox, position) = (&state.outbox, confirms.position);
             let (journal, wake) = (&self.journal, &mut self.turn.wake);
             confirms.take_due(|first, last| {
-                let waiter = Waiter::Confirm { outbox: Arc::clone(outbox), channel, first, last };
+                let outbox_too = Arc::clone(outbox);
+                let waiter = Waiter::Confirm { outbox: outbox_too, channel, first, last, since };
                 if journal.when_durable(position, waiter).is_some() {
                     outbox.confirm_at_once(channel, first, last);
                     wake.push(Arc::clone(outbox));

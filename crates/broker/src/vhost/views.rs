@@ -12,7 +12,7 @@ use domain::table::Table;
 use super::Vhost;
 use super::queues::QueueSlot;
 use super::sessions::{Channel, SessionState};
-use super::tallies::{Source, TotalsSample};
+use super::tallies::{MessageLives, Source, TotalsSample};
 use super::timers::Moment;
 use crate::connections::Connection;
 use crate::event::{Closing, Event};
@@ -37,6 +37,8 @@ pub struct Totals {
     pub rates: MessageCounts<f64>,
     /// The last minute's samples, oldest first.
     pub samples: Vec<TotalsSample>,
+    /// How long messages take.
+    pub lives: MessageLives,
 }
 
 impl Vhost {
@@ -312,11 +314,16 @@ impl Vhost {
         }
     }
 
+    pub(crate) fn journal_disk_use(&self) -> storage::DiskUse {
+        self.journal.disk_use()
+    }
+
     pub(crate) fn totals(&self) -> Totals {
         Totals {
             counts: self.tallies.totals.counts,
             rates: self.tallies.totals.rates,
             samples: self.tallies.samples.iter().copied().collect(),
+            lives: *self.tallies.lives,
         }
     }
 }

@@ -86,9 +86,9 @@ struct Means {
     journal_file_bytes: u64,
 }
 
-struct World {
+pub(crate) struct World {
     means: Means,
-    disk: Arc<SimulatedDisk>,
+    pub(crate) disk: Arc<SimulatedDisk>,
     broker: Arc<Broker>,
     clock: Arc<ManualClock>,
     later: Arc<Later>,
@@ -112,6 +112,10 @@ impl Disks for OneVhost {
 
     fn vhost(&self, _name: &Name) -> std::io::Result<Arc<dyn Disk>> {
         Ok(Arc::clone(&self.0) as _)
+    }
+
+    fn erase_vhost(&self, _name: &Name) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
     }
 }
 
@@ -140,7 +144,16 @@ fn open(
 
 impl World {
     fn new(means: Means) -> World {
-        let disk = Arc::new(SimulatedDisk::new());
+        World::with(SimulatedDisk::new(), means)
+    }
+
+    /// With small journal files on a disk that may have something on it.
+    pub(crate) fn on(disk: SimulatedDisk, memory_bytes: usize) -> World {
+        World::with(disk, Means { memory_bytes, journal_file_bytes: 64 << 10 })
+    }
+
+    fn with(disk: SimulatedDisk, means: Means) -> World {
+        let disk = Arc::new(disk);
         let clock = Arc::new(ManualClock::default());
         let later = Arc::new(Later::default());
         let broker = open(&disk, &clock, &later, means);
@@ -148,7 +161,7 @@ impl World {
         World { means, disk, broker, clock, later, sessions, tokens }
     }
 
-    fn run(&mut self, line: &str) -> Vec<String> {
+    pub(crate) fn run(&mut self, line: &str) -> Vec<String> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let mut seen = None;
         match words[..] {

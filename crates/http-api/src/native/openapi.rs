@@ -9,7 +9,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
 use crate::hall::Hall;
 use crate::routes::{Need, Routes};
 
-use super::{lease, publish, topology};
+use super::{lease, publish, tokens, topology};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes.get("/v1/openapi.json", Need::Nothing, description)
@@ -44,6 +44,9 @@ struct ProblemDocument {
         publish::to_exchange,
         lease::lease,
         lease::settle,
+        tokens::list_tokens,
+        tokens::make_token,
+        tokens::revoke_token,
         topology::put_queue,
         topology::delete_queue,
         topology::purge_queue,
@@ -53,7 +56,7 @@ struct ProblemDocument {
         topology::remove_binding,
     ),
     components(schemas(ProblemDocument)),
-    security(("basic" = [])),
+    security(("basic" = []), ("token" = [])),
     modifiers(&Schemes),
 )]
 struct Description;
@@ -66,6 +69,8 @@ impl Modify for Schemes {
         let basic = HttpBuilder::new().scheme(HttpAuthScheme::Basic).build();
         let components = description.components.get_or_insert_default();
         components.add_security_scheme("basic", SecurityScheme::Http(basic));
+        let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        components.add_security_scheme("token", SecurityScheme::Http(token));
     }
 }
 

@@ -225,7 +225,7 @@ fn from_json<'a>(bytes: &'a [u8], to: &To<'a>, user: &User) -> Result<Vec<Outgoi
 
 /// Publishers wait while messages take more memory than they may, and are turned away if that
 /// lasts.
-async fn wait_for_memory(hall: &Hall) -> Result<(), Problem> {
+pub(crate) async fn wait_for_memory(hall: &Hall) -> Result<(), Problem> {
     let started = Instant::now();
     loop {
         let memory = hall.broker().messages_memory();

@@ -75,6 +75,20 @@ fn whole() -> (Files, Vec<SeenRecord>) {
 }
 
 #[test]
+fn what_is_whole_is_not_changed() {
+    let (files, _) = whole();
+    let disk = SimulatedDisk::with_files(files.clone());
+    let settings = RepairSettings {
+        void_tag: VOID,
+        generation: &mut || unreachable!("no file is made"),
+        put_aside: &mut |name| unreachable!("{name} is whole"),
+    };
+    assert_eq!(repair(&disk, settings).unwrap().gaps, []);
+    assert_eq!(disk.files(), files);
+    assert_eq!(disk.counts().operations, 0);
+}
+
+#[test]
 fn every_harm_to_every_frame_loses_that_frame() {
     let (files, all) = whole();
     for position in 1..=7 {

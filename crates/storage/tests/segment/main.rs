@@ -4,5 +4,6 @@
 mod crash;
 mod damage;
 mod round_trip;
+mod survey;
 
 mod model;

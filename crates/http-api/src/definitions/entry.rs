@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 /// What is wrong at one place of the file.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub struct Fault {
     path: String,
     problem: Problem,
 }
@@ -20,7 +20,7 @@ impl fmt::Display for Fault {
 
 /// What can be wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Problem {
+pub(crate) enum Problem {
     #[error("it is missing")]
     Missing,
     #[error("it must be {0}")]
@@ -46,14 +46,14 @@ pub(super) enum Problem {
 
 impl Fault {
     /// Something is wrong with the file as a whole.
-    pub(super) fn of_file(problem: Problem) -> Fault {
+    pub(crate) fn of_file(problem: Problem) -> Fault {
         Fault { path: "the file".to_owned(), problem }
     }
 }
 
 /// A place in the file.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry<'j> {
+pub(crate) struct Entry<'j> {
     object: &'j Map<String, Value>,
     section: &'static str,
     index: usize,
@@ -61,7 +61,7 @@ pub(super) struct Entry<'j> {
 
 impl<'j> Entry<'j> {
     /// The objects of a section; what is none is a fault. No section, no objects.
-    pub(super) fn all(
+    pub(crate) fn all(
         json: &'j Map<String, Value>,
         section: &'static str,
         faults: &mut Vec<Fault>,
@@ -89,19 +89,24 @@ impl<'j> Entry<'j> {
     }
 
     /// Something is wrong with what stands under `key`.
-    pub(super) fn fault(&self, key: &str, problem: Problem) -> Fault {
+    pub(crate) fn fault(&self, key: &str, problem: Problem) -> Fault {
         let Entry { object, section, index } = self;
         let named = ["name", "user", "source"].iter().find_map(|key| object.get(*key)?.as_str());
         let name = named.map_or_else(String::new, |name| format!(" ({name:?})"));
         Fault { path: format!("{section}[{index}].{key}{name}"), problem }
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&'j Value> {
+    /// An object within it.
+    pub(crate) fn inside(&self, object: &'j Map<String, Value>) -> Entry<'j> {
+        Entry { object, ..*self }
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&'j Value> {
         self.object.get(key)
     }
 
     /// A text that must be there.
-    pub(super) fn text(&self, key: &str) -> Result<&'j str, Fault> {
+    pub(crate) fn text(&self, key: &str) -> Result<&'j str, Fault> {
         match self.get(key) {
             Some(value) => {
                 value.as_str().ok_or_else(|| self.fault(key, Problem::MustBe("a string")))
@@ -111,17 +116,17 @@ impl<'j> Entry<'j> {
     }
 
     /// A text that may be missing.
-    pub(super) fn text_or(&self, key: &str, default: &'j str) -> Result<&'j str, Fault> {
+    pub(crate) fn text_or(&self, key: &str, default: &'j str) -> Result<&'j str, Fault> {
         if self.get(key).is_some() { self.text(key) } else { Ok(default) }
     }
 
     /// A name that must be there.
-    pub(super) fn name(&self, key: &str) -> Result<Name, Fault> {
+    pub(crate) fn name(&self, key: &str) -> Result<Name, Fault> {
         Name::new(self.text(key)?).map_err(|_too_long| self.fault(key, Problem::NameTooLong))
     }
 
     /// A flag; `default` if it is missing.
-    pub(super) fn flag(&self, key: &str, default: Option<bool>) -> Result<bool, Fault> {
+    pub(crate) fn flag(&self, key: &str, default: Option<bool>) -> Result<bool, Fault> {
         match (self.get(key), default) {
             (Some(value), _) => {
                 value.as_bool().ok_or_else(|| self.fault(key, Problem::MustBe("true or false")))
@@ -132,13 +137,13 @@ impl<'j> Entry<'j> {
     }
 
     /// Any value, as it stands.
-    pub(super) fn json(&self, key: &str) -> Result<Box<str>, Fault> {
+    pub(crate) fn json(&self, key: &str) -> Result<Box<str>, Fault> {
         let value = self.get(key).ok_or_else(|| self.fault(key, Problem::Missing))?;
         Ok(value.to_string().into())
     }
 
     /// The whole object without those keys, as it stands.
-    pub(super) fn rest(&self, without: &[&str]) -> Box<str> {
+    pub(crate) fn rest(&self, without: &[&str]) -> Box<str> {
         let kept = self.object.iter().filter(|(key, _)| !without.contains(&key.as_str()));
         let kept: Map<String, Value> =
             kept.map(|(key, value)| (key.clone(), value.clone())).collect();

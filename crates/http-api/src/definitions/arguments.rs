@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use super::entry::{Entry, Fault, Problem};
 
 /// The table under `arguments`; empty if there is none.
-pub(super) fn table(entry: &Entry<'_>) -> Result<Table, Fault> {
+pub(crate) fn table(entry: &Entry<'_>) -> Result<Table, Fault> {
     const KEY: &str = "arguments";
     match entry.get(KEY) {
         None => Ok(Table::default()),

@@ -6,7 +6,7 @@ use broker::definitions::{
     QueueDefinition, TopicPermissionDefinition, UserDefinition,
 };
 use broker::operation::Destination;
-use broker::{Permission, TopicPermission};
+use broker::{Permission, TopicPermission, VhostNotes};
 use domain::binding::BindingArguments;
 use domain::exchange::{ExchangeSettings, ExchangeType};
 use domain::name::Name;
@@ -44,8 +44,8 @@ const SECTIONS: [&str; 10] = [
 ];
 
 /// RabbitMQ keeps policies among the parameters, under this component.
-const POLICY: &str = "policy";
-const GLOBAL_PARAMETER: &str = "global_parameter";
+pub(crate) const POLICY: &str = "policy";
+pub(crate) const GLOBAL_PARAMETER: &str = "global_parameter";
 
 /// The section that a kept parameter came from.
 pub(super) fn place(component: &Name) -> &'static str {
@@ -60,7 +60,7 @@ pub(super) fn place(component: &Name) -> &'static str {
 const SHA256: &str = "rabbit_password_hashing_sha256";
 
 /// Reads everything; all faults if there is any.
-pub(super) fn parse(json: &Value) -> Result<Definitions, Vec<Fault>> {
+pub fn parse(json: &Value) -> Result<Definitions, Vec<Fault>> {
     let mut faults = Vec::new();
     let empty = serde_json::Map::new();
     let object = json.as_object().unwrap_or_else(|| {
@@ -79,8 +79,10 @@ pub(super) fn parse(json: &Value) -> Result<Definitions, Vec<Fault>> {
     let mut parameters = read.section("parameters", parameter);
     parameters.extend(read.section("global_parameters", global_parameter));
     parameters.extend(read.section("policies", policy));
+    let noted = read.section("vhosts", vhost);
     let definitions = Definitions {
-        vhosts: read.section("vhosts", |entry| entry.name("name")),
+        vhosts: noted.iter().map(|(name, _)| name.clone()).collect(),
+        vhost_notes: noted.into_iter().filter_map(|(name, notes)| Some((name, notes?))).collect(),
         users: read.section("users", user),
         permissions: read.section("permissions", permission),
         topic_permissions: read.section("topic_permissions", topic_permission),
@@ -114,6 +116,24 @@ impl Sections<'_> {
     }
 }
 
+/// Newer versions write what is noted of it under `metadata` too.
+fn vhost(entry: &Entry<'_>) -> Result<(Name, Option<VhostNotes>), Fault> {
+    let metadata = entry.get("metadata").and_then(Value::as_object);
+    let metadata = metadata.map(|object| entry.inside(object));
+    let said = |key: &str| entry.get(key).is_some_and(|value| !value.is_null());
+    let from = match metadata {
+        Some(metadata) if !said("description") && !said("tags") => metadata,
+        Some(_) | None => *entry,
+    };
+    let description = match from.get("description") {
+        None | Some(Value::Null) => "",
+        Some(_) => from.text("description")?,
+    };
+    let notes = VhostNotes { description: description.into(), tags: tags(&from)?.into() };
+    let any = notes != VhostNotes::default();
+    Ok((entry.name("name")?, any.then_some(notes)))
+}
+
 fn user(entry: &Entry<'_>) -> Result<UserDefinition, Fault> {
     if entry.get("password").is_some() {
         return Err(entry.fault("password", Problem::Password));
@@ -130,7 +150,7 @@ fn tags(entry: &Entry<'_>) -> Result<Vec<Box<str>>, Fault> {
     const KEY: &str = "tags";
     let wrong = || entry.fault(KEY, Problem::MustBe("an array of strings"));
     match entry.get(KEY) {
-        None => Ok(Vec::new()),
+        None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::String(text)) => {
             let tags = text.split(',').map(str::trim).filter(|tag| !tag.is_empty());
             Ok(tags.map(Into::into).collect())

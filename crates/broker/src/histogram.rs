@@ -1,0 +1,82 @@
+//! How often something took how long: counts by powers of two, so that a microsecond and a week are
+//! told apart alike.
+
+/// Upper bounds from 1 up: the last one stands for everything above.
+const BUCKETS: usize = 42;
+
+/// Counts by size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Histogram {
+    /// Values up to 2 to the power of the index, and more than the one before.
+    buckets: [u64; BUCKETS],
+    sum: u64,
+}
+
+impl Default for Histogram {
+    fn default() -> Histogram {
+        Histogram { buckets: [0; BUCKETS], sum: 0 }
+    }
+}
+
+impl Histogram {
+    /// Counts `count` values alike.
+    pub fn record(&mut self, value: u64, count: u64) {
+        let at = value.max(1).next_power_of_two().trailing_zeros() as usize;
+        let at = if value > 1 << (BUCKETS - 1) { BUCKETS - 1 } else { at };
+        if let Some(bucket) = self.buckets.get_mut(at) {
+            *bucket += count;
+        }
+        self.sum = self.sum.saturating_add(value.saturating_mul(count));
+    }
+
+    /// Adds what others counted.
+    pub fn add(&mut self, other: &Histogram) {
+        for (mine, others) in self.buckets.iter_mut().zip(other.buckets) {
+            *mine += others;
+        }
+        self.sum = self.sum.saturating_add(other.sum);
+    }
+
+    /// How many values were counted.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    /// What they are together.
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// Upper bounds, and how many values are not above each; every bound is twice the one before.
+    pub fn cumulative(&self) -> impl Iterator<Item = (u64, u64)> {
+        let bounded = self.buckets.iter().take(BUCKETS - 1).enumerate();
+        bounded.scan(0, |below, (at, count)| {
+            *below += count;
+            Some((1 << at, *below))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_counted_under_the_next_power_of_two() {
+        let mut histogram = Histogram::default();
+        for (value, bound) in
+            [(0, 1), (1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (1_000, 1_024), (1 << 40, 1 << 40)]
+        {
+            let before: Vec<(u64, u64)> = histogram.cumulative().collect();
+            histogram.record(value, 3);
+            for ((at, below), (_, before)) in histogram.cumulative().zip(before) {
+                assert_eq!(below - before, if at >= bound { 3 } else { 0 }, "{value} at {at}");
+            }
+        }
+        // What is above every bound counts all the same.
+        histogram.record(u64::MAX, 1);
+        assert_eq!(histogram.count(), 25);
+        assert_eq!(histogram.cumulative().last(), Some((1 << 40, 24)));
+        assert_eq!(histogram.sum(), u64::MAX);
+    }
+}
