@@ -20,7 +20,7 @@ use domain::exchange::{ExchangeSettings, ExchangeType};
 use domain::name::Name;
 use domain::queue::QueueDeclaration;
 use domain::table::{Table, Value};
-use stdx::clock::{Clock as _, ManualClock, Monotonic};
+use stdx::clock::{ManualClock, Monotonic};
 use storage::SyncMode;
 use storage::disk::{Disk, SimulatedDisk};
 
@@ -132,7 +132,9 @@ fn guest(broker: &Broker) -> User {
 
 fn tell(broker: &Broker, session: &mut Session, operations: Vec<Operation>) -> Vec<Event> {
     let mut batch = Batch::default();
-    operations.into_iter().for_each(|operation| batch.push(operation));
+    for operation in operations {
+        batch.push(operation);
+    }
     session.submit(&mut batch);
     while broker.step().unwrap() {}
     let mut events = Vec::new();
