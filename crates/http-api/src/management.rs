@@ -2,14 +2,14 @@
 
 mod overview;
 
-mod nodes;
-
 mod bindings;
 mod exchanges;
 mod queues;
 
 mod channels;
 mod connections;
+
+mod nodes;
 
 mod checks;
 mod closing;
@@ -18,13 +18,13 @@ mod messages;
 mod parameters;
 mod permissions;
 mod topology;
-mod users;
 mod vhosts;
 
-mod depths;
-mod message_stats;
+mod users;
 
+mod depths;
 mod listing;
+mod message_stats;
 
 mod fields;
 

@@ -2,6 +2,7 @@
 
 mod openapi;
 
+mod lease;
 mod publish;
 mod tokens;
 mod topology;
@@ -16,6 +17,7 @@ mod queues;
 
 mod cursor;
 
+mod delivery;
 mod message;
 
 pub(crate) use publish::wait_for_memory;
@@ -25,6 +27,7 @@ use crate::routes::Routes;
 pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = openapi::routes(routes);
     let routes = publish::routes(routes);
+    let routes = lease::routes(routes);
     let routes = tokens::routes(routes);
     let routes = node::routes(routes);
     let routes = clients::routes(routes);

@@ -146,7 +146,11 @@ impl<'a> Named<'a> {
 pub(super) fn shown_consumer(view: &ConsumerView) -> ConsumerOut<'_> {
     let connection = &*view.connection;
     let peer = connection.introduction.peer;
-    let activity_status = if view.active { "up" } else { "waiting" };
+    let activity_status = match (view.active, view.single_active) {
+        (true, true) => "single_active",
+        (true, false) => "up",
+        (false, _) => "waiting",
+    };
     ConsumerOut {
         arguments: json_table::shown(&view.arguments),
         ack_required: view.acknowledgement == Acknowledgement::Manual,

@@ -6,7 +6,6 @@ use broker::Resource;
 use serde::Serialize;
 
 use super::listing::Wish;
-use super::overview::{EXCHANGE_TYPES, Kind};
 use crate::gate::Guest;
 use crate::hall::Hall;
 use crate::looking::{self, Looker};
@@ -20,6 +19,21 @@ pub(super) const NODE: &str = "postroom";
 pub(super) fn routes(routes: Routes) -> Routes {
     routes.get("/api/nodes", Need::Monitoring, list).get("/api/nodes/{name}", Need::Monitoring, one)
 }
+
+/// A kind of something there is to choose.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Kind {
+    pub(super) name: &'static str,
+    pub(super) description: &'static str,
+    pub(super) enabled: bool,
+}
+
+pub(super) const EXCHANGE_TYPES: [Kind; 4] = [
+    Kind { name: "direct", description: "To the queues bound with this key", enabled: true },
+    Kind { name: "fanout", description: "To all queues bound", enabled: true },
+    Kind { name: "headers", description: "To the queues whose headers match", enabled: true },
+    Kind { name: "topic", description: "To the queues whose pattern matches", enabled: true },
+];
 
 /// The node.
 #[derive(Serialize)]

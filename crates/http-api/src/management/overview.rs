@@ -10,7 +10,7 @@ use super::connections;
 use super::depths::{self, Depths};
 use super::listing::Wish;
 use super::message_stats::MessageStats;
-use super::nodes::NODE;
+use super::nodes::{EXCHANGE_TYPES, Kind, NODE};
 use super::parameters;
 use crate::gate::Guest;
 use crate::hall::Hall;
@@ -26,21 +26,6 @@ pub(super) fn routes(routes: Routes) -> Routes {
 /// The version of RabbitMQ whose management API this follows: its clients look at it before they
 /// ask for what came later.
 const RABBITMQ_VERSION: &str = "3.10.8";
-
-/// A kind of something there is to choose.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct Kind {
-    pub(super) name: &'static str,
-    pub(super) description: &'static str,
-    pub(super) enabled: bool,
-}
-
-pub(super) const EXCHANGE_TYPES: [Kind; 4] = [
-    Kind { name: "direct", description: "To the queues bound with this key", enabled: true },
-    Kind { name: "fanout", description: "To all queues bound", enabled: true },
-    Kind { name: "headers", description: "To the queues whose headers match", enabled: true },
-    Kind { name: "topic", description: "To the queues whose pattern matches", enabled: true },
-];
 
 #[derive(Serialize)]
 struct Overview {

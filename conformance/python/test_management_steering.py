@@ -1,0 +1,436 @@
+"""The requests by which RabbitMQ's clients steer a broker, status by status.
+
+Every line holds for RabbitMQ 3.10 too: MANAGEMENT_URL=http://localhost:15672
+CONFORMANCE_URL=amqp://guest:guest@localhost/%2F runs them there. What is only Postroom's is marked.
+"""
+
+import uuid
+
+import pika
+import pytest
+
+from management import Management, part
+from steps import eventually
+
+ALL = {"configure": ".*", "write": ".*", "read": ".*"}
+HASH = "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR"  # of test12
+
+
+@pytest.fixture
+def api(server):
+    return Management.of(server)
+
+
+@pytest.fixture
+def vhost(api):
+    """A virtual host of the test's own; its name needs escaping."""
+    name = f"v/{uuid.uuid4().hex[:12]}"
+    assert api.put(f"/vhosts/{part(name)}") == 201
+    yield part(name)
+    api.delete(f"/vhosts/{part(name)}")
+
+
+@pytest.fixture
+def user(api):
+    name = f"u-{uuid.uuid4().hex[:12]}"
+    assert api.put(f"/users/{name}", {"password": "secret", "tags": "management"}) == 201
+    yield name
+    api.delete(f"/users/{name}")
+
+
+def table(api, lines):
+    for line in lines:
+        method, path, body, status = line
+        answer = api.ask(method, path, body)
+        assert answer.status == status, f"{method} {path} {body}: {answer}, not {status}"
+
+
+def test_users(api, user):
+    table(api, [
+        ("PUT", f"/users/{user}", {"password": "x"}, 400),
+        ("PUT", f"/users/{user}", {"password": "a", "password_hash": HASH, "tags": ""}, 400),
+        ("PUT", f"/users/{user}", {"password_hash": "!!", "tags": ""}, 400),
+        ("PUT", f"/users/{user}", {"password": "secret", "tags": "management,monitoring"}, 204),
+        ("GET", "/users/nobody-at-all", None, 404),
+        ("GET", f"/users/{user}/permissions", None, 200),
+        ("GET", "/users/nobody-at-all/permissions", None, 404),
+        ("POST", "/users/bulk-delete", {}, 400),
+        ("POST", "/users/bulk-delete", {"users": ["nobody-at-all", user]}, 400),
+    ])  # fmt: skip
+    shown = api.get(f"/users/{user}")
+    assert shown["name"] == user and shown["tags"] == ["management", "monitoring"]
+    assert set(shown) >= {"password_hash", "hashing_algorithm", "limits"}
+    assert user in [it["name"] for it in api.get("/users")]
+    assert user in [it["name"] for it in api.get("/users/without-permissions")]
+    assert api.ask("PUT", f"/users/{user}", raw=b"no json").status == 400
+    assert api.put(f"/users/{user}", {"password_hash": HASH, "tags": ["administrator"]}) == 204
+    assert api.get(f"/users/{user}")["password_hash"] == HASH
+    assert api.as_user(user, "test12").get("/whoami")["tags"] == ["administrator"]
+    assert api.as_user(user, "secret").ask("GET", "/whoami").status == 401
+    assert api.put(f"/users/{user}", {"tags": ""}) == 204
+    assert api.as_user(user, "test12").ask("GET", "/whoami").status == 401
+    table(api, [
+        ("POST", "/users/bulk-delete", {"users": [user]}, 204),
+        ("DELETE", f"/users/{user}", None, 404),
+    ])  # fmt: skip
+
+
+def test_tags_decide_what_may_be_asked(api, user):
+    theirs = api.as_user(user, "secret")
+    assert theirs.get("/whoami") == {"name": user, "tags": ["management"]}
+    for path in ("/users", "/permissions", "/definitions"):
+        assert theirs.ask("GET", path).status == 401, path
+    assert theirs.get("/vhosts") == []
+    assert api.put(f"/users/{user}", {"password": "secret", "tags": ""}) == 204
+    assert theirs.ask("GET", "/whoami").status == 401
+
+
+def test_permissions(api, vhost, user):
+    path = f"/permissions/{vhost}/{user}"
+    table(api, [
+        ("GET", path, None, 404),
+        ("PUT", path, {"configure": ".*", "write": ".*"}, 400),
+        ("PUT", path, {**ALL, "read": "("}, 400),
+        ("PUT", path, ALL, 201),
+        ("PUT", path, {**ALL, "configure": "^a"}, 204),
+        ("PUT", f"/permissions/{vhost}/nobody-at-all", ALL, 400),
+        ("PUT", f"/permissions/nowhere-at-all/{user}", ALL, 400),
+    ])  # fmt: skip
+    shown = api.get(path)
+    assert shown == {"user": user, "vhost": shown["vhost"], **ALL, "configure": "^a"}
+    assert api.get(f"/users/{user}/permissions") == [shown]
+    assert {it["user"] for it in api.get(f"/vhosts/{vhost}/permissions")} == {"guest", user}
+    theirs = api.as_user(user, "secret")
+    table(theirs, [
+        ("PUT", f"/queues/{vhost}/a", {}, 201),
+        ("PUT", f"/queues/{vhost}/b", {}, 401),
+    ])  # fmt: skip
+    assert len(theirs.get("/vhosts")) == 1
+    topics = f"/topic-permissions/{vhost}/{user}"
+    table(api, [
+        ("GET", topics, None, 404),
+        ("PUT", topics, {"write": ".*", "read": ".*"}, 400),
+        ("PUT", topics, {"exchange": "t", "write": "^a", "read": ".*"}, 201),
+    ])  # fmt: skip
+    granted = [{"user": user, "vhost": shown["vhost"], "exchange": "t", "write": "^a", "read": ".*"}]
+    assert api.get(topics) == granted
+    assert api.get(f"/users/{user}/topic-permissions") == granted
+    table(api, [
+        ("DELETE", topics, None, 204),
+        ("DELETE", topics, None, 404),
+        ("DELETE", path, None, 204),
+    ])  # fmt: skip
+    assert theirs.ask("PUT", f"/queues/{vhost}/a", {}).status == 401
+
+
+def test_vhosts(api, vhost):
+    notes = {"description": "for tests", "tags": "a,b"}
+    assert api.put(f"/vhosts/{vhost}", notes) == 204
+    shown = api.get(f"/vhosts/{vhost}")
+    assert (shown["description"], shown["tags"]) == ("for tests", ["a", "b"])
+    assert shown["name"] in [it["name"] for it in api.get("/vhosts")]
+    table(api, [
+        ("GET", "/vhosts/nowhere-at-all", None, 404),
+        ("PUT", f"/queues/{vhost}/q", {"durable": True}, 201),
+        ("DELETE", f"/vhosts/{vhost}", None, 204),
+        ("DELETE", f"/vhosts/{vhost}", None, 404),
+        ("PUT", f"/queues/{vhost}/q", {}, 404),
+        ("PUT", f"/vhosts/{vhost}", None, 201),
+        ("DELETE", f"/queues/{vhost}/q/contents", None, 404),
+    ])  # fmt: skip
+
+
+def parameters(server, vhost, user, password):
+    from urllib.parse import unquote
+
+    credentials = pika.PlainCredentials(user, password)
+    return pika.ConnectionParameters(server.host, server.port, unquote(vhost), credentials)
+
+
+@pytest.mark.parametrize("what", ["vhost", "user", "connections"])
+def test_whoever_is_connected_has_to_go(server, api, vhost, user, what):
+    assert api.put(f"/permissions/{vhost}/{user}", ALL) == 201
+    connection = pika.BlockingConnection(parameters(server, vhost, user, "secret"))
+    if what == "vhost":
+        assert api.delete(f"/vhosts/{vhost}") == 204
+    elif what == "user":
+        assert api.delete(f"/users/{user}") == 204
+    else:
+        # RabbitMQ's list of connections lags behind.
+        def closed():
+            assert api.delete(f"/connections/username/{user}") == 204
+            try:
+                connection.process_data_events(0.2)
+            except pika.exceptions.ConnectionClosedByBroker:
+                return True
+            return False
+
+        eventually(closed, seconds=15)
+        return
+    with pytest.raises(pika.exceptions.ConnectionClosedByBroker) as closed:
+        connection.process_data_events(20)
+        connection.channel()
+    assert closed.value.reply_code == 320
+
+
+def test_queues(api, vhost):
+    q = f"/queues/{vhost}"
+    table(api, [
+        ("PUT", f"{q}/q", {}, 201),
+        ("PUT", f"{q}/q", None, 204),
+        ("PUT", f"{q}/q", {"durable": True}, 400),
+        ("PUT", f"{q}/s", {"durable": "true", "auto_delete": "false", "arguments": []}, 201),
+        ("PUT", f"{q}/t", {"durable": True, "arguments": {"x-max-length": "a"}}, 400),
+        ("PUT", f"{q}/t", {"durable": True, "arguments": {"x-max-length": 5}}, 201),
+        ("PUT", f"{q}/amq.x", {}, 401),
+        ("PUT", "/queues/nowhere-at-all/q", {}, 404),
+        ("DELETE", f"{q}/nothing/contents", None, 404),
+        ("DELETE", f"{q}/q/contents", None, 204),
+        ("POST", f"{q}/q/actions", {"action": "no such"}, 400),
+        ("DELETE", f"{q}/q?if-empty=true&if-unused=true", None, 204),
+        ("DELETE", f"{q}/q", None, 404),
+    ])  # fmt: skip
+
+
+def test_exchanges(api, vhost):
+    e = f"/exchanges/{vhost}"
+    table(api, [
+        ("PUT", f"{e}/x", {}, 201),
+        ("PUT", f"{e}/x", {"type": "direct"}, 204),
+        ("PUT", f"{e}/x", {"type": "topic"}, 400),
+        ("PUT", f"{e}/y", {"type": "no such"}, 400),
+        ("PUT", f"{e}/amq.direct", {"type": "direct", "durable": True}, 204),
+        ("PUT", f"{e}/amq.mine", {"type": "direct"}, 401),
+        ("PUT", f"/queues/{vhost}/q", {}, 201),
+        ("POST", f"/bindings/{vhost}/e/x/q/q", {}, 201),
+        ("DELETE", f"{e}/x?if-unused=true", None, 400),
+        ("DELETE", f"{e}/x", None, 204),
+        ("DELETE", f"{e}/x", None, 404),
+        ("DELETE", f"{e}/amq.direct", None, 401),
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize("key, location", [
+    ("", "~"),
+    ("k", "k"),
+    ("a b/c", "a%2Bb%252Fc"),
+])  # fmt: skip
+def test_bindings_are_removed_where_their_making_said(api, vhost, key, location):
+    b = f"/bindings/{vhost}/e/amq.topic"
+    assert api.put(f"/queues/{vhost}/q", {}) == 201
+    made = api.post(f"{b}/q/q", {"routing_key": key, "arguments": {}})
+    assert (made.status, made.headers["location"]) == (201, f"q/{location}")
+    with_arguments = api.post(f"{b}/q/q", {"routing_key": key, "arguments": {"n": 1}})
+    other = with_arguments.headers["location"].removeprefix("q/")
+    assert other != location
+    for place in (other, location):
+        assert api.delete(f"{b}/q/q/{place}") == 204, place
+        assert api.delete(f"{b}/q/q/{place}") == 404, place
+    table(api, [
+        ("POST", f"{b}/q/nothing", {"routing_key": key}, 404),
+        ("POST", f"/bindings/{vhost}/e/nothing/q/q", {"routing_key": key}, 404),
+        ("POST", f"{b}/e/amq.fanout", {"routing_key": key}, 201),
+        ("DELETE", f"{b}/e/amq.fanout/{location}", None, 204),
+    ])  # fmt: skip
+
+
+def message(payload="hé", encoding="string", properties=None, **further):
+    return {
+        "properties": properties or {},
+        "routing_key": "q",
+        "payload": payload,
+        "payload_encoding": encoding,
+        **further,
+    }
+
+
+def test_publish(api, vhost):
+    publish = f"/exchanges/{vhost}/amq.default/publish"
+    assert api.put(f"/queues/{vhost}/q", {}) == 201
+    assert api.post(publish, message()).json == {"routed": True}
+    assert api.post(publish, message(routing_key="nothing")).json == {"routed": False}
+    table(api, [
+        ("POST", publish, {"routing_key": "q"}, 400),
+        ("POST", publish, message("!!", "base64"), 400),
+        ("POST", publish, message("!!", "hex"), 400),
+        ("POST", publish, message(properties={"priority": "x"}), 400),
+        ("POST", publish, message(properties={"user_id": "bob"}), 400),
+        ("POST", publish, message(properties={"no such": "x"}), 200),
+    ])  # fmt: skip
+
+
+def test_get_shows_messages_as_they_were_published(api, vhost):
+    publish, get = f"/exchanges/{vhost}/amq.default/publish", f"/queues/{vhost}/q/get"
+    assert api.put(f"/queues/{vhost}/q", {}) == 201
+    properties = {
+        "delivery_mode": 2,
+        "headers": {"a": 1, "b": ["c", {"d": True}]},
+        "content_type": "text/plain",
+        "timestamp": 5,
+        "expiration": "600000",
+        "priority": 3,
+        "type": "kind",
+        "message_id": "m",
+    }
+    assert api.post(publish, message()).json == {"routed": True}
+    assert api.post(publish, message("/w==", "base64", properties)).json == {"routed": True}
+    wanted = {"count": 5, "ackmode": "ack_requeue_true", "encoding": "auto"}
+    first, second = api.post(get, wanted).json
+    assert first == {
+        "payload_bytes": 3,
+        "redelivered": False,
+        "exchange": "",
+        "routing_key": "q",
+        "message_count": 1,
+        "properties": [],
+        "payload": "hé",
+        "payload_encoding": "string",
+    }
+    assert second["properties"] == properties
+    assert (second["payload"], second["payload_encoding"]) == ("/w==", "base64")
+    assert second["message_count"] == 0
+
+    again = api.post(get, {**wanted, "count": 1, "truncate": 1, "ackmode": "reject_requeue_true"})
+    assert (again.json[0]["payload"], again.json[0]["payload_bytes"]) == ("h", 3)
+    assert again.json[0]["redelivered"] is True
+    taken = api.post(get, {"count": 1, "ackmode": "ack_requeue_false", "encoding": "base64"}).json
+    assert taken[0]["payload"] == "aMOp"
+    dropped = api.post(get, {"count": 9, "ackmode": "reject_requeue_false", "encoding": "auto"})
+    assert len(dropped.json) == 1
+    assert api.post(get, wanted).json == []
+    table(api, [
+        ("POST", get, {"count": 1, "encoding": "auto"}, 400),
+        ("POST", get, {"ackmode": "ack_requeue_true", "encoding": "auto"}, 400),
+        ("POST", get, {**wanted, "count": "x"}, 400),
+        ("POST", get, {**wanted, "encoding": "hex"}, 400),
+        ("POST", f"/queues/{vhost}/nothing/get", wanted, 404),
+    ])  # fmt: skip
+
+
+def test_definitions_of_a_vhost_go_out_and_come_in(api, vhost):
+    table(api, [
+        ("PUT", f"/queues/{vhost}/q", {"durable": True, "arguments": {"x-max-length": 5}}, 201),
+        ("PUT", f"/exchanges/{vhost}/x", {"type": "headers", "durable": True}, 201),
+        ("POST", f"/bindings/{vhost}/e/x/q/q", {"routing_key": "k", "arguments": {"n": 1}}, 201),
+    ])  # fmt: skip
+    exported = api.get(f"/definitions/{vhost}")
+    assert [it["name"] for it in exported["queues"]] == ["q"]
+    assert [(it["source"], it["arguments"]) for it in exported["bindings"]] == [("x", {"n": 1})]
+    assert "vhost" not in exported["queues"][0] and "users" not in exported
+    assert api.delete(f"/vhosts/{vhost}") == 204
+    assert api.put(f"/vhosts/{vhost}") == 201
+    assert api.post(f"/definitions/{vhost}", exported).status in (200, 204)
+    again = api.get(f"/definitions/{vhost}")
+    for section in ("queues", "exchanges", "bindings"):
+        assert again[section] == exported[section]
+
+
+def test_definitions_of_the_node(api, vhost, user):
+    exported = api.get("/definitions")
+    assert user in [it["name"] for it in exported["users"]]
+    sections = {"users", "vhosts", "permissions", "topic_permissions", "parameters"}
+    assert set(exported) > sections | {"global_parameters", "policies", "queues", "exchanges"}
+    table(api, [
+        ("DELETE", f"/users/{user}", None, 204),
+        ("POST", "/definitions", {"queues": [{"vhost": "nowhere-at-all", "name": "q",
+            "durable": True, "auto_delete": False, "arguments": {}}]}, 400),
+    ])  # fmt: skip
+    theirs = [it for it in exported["users"] if it["name"] == user]
+    assert api.post("/definitions", {"users": theirs}).status in (200, 204)
+    assert api.as_user(user, "secret").get("/whoami")["name"] == user
+    assert api.ask("POST", "/definitions", raw=b"x").status == 400
+
+
+def test_parameters(api, vhost):
+    path = f"/global-parameters/p-{uuid.uuid4().hex[:12]}"
+    table(api, [
+        ("PUT", path, {"value": {"a": 1}}, 201),
+        ("PUT", path, {"value": {"a": 2}}, 204),
+        ("PUT", path, {}, 400),
+        ("PUT", f"/parameters/no-such/{vhost}/n", {"value": {}}, 400),
+        ("GET", f"/parameters/shovel/{vhost}/n", None, 404),
+        ("GET", f"/policies/{vhost}/p", None, 404),
+        ("DELETE", f"/policies/{vhost}/p", None, 404),
+    ])  # fmt: skip
+    assert api.get(path)["value"] == {"a": 2}
+    assert path.rsplit("/", 1)[1] in [it["name"] for it in api.get("/global-parameters")]
+    table(api, [("DELETE", path, None, 204), ("DELETE", path, None, 404)])
+    for empty in (f"/policies/{vhost}", f"/vhost-limits/{vhost}", f"/parameters/shovel/{vhost}"):
+        assert api.get(empty) == []
+
+
+def test_checks(server, api, vhost):
+    checks = "/health/checks"
+    for name in ("alarms", "local-alarms", "virtual-hosts", "node-is-quorum-critical"):
+        assert api.get(f"{checks}/{name}")["status"] == "ok"
+    assert api.get(f"{checks}/port-listener/{server.port}")["status"] == "ok"
+    assert api.get(f"{checks}/protocol-listener/amqp091")["protocol"] == "amqp"
+    table(api, [
+        ("GET", f"{checks}/port-listener/1", None, 503),
+        ("GET", f"{checks}/port-listener/x", None, 400),
+        ("GET", f"{checks}/protocol-listener/mqtt", None, 503),
+        ("GET", "/aliveness-test/nowhere-at-all", None, 404),
+        ("GET", "/nothing-at-all", None, 404),
+    ])  # fmt: skip
+    assert api.get(f"/aliveness-test/{vhost}") == {"status": "ok"}
+
+
+@pytest.mark.postroom_only(reason="RabbitMQ has no dry run")
+def test_a_dry_run_says_what_an_import_would_do(api, vhost):
+    queue = {"name": "dry", "durable": True, "auto_delete": False, "arguments": {}}
+    told = api.post(f"/definitions/{vhost}?dry_run=true", {"queues": [queue]})
+    assert told.json["make"] == 1 and "dry" in told.json["effects"][0]["what"]
+    assert api.get(f"/definitions/{vhost}")["queues"] == []
+
+
+@pytest.mark.postroom_only(reason="RabbitMQ has policies and limits")
+def test_what_could_not_act_is_not_taken(api, vhost):
+    policy = {"pattern": "^q", "definition": {"max-length": 5}}
+    table(api, [
+        ("PUT", f"/policies/{vhost}/p", policy, 400),
+        ("PUT", f"/vhost-limits/{vhost}/max-connections", {"value": 5}, 400),
+        ("POST", "/rebalance/queues", {}, 400),
+    ])  # fmt: skip
+
+
+@pytest.mark.postroom_only(reason="tokens are Postroom's")
+def test_tokens(server, api, vhost, user):
+    assert api.put(f"/permissions/{vhost}/{user}", ALL) == 201
+    assert api.put(f"/queues/{vhost}/q", {"durable": True}) == 201
+    theirs = api.as_user(user, "secret")
+    table(theirs, [
+        ("POST", "/v1/tokens", {"name": "t", "scopes": []}, 400),
+        ("POST", "/v1/tokens", {"name": "t", "scopes": ["root"]}, 400),
+        ("POST", "/v1/tokens", {"name": "t", "scopes": ["read"], "user": "guest"}, 403),
+    ])  # fmt: skip
+    secrets = {}
+    for scope in ("read", "publish", "manage"):
+        made = theirs.post("/v1/tokens", {"name": scope, "scopes": [scope]})
+        assert made.status == 201, made
+        secrets[scope] = made.json["secret"]
+    assert theirs.post("/v1/tokens", {"name": "read", "scopes": ["read"]}).status == 409
+
+    def by(scope):
+        return Management(server.host, server.http_port, token=secrets[scope])
+
+    publish = f"/v1/queues/q/messages?vhost={vhost}"
+    for scope, expected in [
+        ("read", {"whoami": 200, "make": 401, "publish": 403}),
+        ("publish", {"whoami": 401, "make": 401, "publish": 201}),
+        ("manage", {"whoami": 200, "make": 201, "publish": 201}),
+    ]:
+        found = {
+            "whoami": by(scope).ask("GET", "/whoami").status,
+            "make": by(scope).put(f"/queues/{vhost}/made", {}),
+            "publish": by(scope).post(publish, {"body": "x"}).status,
+        }
+        assert found == expected, scope
+    assert by("manage").post("/v1/tokens", {"name": "x", "scopes": ["read"]}).status == 403
+    assert [it["name"] for it in theirs.ask("GET", "/v1/tokens").json] == [
+        "manage",
+        "publish",
+        "read",
+    ]
+    assert theirs.delete("/v1/tokens/read") == 204
+    assert theirs.delete("/v1/tokens/read") == 404
+    assert by("read").ask("GET", "/whoami").status == 401
