@@ -187,15 +187,20 @@ pub(crate) struct QueuesParameters {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "it is for sorting")]
-fn key(order: QueueOrder, vhost: &Name, view: &QueueView) -> String {
+fn key(order: QueueOrder, vhost: &Name, view: &QueueView, wall_ms: u64) -> String {
     let name = format!("{vhost}\0{}", view.name);
-    let number = match order {
-        QueueOrder::Name => return name,
-        QueueOrder::Depth => view.messages() as f64,
-        QueueOrder::Age => view.oldest_ms.map_or(-1.0, |ms| ms as f64),
-        QueueOrder::Rate => view.traffic().rates.published,
-    };
-    format!("{}\0{name}", key_of_number_down(number))
+    match order {
+        QueueOrder::Name => name,
+        QueueOrder::Depth => format!("{}\0{name}", key_of_number_down(view.messages() as f64)),
+        // Ages grow; since when something waits stays the same from page to page.
+        QueueOrder::Age => {
+            let since_s = view.oldest_ms.map_or(u64::MAX, |ms| wall_ms.saturating_sub(ms) / 1_000);
+            format!("{since_s:016x}\0{name}")
+        }
+        QueueOrder::Rate => {
+            format!("{}\0{name}", key_of_number_down(view.traffic().rates.published))
+        }
+    }
 }
 
 /// The virtual hosts that are asked for: one, or all that he may see.
@@ -206,7 +211,8 @@ pub(super) fn asked(looker: &Looker<'_>, vhost: Option<&String>) -> Result<Vec<S
     }
 }
 
-/// Lists queues with their depths, ages and rates.
+/// Lists queues with their depths, ages and rates. In another order than by name, what changes its place
+/// between two pages may be missed or come twice.
 #[utoipa::path(
     get, path = "/v1/queues", tag = "queues",
     params(QueuesParameters),
@@ -222,12 +228,15 @@ pub(super) async fn list_queues(
     looking::at_many(&hall, user, move |looker| {
         let sights = asked(looker, vhost.as_ref())?;
         let listings: Vec<_> = sights.iter().map(|it| (it.vhost(), it.queues())).collect();
-        let views = listings.iter().flat_map(|(vhost, all)| all.iter().map(|it| (*vhost, it)));
+        let views = listings.iter().flat_map(|(vhost, all)| {
+            let row = |it| (*vhost, it, all.wall_ms);
+            all.iter().map(row)
+        });
         part.answer(
             views.collect(),
-            |(_, it)| it.name.as_str(),
-            |(vhost, it)| key(sort, vhost, it),
-            |(vhost, it)| shown(vhost, it),
+            |(_, it, _): &(_, &QueueView, _)| it.name.as_str(),
+            |(vhost, it, wall_ms)| key(sort, vhost, it, *wall_ms),
+            |(vhost, it, _)| shown(vhost, it),
         )
     })
     .await
