@@ -100,7 +100,9 @@ impl Checker {
             }
         }
         if let Some(dead) = queues.get_mut(DEAD) {
-            dead.messages.extend(self.letters_underway());
+            let underway = self.letters_underway();
+            dead.enqueued += underway.len() as u64;
+            dead.messages.extend(underway);
         }
         let dying = self.dying.iter().filter(|dying| {
             dying.there == Known::Yes && dying.entry.there == Known::Yes && dying.entry.journaled
@@ -243,7 +245,8 @@ impl Snapshot {
         }
         // Where not the first goes first, the mark says how far the last one was that went.
         let in_order = QueueSettings::of(&queue.declaration.arguments).priority_max.is_none();
-        let exact = in_order && (self.clean || queue.enqueued < EXACT_MARKS_MAX);
+        let enqueued = queue.enqueued + letters.len() as u64;
+        let exact = in_order && (self.clean || enqueued < EXACT_MARKS_MAX);
         let mut kept = kept.into_iter();
         for (id, redelivered) in &found {
             let message = loop {
@@ -263,7 +266,6 @@ impl Snapshot {
             };
             if !right {
                 let delivered = message.redelivered;
-                let enqueued = queue.enqueued;
                 return Err(format!(
                     "message {id}: marked {redelivered}, delivered {delivered:?}, of {enqueued}"
                 ));
@@ -334,6 +336,10 @@ impl Snapshot {
         }
         if let Some(dead) = snapshot.queues.get_mut(DEAD) {
             dead.messages.retain(|letter| !again.contains(&letter.id));
+            // Letters that came after the picture was taken, and before the crash, took their places,
+            // even those that no restart finds.
+            let others = self.letters(now_ms).into_iter().filter(|it| !again.contains(&it.id));
+            dead.enqueued += others.count() as u64;
         }
         snapshot
     }
