@@ -20,7 +20,7 @@ use domain::exchange::{ExchangeSettings, ExchangeType};
 use domain::name::Name;
 use domain::queue::QueueDeclaration;
 use domain::table::{Table, Value};
-use stdx::clock::{Clock as _, ManualClock, Monotonic};
+use stdx::clock::{ManualClock, Monotonic};
 use storage::SyncMode;
 use storage::disk::{Disk, SimulatedDisk};
 
@@ -242,9 +242,7 @@ fn changed_permissions_count_at_once_and_a_deleted_user_has_to_go() {
     let mut events = Vec::new();
     session.take(&mut events);
     let told: Vec<Event> = told.into_iter().chain(events).collect();
-    let forced = |event: &Event| {
-        matches!(event, Event::Closing(Closing::Forced(why)) if **why == *"user 'u' was deleted")
-    };
+    let forced = |event: &Event| matches!(event, Event::Closing(Closing::Forced(why)) if **why == *"user 'u' was deleted");
     assert!(told.iter().any(forced), "{told:?}");
     assert!(may_declare(&broker, &mut bystander, "d"));
     assert!(broker.permissions().iter().all(|it| it.user != u));
@@ -266,7 +264,10 @@ fn a_token_is_good_for_what_it_says_and_no_longer() {
     broker.grant(&name("guest"), &name("v"), &everything()).unwrap();
     let read = broker.make_token(wish("read", Scopes::READ, None, Some(1_000))).unwrap();
     let manage = broker.make_token(wish("manage", Scopes::MANAGE, Some("v"), None)).unwrap();
-    assert!(broker.make_token(wish("read", Scopes::READ, None, None)).is_err(), "the name is taken");
+    assert!(
+        broker.make_token(wish("read", Scopes::READ, None, None)).is_err(),
+        "the name is taken"
+    );
     for (refused, why) in [
         (wish("x", Scopes::default(), None, None), "no scope"),
         (wish("x", Scopes::READ, Some("nowhere"), None), "no vhost"),
