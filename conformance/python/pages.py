@@ -4,11 +4,13 @@
     <!-- set up -->              the shell commands are run, with the network of this machine
     <!-- serve -->               the command is run until the page is over: it is the broker
     <!-- run -->                 the block is run, and must end well: shell, Python or JavaScript
-    <!-- prints -->              the block is what the last one printed; a line `…` stands for any lines
+    <!-- prints -->              the block is what the last one printed; `…` stands for anything,
+                                 and on a line of its own for any lines
     <!-- file hello.go -->       the block is written to a file of that name
     <!-- stands in path -->      the block is part of that file of the repository, which others run
 
-A page that runs something and serves nothing gets a broker. Everything happens in one folder, with what the page wrote before, and on the ports that the page
+A page that runs something and serves nothing gets a broker. Everything happens in one folder, with
+what the page wrote before (for README.md at the top of the checkout), and on the ports that the page
 names: in a network of its own, or, where there can be none, on this machine if they are free.
 """
 
@@ -82,11 +84,20 @@ def free_ports():
     return True
 
 
+def pattern(text):
+    """What a printed block stands for."""
+    lines = (
+        "(?:.*\n)*" if line == "…\n" else ".*".join(map(re.escape, line.split("…")))
+        for line in text.splitlines(keepends=True)
+    )
+    return "".join(lines)
+
+
 class Reading:
     """A page being followed, step by step."""
 
     def __init__(self, folder):
-        self.folder = folder
+        self.folder = self.place = folder
         self.namespace = None if why_not() else NetNamespace()
         self.broker = None
         self.printed = ""
@@ -101,33 +112,34 @@ class Reading:
         return self.namespace.words(*words) if self.namespace else list(map(str, words))
 
     def follow(self, page):
+        # A reader of README.md stands in the checkout.
+        self.place = ROOT if page.path.parent == ROOT else self.folder
         for block in page.blocks:
             text, name = block["text"], block["name"]
             match block["what"]:
                 case "file":
-                    (self.folder / name).write_text(text)
+                    (self.place / name).write_text(text)
                 case "stands in":
                     assert text in (ROOT / name).read_text(), f"not a part of {name}:\n{text}"
                 case "set up":
                     self.call(RUNNERS["sh"], text, SETUP_SECONDS)
                 case "serve":
-                    self.serve(text, ROOT if text.startswith("./") else self.folder)
+                    self.serve(text)
                 case "run":
                     if self.broker is None:
-                        self.serve("postroom serve", self.folder)
+                        self.serve("postroom serve")
                     runner = RUNNERS[block["language"]]
                     self.printed = self.call(self.words(*runner), text, SECONDS)
                 case "prints":
-                    parts = [re.escape(part) for part in re.split(r"^…\n", text, flags=re.M)]
                     # JSON comes without a newline at its end.
                     printed = self.printed.rstrip("\n") + "\n"
-                    matched = re.fullmatch("(?:.*\n)*".join(parts), printed)
-                    assert matched, f"printed:\n{self.printed}\nwanted:\n{text}"
+                    matched = re.fullmatch(pattern(text), printed)
+                    assert matched, f"printed:\n{printed}\nwanted:\n{text}"
 
     def call(self, runner, text, seconds):
         done = subprocess.run(
             [*runner, text],
-            cwd=self.folder,
+            cwd=self.place,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -137,14 +149,14 @@ class Reading:
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}\n{self.said()}"
         return done.stdout
 
-    def serve(self, text, folder):
+    def serve(self, text):
         """Runs the first line of the text in the background, until it takes connections."""
         command = text.splitlines()[0].split("#")[0]
         data = self.folder / "postroom-data"
         with self.log.open("ab") as log:
             self.broker = subprocess.Popen(
                 self.words("bash", "-c", f"exec {command}"),
-                cwd=folder,
+                cwd=self.place,
                 # Also where the page runs it in the checkout.
                 env=self.environment | {"POSTROOM_DATA_DIR": str(data)},
                 stdout=log,

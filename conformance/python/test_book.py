@@ -84,3 +84,10 @@ def test_settings_are_described():
     known = set(re.findall(r"^ +--([a-z-]+) <", said.stdout, re.M))
     rows = set(re.findall(r"^\| `--([a-z-]+)`", (DOCS / "configuration.md").read_text(), re.M))
     assert rows == known
+
+
+def test_commands_are_described():
+    said = subprocess.run([binary(), "--help"], capture_output=True, text=True, check=True).stdout
+    known = set(re.findall(r"^  ([a-z]+) {2,}", said.split("Commands:")[1], re.M)) - {"help"}
+    rows = re.findall(r"^\| (`[a-z]+`(?:, `[a-z]+`)*) \|", (DOCS / "cli.md").read_text(), re.M)
+    assert {name for row in rows for name in re.findall(r"[a-z]+", row)} == known

@@ -21,8 +21,8 @@ impl Default for Histogram {
 impl Histogram {
     /// Counts `count` values alike.
     pub fn record(&mut self, value: u64, count: u64) {
-        let at = value.max(1).next_power_of_two().trailing_zeros() as usize;
-        let at = if value > 1 << (BUCKETS - 1) { BUCKETS - 1 } else { at };
+        let bits = u64::BITS - value.saturating_sub(1).leading_zeros();
+        let at = (bits as usize).min(BUCKETS - 1);
         if let Some(bucket) = self.buckets.get_mut(at) {
             *bucket += count;
         }

@@ -71,9 +71,9 @@ impl<T> Look<T> {
         }
         let begun = clock.monotonic();
         let listing = Arc::new(Listing { wall_ms: clock.wall_ms(), items: make() });
-        let made = clock.monotonic();
-        let rest_ns = made.0.saturating_sub(begun.0).saturating_mul(limits::LOOK_AGAIN_AFTER);
-        let until_ns = made.0.saturating_add(rest_ns);
+        let ended = clock.monotonic();
+        let rest_ns = ended.0.saturating_sub(begun.0).saturating_mul(limits::LOOK_AGAIN_AFTER);
+        let until_ns = ended.0.saturating_add(rest_ns);
         *self.shown() = Some(Shown { listing: Arc::clone(&listing), until_ns });
         listing
     }
@@ -210,4 +210,49 @@ pub(crate) fn consumers(hub: &Arc<Hub>) -> Vec<ConsumerView> {
         ))
     });
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use stdx::clock::ManualClock;
+
+    use super::*;
+
+    #[test]
+    fn a_list_is_shown_again_for_twenty_times_as_long_as_it_took() {
+        let clock = ManualClock::default();
+        let look = Look::default();
+        let made = Cell::new(0);
+        for (wait_ms, took_ms, expected) in [
+            (0, 10, 1),
+            (0, 10, 1),
+            (199, 10, 1),
+            (1, 1_000, 2),
+            (19_999, 0, 2),
+            (1, 0, 3),
+            (0, 0, 4),
+        ] {
+            clock.advance_ms(wait_ms);
+            let listing = look.show(&clock, || {
+                clock.advance_ms(took_ms);
+                made.set(made.get() + 1);
+                vec![made.get()]
+            });
+            assert_eq!(**listing, [expected], "after {wait_ms} ms");
+        }
+    }
+
+    #[test]
+    fn a_list_that_nobody_looks_at_goes() {
+        let clock = ManualClock::default();
+        let look = Look::default();
+        let held = Arc::downgrade(&look.show(&clock, || vec![1]));
+        for (wait_ms, there) in [(limits::LOOK_FORGOTTEN_AFTER_MS, true), (1, false)] {
+            clock.advance_ms(wait_ms);
+            look.forget_old(&clock);
+            assert_eq!(held.upgrade().is_some(), there, "after {wait_ms} ms");
+        }
+    }
 }

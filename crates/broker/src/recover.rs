@@ -33,6 +33,7 @@ use crate::vhost::leases::{Held, Leases};
 use crate::vhost::load_job::{ReadError, read_blocks};
 use crate::vhost::queues::QueueSlot;
 use crate::vhost::timers::Moment;
+pub use losses::AfterLoss;
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 
@@ -67,15 +68,6 @@ pub enum ReplayError {
         /// Its frame.
         position: u64,
     },
-}
-
-/// What is known of what a repair gave up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AfterLoss {
-    /// Frames that stand for lost ones.
-    pub void_records: u64,
-    /// Records that refer to what is unknown, and were passed over.
-    pub passed_over: u64,
 }
 
 /// What has been read so far.
@@ -306,7 +298,9 @@ impl Recovery {
             let holder = holder.clone();
             let durability = Durability::Journaled;
             let progress = None;
-            let held = Held { count, epoch, until_ms, length_ms, durability, holder, progress };
+            let since_ms = None;
+            let held =
+                Held { count, epoch, until_ms, length_ms, since_ms, durability, holder, progress };
             self.leases.hold(queue, first, held);
         }
     }

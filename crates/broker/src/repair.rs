@@ -33,7 +33,7 @@ use crate::journaled::segment_records::{Alive, KeptRecord};
 use crate::journaled::tag;
 use crate::recover::losses::InSegment;
 use crate::recover::{Recovery, ReplayError};
-use crate::register::Change;
+use crate::register::{Change, Register};
 use crate::vhost::seal_job::{Part, Piece, SealError, SealJob, Source, Weigh};
 use crate::vhost::timers::Moment;
 use survey::{Keep, Survey};
@@ -196,7 +196,7 @@ pub fn examine_catalogue(
         return Ok(damages);
     }
     let register = replay.finish()?;
-    for vhost in vhosts.iter().filter(|vhost| !register.vhosts.contains(*vhost)) {
+    for vhost in unknown(vhosts, &register) {
         damages.vhosts_unknown += 1;
         let text = format!(
             "virtual host '{vhost}' is not in the catalogue any more, but its folder is there; \
@@ -236,10 +236,17 @@ pub fn repair_catalogue(
         // Nothing may be left that says so, and then the start must know.
         journal.staged.record(tag::VOID, |_nothing| {});
     }
-    for vhost in vhosts.iter().filter(|vhost| !register.vhosts.contains(*vhost)) {
+    for vhost in unknown(vhosts, &register) {
         put(&CatalogueRecord::Change(Change::Vhost(vhost.clone())), &mut journal.staged);
     }
     journal.sync()
+}
+
+/// The virtual hosts that the catalogue neither knows nor knows to be deleted.
+fn unknown<'v>(vhosts: &'v [Name], register: &'v Register) -> impl Iterator<Item = &'v Name> {
+    let known =
+        move |vhost: &Name| register.vhosts.contains(vhost) || register.doomed.contains(vhost);
+    vhosts.iter().filter(move |vhost| !known(vhost))
 }
 
 /// Shows the records as they will be after a repair, and tells of every gap.

@@ -132,7 +132,9 @@ fn guest(broker: &Broker) -> User {
 
 fn tell(broker: &Broker, session: &mut Session, operations: Vec<Operation>) -> Vec<Event> {
     let mut batch = Batch::default();
-    operations.into_iter().for_each(|operation| batch.push(operation));
+    for operation in operations {
+        batch.push(operation);
+    }
     session.submit(&mut batch);
     while broker.step().unwrap() {}
     let mut events = Vec::new();
@@ -287,10 +289,10 @@ fn a_token_is_good_for_what_it_says_and_no_longer() {
     let mut session = enter(&broker, &reader, "/").unwrap();
     assert!(!may_declare(&broker, &mut session, "q"));
 
-    let manager = user(&manage).unwrap();
-    assert!(!manager.has_tag("administrator"), "tags are about the whole node");
-    assert!(matches!(enter(&broker, &manager, "/").err(), Some(ConnectRefusal::NotAllowed)));
-    let mut managing = enter(&broker, &manager, "v").unwrap();
+    let steward = user(&manage).unwrap();
+    assert!(!steward.has_tag("administrator"), "tags are about the whole node");
+    assert!(matches!(enter(&broker, &steward, "/").err(), Some(ConnectRefusal::NotAllowed)));
+    let mut managing = enter(&broker, &steward, "v").unwrap();
     assert!(may_declare(&broker, &mut managing, "q"));
     // Rights are looked up anew, and stay those of the token.
     broker.grant(&name("guest"), &name("/"), &everything()).unwrap();

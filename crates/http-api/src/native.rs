@@ -2,10 +2,12 @@
 
 mod openapi;
 
+mod lease;
 mod publish;
 mod tokens;
 mod topology;
 
+mod delivery;
 mod message;
 
 pub(crate) use publish::wait_for_memory;
@@ -15,6 +17,7 @@ use crate::routes::Routes;
 pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = openapi::routes(routes);
     let routes = publish::routes(routes);
+    let routes = lease::routes(routes);
     let routes = tokens::routes(routes);
     topology::routes(routes)
 }

@@ -9,9 +9,18 @@ use domain::queue::QueueDeclaration;
 use domain::run::{Deadline, Run, Runs};
 use domain::table::Table;
 
-use super::{AfterLoss, HomeOf, Recovery, ReplayError};
+use super::{HomeOf, Recovery, ReplayError};
 use crate::journaled::message_records::Mark;
 use crate::journaled::segment_records::{Alive, Kept};
+
+/// What is known of what a repair gave up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AfterLoss {
+    /// Frames that stand for lost ones.
+    pub void_records: u64,
+    /// Records that refer to what is unknown, and were passed over.
+    pub passed_over: u64,
+}
 
 /// Messages of a queue that are alive in a run of a segment.
 #[derive(Clone, Copy, Debug)]

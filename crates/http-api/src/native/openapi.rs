@@ -9,7 +9,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
 use crate::hall::Hall;
 use crate::routes::{Need, Routes};
 
-use super::{publish, tokens, topology};
+use super::{lease, publish, tokens, topology};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes.get("/v1/openapi.json", Need::Nothing, description)
@@ -42,6 +42,8 @@ struct ProblemDocument {
     paths(
         publish::to_queue,
         publish::to_exchange,
+        lease::lease,
+        lease::settle,
         tokens::list_tokens,
         tokens::make_token,
         tokens::revoke_token,

@@ -1,0 +1,394 @@
+//! Leasing and settling: a worker asks for messages, waits for them if there are none, and says what
+//! became of them, all without a connection that would have to stay.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use broker::lease::{
+    LeaseEnd, LeaseRefusal, LeaseReply, LeaseRequest, LeaseSettlement, LeaseSettlements,
+    LeaseStatus, LeaseToken, LeasedRun,
+};
+use broker::operation::{Operation, Verb};
+use broker::{Event, limits};
+use domain::name::Name;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::delivery::{self, LeasedMessage};
+use crate::body::{self, MaybeJson};
+use crate::gate::Guest;
+use crate::hall::Hall;
+use crate::problem::Problem;
+use crate::query::{self, InVhost, Parameters, Places};
+use crate::refusals;
+use crate::routes::{Need, Routes};
+use crate::visit::Visit;
+
+/// Most messages leased, or leases settled, by one request.
+const MESSAGES_MAX: usize = 1_000;
+
+/// How long a lease lasts if nobody says.
+const LEASE_MS: u64 = 30_000;
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes.post("/v1/queues/{queue}/lease", Need::Login, lease).post(
+        "/v1/leases",
+        Need::Login,
+        settle,
+    )
+}
+
+/// What is wanted.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LeaseIn {
+    /// At most so many messages, 1 to 1,000; 1 if not said.
+    #[serde(default = "one")]
+    #[schema(minimum = 1, maximum = 1000)]
+    max: usize,
+    /// For how long, up to a day; 30 seconds if not said.
+    #[serde(default = "lease_ms")]
+    #[schema(minimum = 1, maximum = 86_400_000)]
+    lease_ms: u64,
+    /// How long to wait for the first message, up to a minute; not at all if not said.
+    #[serde(default)]
+    #[schema(maximum = 60_000)]
+    wait_ms: u64,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn lease_ms() -> u64 {
+    LEASE_MS
+}
+
+impl Default for LeaseIn {
+    fn default() -> LeaseIn {
+        LeaseIn { max: one(), lease_ms: LEASE_MS, wait_ms: 0 }
+    }
+}
+
+/// Leased messages; none if there were none in time.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Leased<'a> {
+    messages: Vec<LeasedMessage<'a>>,
+}
+
+/// What is to become of leases. At most 1,000 in all, of one virtual host.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SettleIn<'a> {
+    /// Done: the messages leave their queues.
+    #[serde(borrow, default)]
+    ack: Vec<Held<'a>>,
+    /// They could not be handled.
+    #[serde(borrow, default)]
+    fail: Vec<Failed<'a>>,
+    /// Nothing is wrong with them: back to their places, and not counted as failures.
+    #[serde(borrow, default)]
+    release: Vec<Held<'a>>,
+    /// Their leases go on.
+    #[serde(borrow, default)]
+    extend: Vec<Extended<'a>>,
+    /// What to lease in the same breath.
+    #[serde(borrow, default)]
+    then_lease: Option<ThenLease<'a>>,
+}
+
+/// A lease.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Held<'a> {
+    #[serde(borrow)]
+    lease: Cow<'a, str>,
+}
+
+/// A lease of a message that could not be handled.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Failed<'a> {
+    #[serde(borrow)]
+    lease: Cow<'a, str>,
+    /// Whether the message is to be tried again, from its place in the queue; true if not said. If
+    /// not, it is dead-lettered, or dropped if its queue says nothing of dead letters.
+    #[serde(default = "yes")]
+    retry: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A lease that goes on.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Extended<'a> {
+    #[serde(borrow)]
+    lease: Cow<'a, str>,
+    /// For how long from now, up to a day; 30 seconds if not said.
+    #[serde(default = "lease_ms")]
+    #[schema(minimum = 1, maximum = 86_400_000)]
+    lease_ms: u64,
+    /// How far the work is: any JSON of at most 256 bytes.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<Object>)]
+    progress: Option<&'a RawValue>,
+}
+
+/// Messages wanted after a settlement, of its virtual host; of `/` if nothing is settled.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ThenLease<'a> {
+    #[serde(borrow)]
+    queue: Cow<'a, str>,
+    /// Needed only if nothing is settled, and it is not `/`.
+    #[serde(borrow, default)]
+    vhost: Option<Cow<'a, str>>,
+    #[serde(default = "one")]
+    #[schema(minimum = 1, maximum = 1000)]
+    max: usize,
+    #[serde(default = "lease_ms")]
+    #[schema(minimum = 1, maximum = 86_400_000)]
+    lease_ms: u64,
+    #[serde(default)]
+    #[schema(maximum = 60_000)]
+    wait_ms: u64,
+}
+
+/// What became of leases, in the order `ack`, `fail`, `release`, `extend`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Settled<'a> {
+    results: Vec<Outcome<'a>>,
+    /// What was leased, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<Vec<LeasedMessage<'a>>>,
+}
+
+/// What became of one lease.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Outcome<'a> {
+    lease: &'a str,
+    status: Status,
+    /// Of an extended lease: when it ends now, in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease_expires_at_ms: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    /// It is as was wished, and safe.
+    Ok,
+    /// The message is no more: settled, purged, or gone with its queue.
+    Gone,
+    /// The lease was over before: it ran out, and another may hold the message.
+    Lost,
+}
+
+/// Leases messages of a queue: they are the caller's until it settles them or their time is over; then
+/// they return to their places. A lease outlives connections and restarts of the broker.
+#[utoipa::path(
+    post, path = "/v1/queues/{queue}/lease", tag = "messages",
+    params(("queue" = String, Path), InVhost),
+    request_body(content = Option<LeaseIn>),
+    responses((status = 200, description = "What there was", body = Leased))
+)]
+async fn lease(
+    State(hall): State<Hall>,
+    guest: Guest,
+    Places(queue): Places<String>,
+    Parameters(vhost): Parameters<InVhost>,
+    MaybeJson(wanted): MaybeJson<LeaseIn>,
+) -> Result<Response, Problem> {
+    let wanted = wanted.unwrap_or_default();
+    let request = request(&queue, "queue", &wanted, "")?;
+    let mut visit = Visit::enter(hall.broker(), &guest.0, vhost.name())?;
+    visit.batch().push(Operation::Lease(Box::new(request)));
+    visit.send();
+    let vhost = query::name(vhost.name(), "vhost")?;
+    let answers = answers(&mut visit, 1, vhost.as_str()).await?;
+    let messages = delivery::messages(&answers.leased, &vhost);
+    Ok(axum::Json(Leased { messages }).into_response())
+}
+
+/// Settles leases, and leases again if that is wished. What became of each stands in the answer; one
+/// that is over by now changes nothing.
+#[utoipa::path(
+    post, path = "/v1/leases", tag = "messages",
+    request_body(content = SettleIn),
+    responses((status = 200, description = "What became of each", body = Settled))
+)]
+async fn settle(
+    State(hall): State<Hall>,
+    guest: Guest,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let whole = body::read(&hall, &headers, body).await?;
+    let wished: SettleIn<'_> = body::parse(&whole.bytes)?;
+    let (texts, settlements) = settlements(&wished)?;
+    let vhost = vhost_of(&wished, &settlements)?;
+    let then_lease = match &wished.then_lease {
+        None => None,
+        Some(ThenLease { queue, max, lease_ms, wait_ms, .. }) => {
+            let (max, lease_ms, wait_ms) = (*max, *lease_ms, *wait_ms);
+            let wanted = LeaseIn { max, lease_ms, wait_ms };
+            Some(request(queue, "then_lease.queue", &wanted, "then_lease.")?)
+        }
+    };
+    let mut visit = Visit::enter(hall.broker(), &guest.0, vhost.as_str())?;
+    let items = settlements.into_iter().map(|(_, item)| item).collect();
+    visit.batch().push(Operation::SettleLeases(Box::new(LeaseSettlements { ticket: 0, items })));
+    let asks_for_more = then_lease.is_some();
+    if let Some(request) = then_lease {
+        visit.batch().push(Operation::Lease(Box::new(request)));
+    }
+    visit.send();
+    let answers = answers(&mut visit, 1 + u32::from(asks_for_more), vhost.as_str()).await?;
+    let results = texts.iter().zip(&answers.statuses).map(|(lease, status)| {
+        let (status, lease_expires_at_ms) = match status {
+            LeaseStatus::Done { until_wall_ms } => (Status::Ok, *until_wall_ms),
+            LeaseStatus::Gone => (Status::Gone, None),
+            LeaseStatus::Lost => (Status::Lost, None),
+        };
+        Outcome { lease, status, lease_expires_at_ms }
+    });
+    let messages = asks_for_more.then(|| delivery::messages(&answers.leased, &vhost));
+    Ok(axum::Json(Settled { results: results.collect(), messages }).into_response())
+}
+
+/// What the virtual host said.
+#[derive(Default)]
+struct Answers {
+    statuses: Vec<LeaseStatus>,
+    leased: Vec<LeasedRun>,
+}
+
+async fn answers(visit: &mut Visit, count: u32, vhost: &str) -> Result<Answers, Problem> {
+    let mut answers = Answers::default();
+    let mut left = count;
+    while left > 0 {
+        let Event::LeaseAnswer(answer) = visit.next().await? else { continue };
+        left -= 1;
+        match answer.outcome {
+            Ok(LeaseReply::Leased(runs)) => answers.leased = runs,
+            Ok(LeaseReply::Settled(statuses)) => answers.statuses = statuses,
+            Err(refusal) => return Err(refused(&refusal, vhost)),
+        }
+    }
+    Ok(answers)
+}
+
+fn refused(refusal: &LeaseRefusal, vhost: &str) -> Problem {
+    let (word, remedy) = match refusal {
+        LeaseRefusal::Refused(refusal) => return refusals::refused(refusal, Verb::Get, vhost),
+        LeaseRefusal::TooManyLeases => {
+            ("too_many_leases", "settle some, or lease fewer messages for a shorter time")
+        }
+        LeaseRefusal::TooManyWaiting => (
+            "too_many_waiting",
+            "try again later, or let fewer workers wait for more messages each",
+        ),
+    };
+    let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, word, refusal.to_string());
+    problem.remedy(remedy).retry_after(1)
+}
+
+/// A wish, checked; `prefix` is where its numbers stand in the request.
+fn request(
+    queue: &str,
+    field: &str,
+    wanted: &LeaseIn,
+    prefix: &str,
+) -> Result<LeaseRequest, Problem> {
+    if queue.is_empty() {
+        return Err(Problem::bad_request("a queue needs a name").field(field));
+    }
+    let queue = query::name(queue, field)?;
+    let count = wanted.max as u64;
+    within(count, 1, MESSAGES_MAX as u64, &format!("{prefix}max"))?;
+    within(wanted.lease_ms, 1, limits::LEASE_MS_MAX, &format!("{prefix}lease_ms"))?;
+    within(wanted.wait_ms, 0, limits::LEASE_WAIT_MS_MAX, &format!("{prefix}wait_ms"))?;
+    Ok(LeaseRequest {
+        ticket: 1,
+        queue,
+        messages_max: u32::try_from(count).unwrap_or(u32::MAX),
+        lease_ms: wanted.lease_ms,
+        wait_ms: wanted.wait_ms,
+    })
+}
+
+fn within(number: u64, least: u64, most: u64, field: &str) -> Result<(), Problem> {
+    if (least..=most).contains(&number) {
+        return Ok(());
+    }
+    Err(Problem::bad_request(format!("this is {number}, and is from {least} to {most}"))
+        .field(field))
+}
+
+/// The leases of a request in order, each with its virtual host; and their texts.
+type Settlements<'a> = (Vec<&'a str>, Vec<(Name, LeaseSettlement)>);
+
+fn settlements<'a>(wished: &'a SettleIn<'_>) -> Result<Settlements<'a>, Problem> {
+    let SettleIn { ack, fail, release, extend, .. } = wished;
+    let count = ack.len() + fail.len() + release.len() + extend.len();
+    if count > MESSAGES_MAX {
+        let detail = format!("these are {count} leases, and at most {MESSAGES_MAX} go together");
+        return Err(Problem::bad_request(detail).remedy("settle the others with another request"));
+    }
+    let mut texts = Vec::with_capacity(count);
+    let mut items = Vec::with_capacity(count);
+    let mut add = |list: &str, at: usize, lease: &'a str, end: LeaseEnd| {
+        let (vhost, token) = LeaseToken::parse(lease).map_err(|error| {
+            Problem::bad_request(error.to_string()).field(format!("{list}[{at}].lease"))
+        })?;
+        texts.push(lease);
+        items.push((vhost, LeaseSettlement { token, end }));
+        Ok::<(), Problem>(())
+    };
+    for (at, held) in ack.iter().enumerate() {
+        add("ack", at, &held.lease, LeaseEnd::Acknowledged)?;
+    }
+    for (at, failed) in fail.iter().enumerate() {
+        let end = if failed.retry { LeaseEnd::Failed } else { LeaseEnd::Rejected };
+        add("fail", at, &failed.lease, end)?;
+    }
+    for (at, held) in release.iter().enumerate() {
+        add("release", at, &held.lease, LeaseEnd::Released)?;
+    }
+    for (at, Extended { lease, lease_ms, progress }) in extend.iter().enumerate() {
+        within(*lease_ms, 1, limits::LEASE_MS_MAX, &format!("extend[{at}].lease_ms"))?;
+        let progress = progress.map(RawValue::get);
+        if progress.is_some_and(|text| text.len() > limits::PROGRESS_BYTES_MAX) {
+            let detail = format!("this has at most {} bytes", limits::PROGRESS_BYTES_MAX);
+            return Err(Problem::bad_request(detail).field(format!("extend[{at}].progress")));
+        }
+        let progress = progress.map(Into::into);
+        add("extend", at, lease, LeaseEnd::Extended { lease_ms: *lease_ms, progress })?;
+    }
+    Ok((texts, items))
+}
+
+/// The one virtual host that a request is about.
+fn vhost_of(
+    wished: &SettleIn<'_>,
+    settlements: &[(Name, LeaseSettlement)],
+) -> Result<Name, Problem> {
+    let then = wished.then_lease.as_ref().and_then(|then| then.vhost.as_deref());
+    let then = then.map(|vhost| query::name(vhost, "then_lease.vhost")).transpose()?;
+    let mut vhosts = settlements.iter().map(|(vhost, _)| vhost).chain(&then);
+    let Some(first) = vhosts.next() else {
+        return Ok(Name::from_static(broker::FIRST_VHOST));
+    };
+    if let Some(other) = vhosts.find(|other| *other != first) {
+        let detail = format!("it is about the vhosts '{first}' and '{other}'");
+        return Err(Problem::bad_request(detail).remedy("ask for each with a request of its own"));
+    }
+    Ok(first.clone())
+}
