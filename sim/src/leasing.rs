@@ -88,9 +88,9 @@ pub fn run_leases(seed: u64, lines: Lines) -> Outcome {
         now_ms: 0,
         next_ticket: 1,
     };
-    let lives = run.random.between(2, 5);
-    let lived = (0..lives).find_map(|_| run.life().err());
-    let violation = lived.or_else(|| run.drain().err());
+    let count = run.random.between(2, 5);
+    let in_life = (0..count).find_map(|_| run.life().err());
+    let violation = in_life.or_else(|| run.drain().err());
     if let Some(violation) = &violation {
         run.trace.line(format!("VIOLATION {violation}"));
     }

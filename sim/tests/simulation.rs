@@ -42,9 +42,18 @@ fn leases_keep_every_promise() {
     assert_eq!(one.lines, other.lines, "the same seed makes the same run");
 }
 
-/// Seeds that found a bug, and which. A change of what clients do makes other runs of them; the
+/// Seeds that fail without the fix named, as clients act now. Whoever changes what clients do looks
+/// which of these still do, and moves the others to those below.
+const FOUND: [(u64, &str); 4] = [
+    (1046, "what fell due while a get waited for the disk was handed to it"),
+    (1060, "the same, while everything came to rest"),
+    (891, "the checker: what was rejected and not buried can expire after a restart"),
+    (1077, "the checker: a get refused late was heard behind what its channel gave back"),
+];
+
+/// Seeds that found a bug when clients acted otherwise, and which. They make other runs now; the
 /// scripted scenario below meets most of these bugs whatever the seeds do.
-const FOUND: [(u64, &str); 16] = [
+const FOUND_EARLIER: [(u64, &str); 16] = [
     (2, "a session whose news were held back was not told of a poisoned journal"),
     (19, "a session that had asked for its end was not told of it on a poisoned journal"),
     (911, "replay asked the auto-delete rule again, and lost an exchange with transient bindings"),
@@ -68,7 +77,7 @@ const FOUND: [(u64, &str); 16] = [
 
 #[test]
 fn seeds_that_found_something_keep_every_promise() {
-    check(FOUND.map(|(seed, _what)| seed));
+    check(FOUND.iter().chain(&FOUND_EARLIER).map(|(seed, _what)| *seed));
 }
 
 #[test]

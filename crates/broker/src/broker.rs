@@ -13,7 +13,7 @@ use storage::disk::Disk;
 use storage::{JournalSettings, Opened, Poison, ReplaySummary, SyncMode};
 
 use crate::alarms::{AlarmBoard, Alarms, Resource};
-use crate::catalogue::{Catalogue, Store, StoreError, Unwritten};
+use crate::catalogue::{Catalogue, Store};
 use crate::connection_limits::{ConnectionLimits, Full, Places};
 use crate::connections::{Connection, Connections, Introduction};
 use crate::disks::Disks;
@@ -26,10 +26,10 @@ use crate::logins::{Desk, Login};
 use crate::looks::Looks;
 use crate::memory::{MemoryBudget, MessagesMemory};
 use crate::node::Node;
+pub use crate::opening::OpenError;
 use crate::outbox::{InflightShare, Outbox, Wake};
-use crate::passwords::HashFailed;
 use crate::permissions::Access;
-use crate::recover::{AfterLoss, Recovery, ReplayError};
+use crate::recover::{AfterLoss, Recovery};
 use crate::session::{Draws, Session};
 use crate::sight::Sight;
 use crate::users::{GUEST, LoginRefusal, User};
@@ -87,61 +87,6 @@ impl std::fmt::Debug for BrokerSettings {
             .field("sync", &self.sync)
             .field("drive", &self.drive)
             .finish_non_exhaustive()
-    }
-}
-
-/// Why a broker does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The catalogue's journal can't be read.
-    #[error("the catalogue of users and vhosts: {0}")]
-    Catalogue(storage::OpenError),
-    /// The catalogue's records can't be understood.
-    #[error("the catalogue of users and vhosts: {0}")]
-    CatalogueReplay(ReplayError),
-    /// The catalogue can't be written.
-    #[error("the catalogue of users and vhosts can't be written: {0}")]
-    CatalogueUnwritten(Unwritten),
-    /// The first user's password can't be hashed.
-    #[error(transparent)]
-    Hash(#[from] HashFailed),
-    /// A directory can't be used.
-    #[error("the directory of {what} can't be used: {error}")]
-    Disk {
-        /// The catalogue or a virtual host.
-        what: Box<str>,
-        /// Why.
-        error: io::Error,
-    },
-    /// The journal can't be read.
-    #[error("vhost '{vhost}': {error}")]
-    Journal {
-        /// Whose.
-        vhost: Name,
-        /// Why.
-        error: storage::OpenError,
-    },
-    /// The journal's records can't be understood.
-    #[error("vhost '{vhost}': {error}")]
-    Replay {
-        /// Whose.
-        vhost: Name,
-        /// Why.
-        error: ReplayError,
-    },
-    /// The system gives no thread for the writer.
-    #[error("no thread for the journal's writer: {0}")]
-    Thread(std::io::Error),
-}
-
-impl From<StoreError> for OpenError {
-    fn from(error: StoreError) -> OpenError {
-        match error {
-            StoreError::Journal(error) => OpenError::Catalogue(error),
-            StoreError::Replay(error) => OpenError::CatalogueReplay(error),
-            StoreError::Unwritten(error) => OpenError::CatalogueUnwritten(error),
-            StoreError::Hash(failed) => OpenError::Hash(failed),
-        }
     }
 }
 

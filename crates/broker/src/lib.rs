@@ -6,11 +6,12 @@
 mod export;
 mod import;
 
-mod accounts;
 mod grants;
 mod parameters;
 mod passes;
 mod vhosts;
+
+mod accounts;
 
 mod watch;
 
@@ -21,6 +22,8 @@ mod repair;
 mod inspect;
 
 mod broker;
+
+mod opening;
 
 mod sight;
 

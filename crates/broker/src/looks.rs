@@ -71,9 +71,9 @@ impl<T> Look<T> {
         }
         let begun = clock.monotonic();
         let listing = Arc::new(Listing { wall_ms: clock.wall_ms(), items: make() });
-        let made = clock.monotonic();
-        let rest_ns = made.0.saturating_sub(begun.0).saturating_mul(limits::LOOK_AGAIN_AFTER);
-        let until_ns = made.0.saturating_add(rest_ns);
+        let ended = clock.monotonic();
+        let rest_ns = ended.0.saturating_sub(begun.0).saturating_mul(limits::LOOK_AGAIN_AFTER);
+        let until_ns = ended.0.saturating_add(rest_ns);
         *self.shown() = Some(Shown { listing: Arc::clone(&listing), until_ns });
         listing
     }

@@ -298,7 +298,9 @@ impl Recovery {
             let holder = holder.clone();
             let durability = Durability::Journaled;
             let progress = None;
-            let held = Held { count, epoch, until_ms, length_ms, durability, holder, progress };
+            let since_ms = None;
+            let held =
+                Held { count, epoch, until_ms, length_ms, since_ms, durability, holder, progress };
             self.leases.hold(queue, first, held);
         }
     }

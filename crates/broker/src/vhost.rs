@@ -6,6 +6,9 @@ mod channel;
 mod consume;
 mod declare;
 mod delete;
+mod lease;
+mod lease_end;
+
 mod deliver;
 pub(crate) mod export;
 pub(crate) mod import;
@@ -19,8 +22,6 @@ mod settle;
 
 mod dead_letter;
 mod expiry;
-mod lease;
-mod lease_end;
 pub(crate) mod turn;
 pub(crate) mod views;
 

@@ -20,7 +20,7 @@ use domain::exchange::{ExchangeSettings, ExchangeType};
 use domain::name::Name;
 use domain::queue::QueueDeclaration;
 use domain::table::{Table, Value};
-use stdx::clock::{Clock as _, ManualClock, Monotonic};
+use stdx::clock::{ManualClock, Monotonic};
 use storage::SyncMode;
 use storage::disk::{Disk, SimulatedDisk};
 
@@ -132,7 +132,9 @@ fn guest(broker: &Broker) -> User {
 
 fn tell(broker: &Broker, session: &mut Session, operations: Vec<Operation>) -> Vec<Event> {
     let mut batch = Batch::default();
-    operations.into_iter().for_each(|operation| batch.push(operation));
+    for operation in operations {
+        batch.push(operation);
+    }
     session.submit(&mut batch);
     while broker.step().unwrap() {}
     let mut events = Vec::new();
@@ -242,9 +244,7 @@ fn changed_permissions_count_at_once_and_a_deleted_user_has_to_go() {
     let mut events = Vec::new();
     session.take(&mut events);
     let told: Vec<Event> = told.into_iter().chain(events).collect();
-    let forced = |event: &Event| {
-        matches!(event, Event::Closing(Closing::Forced(why)) if **why == *"user 'u' was deleted")
-    };
+    let forced = |event: &Event| matches!(event, Event::Closing(Closing::Forced(why)) if **why == *"user 'u' was deleted");
     assert!(told.iter().any(forced), "{told:?}");
     assert!(may_declare(&broker, &mut bystander, "d"));
     assert!(broker.permissions().iter().all(|it| it.user != u));
@@ -266,7 +266,10 @@ fn a_token_is_good_for_what_it_says_and_no_longer() {
     broker.grant(&name("guest"), &name("v"), &everything()).unwrap();
     let read = broker.make_token(wish("read", Scopes::READ, None, Some(1_000))).unwrap();
     let manage = broker.make_token(wish("manage", Scopes::MANAGE, Some("v"), None)).unwrap();
-    assert!(broker.make_token(wish("read", Scopes::READ, None, None)).is_err(), "the name is taken");
+    assert!(
+        broker.make_token(wish("read", Scopes::READ, None, None)).is_err(),
+        "the name is taken"
+    );
     for (refused, why) in [
         (wish("x", Scopes::default(), None, None), "no scope"),
         (wish("x", Scopes::READ, Some("nowhere"), None), "no vhost"),
@@ -286,10 +289,10 @@ fn a_token_is_good_for_what_it_says_and_no_longer() {
     let mut session = enter(&broker, &reader, "/").unwrap();
     assert!(!may_declare(&broker, &mut session, "q"));
 
-    let manager = user(&manage).unwrap();
-    assert!(!manager.has_tag("administrator"), "tags are about the whole node");
-    assert!(matches!(enter(&broker, &manager, "/").err(), Some(ConnectRefusal::NotAllowed)));
-    let mut managing = enter(&broker, &manager, "v").unwrap();
+    let steward = user(&manage).unwrap();
+    assert!(!steward.has_tag("administrator"), "tags are about the whole node");
+    assert!(matches!(enter(&broker, &steward, "/").err(), Some(ConnectRefusal::NotAllowed)));
+    let mut managing = enter(&broker, &steward, "v").unwrap();
     assert!(may_declare(&broker, &mut managing, "q"));
     // Rights are looked up anew, and stay those of the token.
     broker.grant(&name("guest"), &name("/"), &everything()).unwrap();

@@ -1,8 +1,9 @@
 //! Definitions in JSON, in the format that RabbitMQ exports: read, checked as a whole, and written.
 //! Of a file at the start as well as of a request.
 
-mod sections;
 mod written;
+
+mod sections;
 
 mod arguments;
 mod entry;

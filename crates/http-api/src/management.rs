@@ -7,8 +7,9 @@ mod messages;
 mod parameters;
 mod permissions;
 mod topology;
-mod users;
 mod vhosts;
+
+mod users;
 
 mod fields;
 

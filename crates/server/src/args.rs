@@ -41,7 +41,7 @@ pub(crate) enum Command {
     /// files that are changed or taken away are in a folder damaged-SECONDS of the data directory.
     Repair(RepairArguments),
     #[command(flatten)]
-    Ask(cli::CliCommand),
+    Ask(Box<cli::CliCommand>),
     /// Print completions for a shell
     #[command(
         after_help = "Examples:\n  postroom completions bash > /etc/bash_completion.d/postroom"

@@ -299,10 +299,9 @@ impl Ledger {
         let holding = &mut self.holdings[at];
         let what = match holding.state {
             State::Over => What::NotDone,
-            State::Perhaps => What::Either,
             State::Live if now < holding.to => What::Done,
             State::Live if now >= holding.to_max => What::NotDone,
-            State::Live => What::Either,
+            State::Live | State::Perhaps => What::Either,
         };
         let before = (holding.to, holding.to_max);
         let message = self.messages.get_mut(&holding.id);

@@ -156,6 +156,7 @@ impl Vhost {
         let handing = Handing { redelivery: run.label.redelivery, acknowledgement };
         handing.count_got(slot.count(id, &mut self.tallies, self.now.ms));
         handing.count_got(&mut self.tallies.totals.counts);
+        slot.count_wait(&run, &mut self.tallies, self.now.ms);
         slot.delivered = slot.delivered.max(run.end());
         let counts = run.label.counts.if_any();
         let remaining = slot.queue.ready_messages();

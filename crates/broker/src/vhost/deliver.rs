@@ -175,10 +175,7 @@ impl Vhost {
             Handing { redelivery: run.label.redelivery, acknowledgement: state.acknowledgement };
         handing.count(run.count, slot.count(queue, &mut self.tallies, self.now.ms));
         handing.count(run.count, &mut self.tallies.totals.counts);
-        if !handing.is_repeated() {
-            let waited_ms = slot.waited_ms(run.first, self.tallies.started_ms, self.now.ms);
-            self.tallies.lives.queued.record(waited_ms * 1_000, run.count.into());
-        }
+        slot.count_wait(&run, &mut self.tallies, self.now.ms);
         slot.queue.consumers.turn();
         let counts = run.label.counts.if_any();
         slot.delivered = slot.delivered.max(run.end());

@@ -135,6 +135,7 @@ impl Vhost {
             epoch,
             until_ms,
             length_ms: waiter.lease_ms,
+            since_ms: Some(self.now.ms),
             durability: Durability::Journaled,
             holder: self.user_of(waiter.session),
             progress: None,
@@ -172,6 +173,7 @@ impl Vhost {
         let handing = Handing { redelivery: run.label.redelivery, acknowledgement };
         handing.count(run.count, slot.count(queue, &mut self.tallies, self.now.ms));
         handing.count(run.count, &mut self.tallies.totals.counts);
+        slot.count_wait(&run, &mut self.tallies, self.now.ms);
         slot.delivered = slot.delivered.max(run.end());
         *left_bytes = left_bytes.saturating_sub(here.chunk.span_bytes(here.index, run.count));
         Some((run, here))

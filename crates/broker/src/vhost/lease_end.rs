@@ -126,26 +126,33 @@ impl Vhost {
                 self.extend(queue, (message, group.count), *lease_ms, progress.as_deref());
             }
             LeaseEnd::Acknowledged => {
-                self.leases.take(queue, message, group.count);
+                self.take_lease(queue, message, group.count);
                 let ended = Unsettled::of_lease(queue, message, group.count);
                 self.stats.acknowledged += self.drop_leased(&ended, None);
             }
             LeaseEnd::Rejected => {
-                self.leases.take(queue, message, group.count);
+                self.take_lease(queue, message, group.count);
                 // The message may stay until it is read from the disk and dead-lettered.
                 self.journal_end(queue, message, group.count);
                 let ended = Unsettled::of_lease(queue, message, group.count);
                 self.drop_leased(&ended, Some(Reason::Rejected));
             }
             LeaseEnd::Failed => {
-                self.leases.take(queue, message, group.count);
+                self.take_lease(queue, message, group.count);
                 self.stats.leases_failed += u64::from(group.count);
                 self.return_leased(queue, message, group.count, Return::LeaseFailed);
             }
             LeaseEnd::Released => {
-                self.leases.take(queue, message, group.count);
+                self.take_lease(queue, message, group.count);
                 self.return_leased(queue, message, group.count, Return::LeaseReleased);
             }
+        }
+    }
+
+    /// The lease is over; how long it took is counted.
+    fn take_lease(&mut self, queue: QueueId, first: Sequence, count: u32) {
+        for (_, held) in self.leases.take(queue, first, count) {
+            self.tallies.count_handling(held.since_ms, self.now.ms, held.count);
         }
     }
 
@@ -204,6 +211,7 @@ impl Vhost {
         for _ in 0..limits::TURN_LEASES_MAX {
             let Some((queue, first, held)) = self.leases.take_due(self.now.ms) else { break };
             self.stats.leases_expired += u64::from(held.count);
+            self.tallies.count_handling(held.since_ms, self.now.ms, held.count);
             self.return_leased(queue, first, held.count, Return::LeaseFailed);
         }
         while let Some((waiter, queue)) = self.leases.take_impatient(self.now.ms) {

@@ -37,6 +37,8 @@ pub(crate) struct Held {
     /// On the clock that never steps.
     pub(crate) until_ms: u64,
     pub(crate) length_ms: u64,
+    /// When the messages were handed out; `None`: before the last start.
+    pub(crate) since_ms: Option<u64>,
     pub(crate) durability: Durability,
     /// Whose name it was asked in.
     pub(crate) holder: Name,
@@ -243,6 +245,7 @@ mod tests {
 
     fn held(count: u32, until_ms: u64) -> Held {
         Held {
+            since_ms: None,
             count,
             epoch: until_ms,
             until_ms,

@@ -7,7 +7,7 @@ use domain::credit::Credit;
 use domain::name::Name;
 use domain::queue::settings::{QueueSettings, QueueType};
 use domain::queue::{Queue, QueueDeclaration};
-use domain::run::{Durability, Sequence};
+use domain::run::{Durability, Redelivery, Run, Sequence};
 use domain::table::Table;
 
 use super::leases::Waiting;
@@ -124,8 +124,16 @@ impl QueueSlot {
         Some(self.waited_ms(front, started_ms, now_ms))
     }
 
+    /// Messages go out; how long they have waited is counted if it is the first time.
+    pub(crate) fn count_wait(&self, run: &Run, tallies: &mut Tallies, now_ms: u64) {
+        if run.label.redelivery == Redelivery::First {
+            let waited_ms = self.waited_ms(run.first, tallies.started_ms, now_ms);
+            tallies.lives.queued.record(waited_ms * 1_000, run.count.into());
+        }
+    }
+
     /// How long a message of the queue has been there, in milliseconds.
-    pub(crate) fn waited_ms(&self, message: Sequence, started_ms: u64, now_ms: u64) -> u64 {
+    fn waited_ms(&self, message: Sequence, started_ms: u64, now_ms: u64) -> u64 {
         let came_ms = self.tally.as_ref().and_then(|it| it.timeline.came_ms(message));
         now_ms.saturating_sub(came_ms.unwrap_or(started_ms))
     }

@@ -56,8 +56,7 @@ impl Vhost {
         delivery: &Unsettled,
         outcome: Outcome,
     ) {
-        let handled_ms = self.now.ms.saturating_sub(delivery.since_ms);
-        self.tallies.lives.handling.record(handled_ms * 1_000, delivery.count.into());
+        self.tallies.count_handling(Some(delivery.since_ms), self.now.ms, delivery.count);
         match outcome {
             Outcome::Acknowledged => {
                 self.stats.acknowledged += self.drop_leased(delivery, None);

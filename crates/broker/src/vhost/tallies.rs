@@ -108,6 +108,13 @@ impl Tallies {
         Tallies { started_ms: now_ms, sampled_ms: now_ms, ..Tallies::default() }
     }
 
+    /// Deliveries ended; how long they took is counted, where it is known when they were made.
+    pub(crate) fn count_handling(&mut self, since_ms: Option<u64>, now_ms: u64, count: u32) {
+        let Some(since_ms) = since_ms else { return };
+        let handled_ms = now_ms.saturating_sub(since_ms);
+        self.lives.handling.record(handled_ms * 1_000, count.into());
+    }
+
     /// Something of a queue is counted that rested.
     pub(crate) fn list_queue(&mut self, queue: QueueId) {
         self.listed.queues.push(queue);

@@ -152,16 +152,14 @@ mod tests {
     #[test]
     fn rates_are_of_the_time_between_two_samples() {
         let mut tally = Tally::<MessageCounts>::default();
-        let mut number = 0;
-        for (published, elapsed_ms, rate, activity) in [
+        for (number, (published, elapsed_ms, rate, activity)) in (1..).zip([
             (0, 5_000, 0.0, Activity::Idle),
             (500, 5_000, 100.0, Activity::Busy),
             (25, 2_500, 10.0, Activity::Busy),
             (0, 5_000, 0.0, Activity::Idle),
             (7, 0, 0.0, Activity::Busy),
-        ] {
+        ]) {
             tally.counts.published += published;
-            number += 1;
             let round = Round { number, elapsed_ms };
             assert_eq!(tally.sample(round), activity, "{published}");
             assert_eq!(tally.listed, activity == Activity::Busy);

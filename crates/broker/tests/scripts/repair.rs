@@ -1,6 +1,8 @@
 //! A damaged directory is looked at without being changed, and repaired without losing anything that
 //! can still be read.
 
+#![expect(clippy::unwrap_used, reason = "a test's own code")]
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;

@@ -1,5 +1,12 @@
 //! What there is to see: depths, counts, rates, who is connected.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::format_push_string,
+    reason = "a test's own code"
+)]
+
 use broker::Broker;
 use broker::connections::Connection;
 use broker::views::{BindingEnd, MessageCounts, QueueView};

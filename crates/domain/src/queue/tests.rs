@@ -219,7 +219,7 @@ fn relocate(queue: &mut Queue, model: &mut Model, chunk: u32, random: &mut Rando
 
 fn fail(queue: &mut Queue, model: &mut Model, first: u64, count: u32) {
     let settings = queue.settings().clone();
-    let how = if first % 2 == 0 { Return::Failed } else { Return::LeaseFailed };
+    let how = if first.is_multiple_of(2) { Return::Failed } else { Return::LeaseFailed };
     let counts = settings.counts_returns() || how == Return::LeaseFailed;
     queue.release((Sequence(first), count), how, &Tens, &mut Returned::default());
     for at in first..first + u64::from(count) {

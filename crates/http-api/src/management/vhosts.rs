@@ -93,8 +93,8 @@ async fn put(
         description: fields.text("description")?.unwrap_or_default().into(),
         tags: fields.tags("tags")?.into(),
     };
-    let noted = ["description", "tags"].iter().any(|key| fields.get(key).is_some());
-    let notes = noted.then_some(notes);
+    let is_given = ["description", "tags"].iter().any(|key| fields.get(key).is_some());
+    let notes = is_given.then_some(notes);
     let make = move |broker: &Broker| {
         let put = broker.create_vhost(&name).map_err(PutVhostError::Create)?;
         if let Some(notes) = notes {

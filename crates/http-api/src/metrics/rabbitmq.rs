@@ -178,7 +178,7 @@ const GLOBAL: &[Measure<MessageCounts>] = &[
     }),
     counter(&[], "messages_unroutable_dropped", "Dropped, unroutable.", |it| it.unroutable_dropped),
     counter(&[], "messages_unroutable_returned", "Returned, unroutable.", |it| it.returned),
-    counter(&[], "messages_delivered", "Delivered or got.", |it| it.handed_out()),
+    counter(&[], "messages_delivered", "Delivered or got.", MessageCounts::handed_out),
     counter(&[], "messages_delivered_consume_manual_ack", "Delivered, to be acknowledged.", |it| {
         it.delivered
     }),

@@ -50,6 +50,8 @@ struct Copying<'d> {
     from: &'d dyn Disk,
     to: &'d dyn Disk,
     files: Vec<CopiedFile>,
+    /// How many files the journal had when it was last looked at.
+    listed: usize,
     /// The newest release that a copied frame or header states.
     released: Position,
     bytes: u64,
@@ -57,7 +59,8 @@ struct Copying<'d> {
 
 /// Copies the journal in `from` into the empty directory `to` and syncs it; how many bytes it takes.
 pub(crate) fn copy_journal(from: &dyn Disk, to: &dyn Disk) -> Result<u64, CopyError> {
-    let mut copying = Copying { from, to, files: Vec::new(), released: Position(0), bytes: 0 };
+    let (files, released) = (Vec::new(), Position(0));
+    let mut copying = Copying { from, to, files, listed: 0, released, bytes: 0 };
     for _ in 0..ROUNDS_MAX {
         copying.round()?;
         if copying.is_complete() {
@@ -72,7 +75,9 @@ impl Copying<'_> {
     /// Copies what is there now behind what was copied already.
     fn round(&mut self) -> Result<(), CopyError> {
         let done = self.files.last().map_or(0, |file| file.header.number);
-        for number in journal_numbers(self.from)? {
+        let numbers = journal_numbers(self.from)?;
+        self.listed = numbers.len();
+        for number in numbers {
             if number < done {
                 continue;
             }
@@ -101,9 +106,11 @@ impl Copying<'_> {
 
     /// Whether what is not there is not needed.
     fn is_complete(&self) -> bool {
-        self.files
-            .first()
-            .is_none_or(|oldest| oldest.header.first <= self.released.max(Position(1)))
+        match self.files.first() {
+            Some(oldest) => oldest.header.first <= self.released.max(Position(1)),
+            // If there were some, they went before they were copied, and others came.
+            None => self.listed == 0,
+        }
     }
 
     fn begin(&mut self, header: FileHeader) -> Result<(), CopyError> {
@@ -208,3 +215,6 @@ fn is_gone(error: &OpenError) -> bool {
 fn refused(file: &str) -> impl FnOnce(io::Error) -> CopyError {
     move |error| CopyError::Write { file: file.to_owned(), error }
 }
+
+#[cfg(test)]
+mod tests;
