@@ -45,6 +45,8 @@ struct Inside {
     settings: HttpSettings,
     /// Room for bodies that are being read, in units of [`ROOM_UNIT_BYTES`].
     room: Arc<Semaphore>,
+    /// Places for those who make long lists.
+    lookers: Semaphore,
 }
 
 /// The unit in which room for bodies is taken.
@@ -56,11 +58,15 @@ const JSON_SHARE: usize = 2;
 /// The least that a request's body may take: lists of small messages come together too.
 const BODY_BYTES_MIN: usize = 32 << 20;
 
+/// So many lists are made at the same time; each may be of everything there is.
+const LOOKERS_MAX: usize = 4;
+
 impl Hall {
     pub(crate) fn new(broker: Arc<Broker>, settings: HttpSettings) -> Hall {
         let units = settings.bodies_bytes_max / ROOM_UNIT_BYTES;
         let room = Arc::new(Semaphore::new(units.clamp(1, Semaphore::MAX_PERMITS)));
-        Hall(Arc::new(Inside { broker, settings, room }))
+        let lookers = Semaphore::new(LOOKERS_MAX);
+        Hall(Arc::new(Inside { broker, settings, room, lookers }))
     }
 
     pub(crate) fn broker(&self) -> &Arc<Broker> {
@@ -69,6 +75,10 @@ impl Hall {
 
     pub(crate) fn settings(&self) -> &HttpSettings {
         &self.0.settings
+    }
+
+    pub(crate) fn lookers(&self) -> &Semaphore {
+        &self.0.lookers
     }
 
     pub(crate) fn room(&self) -> &Arc<Semaphore> {

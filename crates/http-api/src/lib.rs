@@ -22,6 +22,8 @@ mod gate;
 mod body;
 mod query;
 mod visit;
+mod looking;
+
 mod waited;
 
 pub mod definitions;
