@@ -42,7 +42,7 @@ fn the_second_process_refuses_and_leaves_the_first_alone() {
     let running = Running::start(&folder, &[]);
     let ports = running.ports_json();
     let path = folder.path().to_str().unwrap();
-    let second = output(&["serve", "--amqp-port", "0", "--data-dir", path]);
+    let second = output(&["serve", "--amqp-port", "0", "--http-port", "0", "--data-dir", path]);
     assert_eq!(second.status.code(), Some(1));
     let said = String::from_utf8(second.stderr).unwrap();
     assert!(said.contains("another Postroom (pid "), "{said}");
