@@ -3,7 +3,7 @@
 
 use domain::binding::QueueId;
 use domain::queue::consumers::ConsumerId;
-use domain::run::{Durability, Redelivery, Run, Sequence};
+use domain::run::{Durability, Run, Sequence};
 
 use super::Vhost;
 use super::handing::Handing;
