@@ -17,7 +17,7 @@ const COLUMNS: [Column; 6] = [
     ("VHOST", "vhost", Show::Text),
     ("PROTOCOL", "protocol", Show::Text),
     ("STATE", "state", Show::Text),
-    ("CHANNELS", "channels", Show::Count),
+    ("TLS", "tls", Show::Text),
 ];
 
 #[derive(Debug, clap::Args)]
@@ -42,11 +42,7 @@ enum Action {
 
 pub(crate) fn run(client: &Client, arguments: &Arguments) -> Result<(), Failure> {
     match arguments.action.as_ref().unwrap_or(&Action::List) {
-        Action::List => {
-            let answer = client.get("/v1/connections")?;
-            let rows = listing::rows(&answer, "connections");
-            listing::print(&arguments.place, rows, &COLUMNS)
-        }
+        Action::List => listing::pages(client, &arguments.place, "/v1/connections", &COLUMNS),
         Action::Close { connection } => {
             let path = format!("/api/connections/{}", encoded(connection));
             client.ask(Method::Delete, &path, &Content::Nothing)?;
