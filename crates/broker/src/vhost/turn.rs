@@ -22,6 +22,7 @@ use crate::journaled::checkpoint_records::{Checkpoint, QueueState};
 use crate::journaled::message_records::{Mark, put_settled};
 use crate::journaled::segment_records::{Alive, Kept, KeptRecord, put_next_segment};
 use crate::journaled::{exchange_records, queue_records, tag};
+use crate::lease::LeaseError;
 use crate::operation::{ChannelId, Destination};
 use crate::outbox::{Outbox, WakeList};
 use crate::session_id::SessionId;
@@ -62,11 +63,21 @@ pub(crate) struct Turn {
 }
 
 /// Messages that a queue has given up and that still count for it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Dead {
     pub(crate) queue: QueueId,
     pub(crate) run: Run,
     pub(crate) reason: Reason,
+    /// What its last consumer said.
+    pub(crate) error: Option<Arc<LeaseError>>,
+}
+
+/// Why leased messages leave their queue other than by an acknowledgement.
+#[derive(Debug)]
+pub(crate) struct GivenUp {
+    pub(crate) reason: Reason,
+    /// What the consumer said.
+    pub(crate) error: Option<Arc<LeaseError>>,
 }
 
 impl Turn {
