@@ -5,6 +5,7 @@ use std::sync::Arc;
 use broker::Broker;
 use tokio::sync::Semaphore;
 
+use crate::certificate_end::CertificateEnd;
 use crate::listener::Listener;
 
 /// What HTTP is served with.
@@ -18,6 +19,8 @@ pub struct HttpSettings {
     pub metrics_queues_max: usize,
     /// Where the broker can be reached.
     pub listeners: Vec<Listener>,
+    /// When the broker's certificate ends.
+    pub certificate_end: CertificateEnd,
 }
 
 impl Default for HttpSettings {
@@ -27,6 +30,7 @@ impl Default for HttpSettings {
             bodies_bytes_max: 256 << 20,
             metrics_queues_max: 1_000,
             listeners: Vec::new(),
+            certificate_end: CertificateEnd::default(),
         }
     }
 }
@@ -41,6 +45,8 @@ struct Inside {
     settings: HttpSettings,
     /// Room for bodies that are being read, in units of [`ROOM_UNIT_BYTES`].
     room: Arc<Semaphore>,
+    /// Places for those who make long lists.
+    lookers: Semaphore,
 }
 
 /// The unit in which room for bodies is taken.
@@ -52,11 +58,15 @@ const JSON_SHARE: usize = 2;
 /// The least that a request's body may take: lists of small messages come together too.
 const BODY_BYTES_MIN: usize = 32 << 20;
 
+/// So many lists are made at the same time; each may be of everything there is.
+const LOOKERS_MAX: usize = 4;
+
 impl Hall {
     pub(crate) fn new(broker: Arc<Broker>, settings: HttpSettings) -> Hall {
         let units = settings.bodies_bytes_max / ROOM_UNIT_BYTES;
         let room = Arc::new(Semaphore::new(units.clamp(1, Semaphore::MAX_PERMITS)));
-        Hall(Arc::new(Inside { broker, settings, room }))
+        let lookers = Semaphore::new(LOOKERS_MAX);
+        Hall(Arc::new(Inside { broker, settings, room, lookers }))
     }
 
     pub(crate) fn broker(&self) -> &Arc<Broker> {
@@ -65,6 +75,10 @@ impl Hall {
 
     pub(crate) fn settings(&self) -> &HttpSettings {
         &self.0.settings
+    }
+
+    pub(crate) fn lookers(&self) -> &Semaphore {
+        &self.0.lookers
     }
 
     pub(crate) fn room(&self) -> &Arc<Semaphore> {

@@ -7,6 +7,16 @@ mod publish;
 mod tokens;
 mod topology;
 
+mod node;
+
+mod clients;
+
+mod routing;
+
+mod queues;
+
+mod cursor;
+
 mod delivery;
 mod message;
 
@@ -19,5 +29,9 @@ pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = publish::routes(routes);
     let routes = lease::routes(routes);
     let routes = tokens::routes(routes);
+    let routes = node::routes(routes);
+    let routes = clients::routes(routes);
+    let routes = queues::routes(routes);
+    let routes = routing::routes(routes);
     topology::routes(routes)
 }

@@ -107,6 +107,10 @@ impl Problem {
         // It has fewer statuses, and some words of its own.
         let (status, error) = match (self.status, self.word) {
             (StatusCode::FORBIDDEN, _) => (StatusCode::UNAUTHORIZED, "not_authorised"),
+            (
+                StatusCode::BAD_REQUEST,
+                word @ ("page_out_of_range" | "invalid_pagination_parameters"),
+            ) => (StatusCode::BAD_REQUEST, word),
             (StatusCode::BAD_REQUEST | StatusCode::CONFLICT, _) => {
                 (StatusCode::BAD_REQUEST, "bad_request")
             }

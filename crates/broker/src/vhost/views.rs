@@ -298,6 +298,7 @@ impl Vhost {
             prefetch: consumer.credit.limit(),
             unacked: held.map(|it| u64::from(it.count)).sum(),
             active: slot.queue.consumers.is_active(id),
+            single_active: slot.queue.consumers.single_active() == Some(id),
             timeout_ms: consumer.timeout_ms,
             arguments: Arc::clone(&consumer.arguments),
         })

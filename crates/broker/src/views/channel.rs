@@ -63,6 +63,8 @@ pub struct ConsumerView {
     pub unacked: u64,
     /// Whether it is served; false while it stands by for a single active consumer.
     pub active: bool,
+    /// Whether it is the one that is served where only one is.
+    pub single_active: bool,
     /// How long a delivery may be unsettled, in milliseconds; `None`: for ever.
     pub timeout_ms: Option<u64>,
     /// Its arguments as they came.

@@ -237,10 +237,14 @@ async fn delete_global(
 /// RabbitMQ keeps it among the global parameters, too.
 const CLUSTER_NAME: &str = "cluster_name";
 
-async fn cluster_name(State(hall): State<Hall>) -> Response {
+/// What the cluster is called.
+pub(super) fn cluster_name_of(hall: &Hall) -> Json {
     let wanted = |it: &ParameterDefinition| is_global(it) && it.name.as_str() == CLUSTER_NAME;
-    let name = those(&hall, wanted, parameter_value).pop();
-    axum::Json(json!({ "name": name.unwrap_or_else(|| json!("postroom")) })).into_response()
+    those(hall, wanted, parameter_value).pop().unwrap_or_else(|| json!("postroom"))
+}
+
+async fn cluster_name(State(hall): State<Hall>) -> Response {
+    axum::Json(json!({ "name": cluster_name_of(&hall) })).into_response()
 }
 
 async fn put_cluster_name(State(hall): State<Hall>, fields: Fields) -> Result<StatusCode, Problem> {

@@ -2,15 +2,19 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use broker::{Broker, CreateVhostError, DeleteVhostError, Permission, User, VhostNotes, VhostView};
 use domain::name::Name;
-use serde_json::{Value as Json, json};
+use serde::Serialize;
 
+use super::depths::{self, Depths};
 use super::fields::Fields;
+use super::listing::{Detail, Wish};
+use super::message_stats::MessageStats;
 use super::users::put_status;
 use crate::gate::Guest;
 use crate::hall::Hall;
+use crate::looking::{self, Looker};
 use crate::problem::Problem;
 use crate::query::{self, Places};
 use crate::refusals;
@@ -30,40 +34,96 @@ pub(super) fn known(broker: &Broker, name: &str) -> Result<VhostView, Problem> {
     broker.vhost(name).ok_or_else(|| Problem::not_found(format!("there is no vhost '{name}'")))
 }
 
-/// Whether a user may know of a virtual host: those who watch over the node know of all.
+/// Whether a user may know of a virtual host.
 pub(super) fn is_visible(broker: &Broker, user: &User, vhost: &Name) -> bool {
-    Need::Monitoring.tags().iter().any(|tag| user.has_tag(tag)) || broker.may_enter(user, vhost)
+    Looker { broker, user }.sees(vhost)
 }
 
-fn shown(vhost: &VhostView) -> Json {
+/// A virtual host.
+#[derive(Serialize)]
+struct VhostOut<'a> {
+    name: &'a str,
+    description: &'a str,
+    tags: &'a [Box<str>],
+    default_queue_type: &'static str,
+    metadata: Metadata<'a>,
+    tracing: bool,
+    cluster_state: ClusterState,
+    #[serde(flatten)]
+    stats: Option<Stats>,
+}
+
+#[derive(Serialize)]
+struct Metadata<'a> {
+    description: &'a str,
+    tags: &'a [Box<str>],
+}
+
+/// How it is at each node.
+#[derive(Serialize)]
+struct ClusterState {
+    postroom: &'static str,
+}
+
+#[derive(Serialize)]
+struct Stats {
+    #[serde(flatten)]
+    depths: Depths,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_stats: Option<MessageStats>,
+}
+
+fn shown<'a>(broker: &Broker, vhost: &'a VhostView, detail: Detail) -> VhostOut<'a> {
     let VhostNotes { description, tags } = &vhost.notes;
-    json!({
-        "name": vhost.name.as_str(),
-        "description": description,
-        "tags": tags[..],
-        "default_queue_type": "undefined",
-        "metadata": { "description": description, "tags": tags[..] },
-        "tracing": false,
-    })
+    let sight = (detail == Detail::Everything).then(|| broker.sight(vhost.name.as_str()));
+    let stats = sight.flatten().map(|sight| {
+        let sights = [sight];
+        Stats { depths: Depths::of(&sights), message_stats: depths::message_stats(&sights) }
+    });
+    VhostOut {
+        name: vhost.name.as_str(),
+        description,
+        tags,
+        default_queue_type: "undefined",
+        metadata: Metadata { description, tags },
+        tracing: false,
+        cluster_state: ClusterState { postroom: "running" },
+        stats,
+    }
 }
 
-async fn list(State(hall): State<Hall>, Guest(user): Guest) -> Response {
-    let broker = hall.broker();
-    let vhosts = broker.vhosts();
-    let visible = vhosts.iter().filter(|vhost| is_visible(broker, &user, &vhost.name));
-    axum::Json(visible.map(shown).collect::<Json>()).into_response()
+async fn list(
+    State(hall): State<Hall>,
+    Guest(user): Guest,
+    wish: Wish,
+) -> Result<Response, Problem> {
+    looking::at_many(&hall, user, move |looker| {
+        let mut vhosts = looker.broker.vhosts();
+        vhosts.retain(|vhost| looker.sees(&vhost.name));
+        wish.answer(
+            vhosts.iter().collect(),
+            |it: &&VhostView| it.name.as_str(),
+            |it| shown(looker.broker, it, wish.detail),
+        )
+    })
+    .await
 }
 
 async fn one(
     State(hall): State<Hall>,
     Guest(user): Guest,
     Places(name): Places<String>,
+    wish: Wish,
 ) -> Result<Response, Problem> {
-    let vhost = known(hall.broker(), &name)?;
-    if !is_visible(hall.broker(), &user, &vhost.name) {
-        return Err(Problem::forbidden(format!("the user has no permission on vhost '{name}'")));
-    }
-    Ok(axum::Json(shown(&vhost)).into_response())
+    looking::at_one(&hall, user, move |looker| {
+        let vhost = known(looker.broker, &name)?;
+        if !looker.sees(&vhost.name) {
+            let detail = format!("the user has no permission on vhost '{name}'");
+            return Err(Problem::forbidden(detail));
+        }
+        wish.show(&shown(looker.broker, &vhost, wish.detail))
+    })
+    .await
 }
 
 /// What comes of making and noting.

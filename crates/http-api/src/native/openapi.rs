@@ -9,7 +9,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
 use crate::hall::Hall;
 use crate::routes::{Need, Routes};
 
-use super::{lease, publish, tokens, topology};
+use super::{clients, lease, node, publish, queues, routing, tokens, topology};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes.get("/v1/openapi.json", Need::Nothing, description)
@@ -54,6 +54,18 @@ struct ProblemDocument {
         topology::delete_exchange,
         topology::add_binding,
         topology::remove_binding,
+        node::get_overview,
+        node::get_node,
+        node::list_vhosts,
+        queues::list_queues,
+        queues::get_queue,
+        queues::get_scale,
+        routing::list_exchanges,
+        routing::get_exchange,
+        routing::list_bindings,
+        clients::list_connections,
+        clients::list_channels,
+        clients::list_consumers,
     ),
     components(schemas(ProblemDocument)),
     security(("basic" = []), ("token" = [])),
