@@ -4,6 +4,7 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi, ToSchema};
 
 use crate::hall::Hall;
@@ -69,7 +70,7 @@ struct ProblemDocument {
     ),
     components(schemas(ProblemDocument)),
     security(("basic" = []), ("token" = [])),
-    modifiers(&Schemes),
+    modifiers(&Schemes, &Problems),
 )]
 struct Description;
 
@@ -83,6 +84,27 @@ impl Modify for Schemes {
         components.add_security_scheme("basic", SecurityScheme::Http(basic));
         let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         components.add_security_scheme("token", SecurityScheme::Http(token));
+    }
+}
+
+/// Whatever is asked may be refused.
+struct Problems;
+
+impl Modify for Problems {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let problem =
+            ContentBuilder::new().schema(Some(Ref::from_schema_name("ProblemDocument"))).build();
+        let refused = ResponseBuilder::new()
+            .description("Why it was not done")
+            .content("application/problem+json", problem)
+            .build();
+        for path in description.paths.paths.values_mut() {
+            let operations = [&mut path.get, &mut path.put, &mut path.post, &mut path.delete];
+            for operation in operations.into_iter().flatten() {
+                let answers = &mut operation.responses.responses;
+                answers.entry("default".to_owned()).or_insert_with(|| refused.clone().into());
+            }
+        }
     }
 }
 
