@@ -11,13 +11,14 @@ Examples:
   postroom connections
   postroom connections close '127.0.0.1:51234 -> 127.0.0.1:5672'";
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 7] = [
     ("CONNECTION", "name", Show::Text),
     ("USER", "user", Show::Text),
     ("VHOST", "vhost", Show::Text),
     ("PROTOCOL", "protocol", Show::Text),
     ("STATE", "state", Show::Text),
-    ("TLS", "tls", Show::Text),
+    ("RECEIVED", "received_bytes", Show::Bytes),
+    ("SENT", "sent_bytes", Show::Bytes),
 ];
 
 #[derive(Debug, clap::Args)]
