@@ -106,7 +106,8 @@ class Reading:
         programs.mkdir()
         (programs / "postroom").symlink_to(binary())
         path = f"{Path(sys.executable).parent}:{programs}:{os.environ['PATH']}"
-        self.environment = os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"}
+        quiet = {"PYTHONUNBUFFERED": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        self.environment = os.environ | quiet | {"PATH": path}
 
     def words(self, *words):
         return self.namespace.words(*words) if self.namespace else list(map(str, words))

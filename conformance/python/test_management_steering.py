@@ -366,6 +366,9 @@ def test_checks(server, api, vhost):
     assert api.get(f"{checks}/port-listener/{server.port}")["status"] == "ok"
     assert api.get(f"{checks}/protocol-listener/amqp091")["protocol"] == "amqp"
     table(api, [
+        ("GET", f"{checks}/certificate-expiration/1/weeks", None, 200),
+        ("GET", f"{checks}/certificate-expiration/x/weeks", None, 400),
+        ("GET", f"{checks}/certificate-expiration/1/foo", None, 400),
         ("GET", f"{checks}/port-listener/1", None, 503),
         ("GET", f"{checks}/port-listener/x", None, 400),
         ("GET", f"{checks}/protocol-listener/mqtt", None, 503),

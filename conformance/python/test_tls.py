@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+from datetime import datetime, timedelta, timezone
 
 import aio_pika
 import pika
@@ -11,6 +12,7 @@ import trustme
 from cryptography import x509
 
 import tenants
+from management import Management
 from raw import PROTOCOL_HEADER, RawConnection
 from steps import Collector, take
 
@@ -41,8 +43,8 @@ class Files:
         self.issue(authority)
         clients.cert_pem.write_to_path(self.ca)
 
-    def issue(self, authority, names=("localhost", "127.0.0.1")):
-        made = authority.issue_cert(*names)
+    def issue(self, authority, names=("localhost", "127.0.0.1"), **further):
+        made = authority.issue_cert(*names, **further)
         self.cert.write_bytes(b"".join(part.bytes() for part in made.cert_chain_pems))
         made.private_key_pem.write_to_path(self.key)
 
@@ -271,3 +273,15 @@ def test_new_certificates_need_no_restart(tls_server):
     TlsConnection(server, trusting(successor)).start()
     old.channel(2)
     old.close()
+
+
+def test_a_certificate_that_ends_soon_is_told_of(tls_server):
+    server, authority = tls_server()
+    check = "/health/checks/certificate-expiration/1"
+    api = Management.of(server)
+    assert api.ask("GET", f"{check}/months").status == 200
+    soon = datetime.now(timezone.utc) + timedelta(days=3)
+    tls_server.files.issue(authority, not_after=soon)
+    server.reload("read again")
+    for unit, status in [("days", 200), ("weeks", 503), ("years", 503)]:
+        assert api.ask("GET", f"{check}/{unit}").status == status, unit

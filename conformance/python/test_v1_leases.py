@@ -106,7 +106,8 @@ def test_a_failure_is_tried_again_or_given_up(server, names):
     for attempt in (1, 2):
         (poison,) = worker.lease()
         assert (poison["body"], poison["attempt"]) == ("poison", attempt)
-        assert worker.statuses(fail=[{"lease": poison["lease"]}]) == ["ok"]
+        error = {"type": "Timeout", "message": f"no answer, {attempt}"}
+        assert worker.statuses(fail=[{"lease": poison["lease"], "error": error}]) == ["ok"]
     (hopeless,) = worker.lease()
     assert worker.statuses(fail=[{"lease": hopeless["lease"], "retry": False}]) == ["ok"]
     letters = eventually(lambda: (found := dead.lease(max=5)) and found)
@@ -114,6 +115,9 @@ def test_a_failure_is_tried_again_or_given_up(server, names):
     assert bodies(letters) == ["poison", "hopeless"]
     reasons = [letter["headers"]["x-first-death-reason"] for letter in letters]
     assert reasons == ["delivery_limit", "rejected"]
+    poison, hopeless = (letter["headers"] for letter in letters)
+    assert (poison["x-error-type"], poison["x-error-message"]) == ("Timeout", "no answer, 2")
+    assert "x-error-type" not in hopeless
 
 
 def test_time_ends_a_lease_and_extending_it_helps(worker):
@@ -238,6 +242,8 @@ WRONG = [
     ("leases", {"fail": [{"lease": ""}]}, 400, "fail[0].lease"),
     ("leases", {"ack": [{}]}, 400, "ack[0]"),
     ("leases", {"fail": [{"lease": "x", "delay_ms": 5}]}, 400, "fail[0].delay_ms"),
+    ("leases", {"fail": [{"lease": "x", "error": "oh"}]}, 400, "fail[0].error"),
+    ("leases", {"fail": [{"lease": "x", "error": {"type": "t" * 200}}]}, 400, "fail[0].error.type"),
     ("leases", {"extend": [{"lease": "x", "lease_ms": 0}]}, 400, "extend[0].lease_ms"),
     ("leases", {"extend": [{"lease": "x", "progress": "p" * 300}]}, 400, "extend[0].progress"),
     ("leases", {"then_lease": {"queue": "no-such-queue"}}, 404, None),

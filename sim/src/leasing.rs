@@ -267,8 +267,8 @@ impl Run {
     fn settle_some(&mut self, life: &mut Life, client: u64) {
         let end = match self.random.below(10) {
             0..4 => LeaseEnd::Acknowledged,
-            4 => LeaseEnd::Rejected,
-            5 | 6 => LeaseEnd::Failed,
+            4 => LeaseEnd::Rejected(None),
+            5 | 6 => LeaseEnd::Failed(None),
             7 => LeaseEnd::Released,
             _extend => {
                 LeaseEnd::Extended { lease_ms: self.random.one_of(LEASE_MS), progress: None }

@@ -54,9 +54,9 @@ pub enum LeaseEnd {
     /// Done: the message leaves the queue.
     Acknowledged,
     /// It could not be handled, and is to be tried again: back to its place in the queue, counted.
-    Failed,
+    Failed(Option<Arc<LeaseError>>),
     /// It could not be handled, and never will be: given up.
-    Rejected,
+    Rejected(Option<Arc<LeaseError>>),
     /// Nothing is wrong with it: back to its place in the queue.
     Released,
     /// It goes on for so many milliseconds from now.
@@ -67,6 +67,15 @@ pub enum LeaseEnd {
         /// are kept. `None`: nothing new.
         progress: Option<Box<str>>,
     },
+}
+
+/// Why a message could not be handled. It goes with the message if that is dead-lettered for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseError {
+    /// Its kind, for programs; at most [`limits::ERROR_TYPE_BYTES_MAX`] bytes.
+    pub kind: Box<str>,
+    /// For people; at most [`limits::ERROR_MESSAGE_BYTES_MAX`] bytes.
+    pub message: Box<str>,
 }
 
 /// Proof of a lease of one message. It holds a number that nobody can guess and that is drawn anew for

@@ -48,6 +48,12 @@ pub const LEASE_BYTES_MAX: usize = 1 << 20;
 /// What the holder of a lease may say about how far it is, in bytes.
 pub const PROGRESS_BYTES_MAX: usize = 256;
 
+/// What a holder may say about the kind of an error, in bytes.
+pub const ERROR_TYPE_BYTES_MAX: usize = 128;
+
+/// What a holder may say about an error, in bytes: it travels with the message.
+pub const ERROR_MESSAGE_BYTES_MAX: usize = 2_048;
+
 /// Leases that end for want of time in one turn, before batches have theirs.
 pub const TURN_LEASES_MAX: usize = 1024;
 

@@ -37,6 +37,7 @@ pub(crate) mod seal_job;
 
 pub(crate) mod load_job;
 
+mod handing;
 mod sessions;
 pub(crate) mod chunks;
 pub(crate) mod queues;

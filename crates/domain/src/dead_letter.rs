@@ -55,6 +55,17 @@ pub struct Death<'a> {
     pub time_seconds: u64,
     /// In place of its routing keys from now on, if given.
     pub dead_letter_routing_key: Option<&'a [u8]>,
+    /// What its last consumer said, if it said something.
+    pub error: Option<DeathError<'a>>,
+}
+
+/// Why a message could not be handled, in its consumer's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeathError<'a> {
+    /// Its kind, for programs.
+    pub kind: &'a str,
+    /// For people.
+    pub message: &'a str,
 }
 
 /// What a message becomes.
@@ -69,6 +80,8 @@ pub struct DeadLetter {
 }
 
 const X_DEATH: &str = "x-death";
+const ERROR_TYPE: &str = "x-error-type";
+const ERROR_MESSAGE: &str = "x-error-message";
 const CC: &str = "CC";
 
 impl DeadLetter {
@@ -93,6 +106,10 @@ impl DeadLetter {
         deaths.insert(0, entry);
 
         let mut with = Table::default();
+        if let Some(error) = death.error {
+            with.push(ERROR_TYPE, Value::text(error.kind));
+            with.push(ERROR_MESSAGE, Value::text(error.message));
+        }
         let ends = [("first", is_first), ("last", true)];
         for (end, _) in ends.into_iter().filter(|(_, is_written)| *is_written) {
             for (what, text) in [
@@ -182,6 +199,7 @@ mod tests {
             routing_key: b"k",
             time_seconds: 1_000,
             dead_letter_routing_key: None,
+            error: None,
         }
     }
 
@@ -216,6 +234,28 @@ mod tests {
         assert_eq!(header("x-last-death-reason"), "maxlen");
         let (told, _) = history(&[("a", Expired), ("b", Rejected), ("a", Expired)]);
         assert_eq!(told, "a expired 2, b rejected 1");
+    }
+
+    #[test]
+    fn an_error_goes_with_the_message_and_the_latest_is_shown() {
+        let told = |properties: &[u8], error| {
+            let death = Death { error, ..death("q", Reason::Rejected) };
+            let letter = DeadLetter::of(Properties(properties), Author::Publisher, &death);
+            let properties = letter.unwrap().properties;
+            let headers = Properties(&properties).headers().unwrap();
+            let header = |name| headers.get(name).and_then(Value::as_text).map(str::to_owned);
+            let told = (header(ERROR_TYPE), header(ERROR_MESSAGE));
+            (properties, told)
+        };
+        let error = |kind, message| Some(DeathError { kind, message });
+        let some = |kind: &str, message: &str| (Some(kind.to_owned()), Some(message.to_owned()));
+        let (properties, first) = told(&[0, 0], None);
+        assert_eq!(first, (None, None));
+        let (properties, second) = told(&properties, error("Timeout", "no answer"));
+        assert_eq!(second, some("Timeout", "no answer"));
+        let (properties, third) = told(&properties, error("Refused", ""));
+        assert_eq!(third, some("Refused", ""));
+        assert_eq!(told(&properties, None).1, some("Refused", ""));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use broker::Broker;
 use tokio::sync::Semaphore;
 
+use crate::certificate_end::CertificateEnd;
 use crate::listener::Listener;
 
 /// What HTTP is served with.
@@ -18,6 +19,8 @@ pub struct HttpSettings {
     pub metrics_queues_max: usize,
     /// Where the broker can be reached.
     pub listeners: Vec<Listener>,
+    /// When the broker's certificate ends.
+    pub certificate_end: CertificateEnd,
 }
 
 impl Default for HttpSettings {
@@ -27,6 +30,7 @@ impl Default for HttpSettings {
             bodies_bytes_max: 256 << 20,
             metrics_queues_max: 1_000,
             listeners: Vec::new(),
+            certificate_end: CertificateEnd::default(),
         }
     }
 }

@@ -35,12 +35,14 @@ mod refusals;
 mod auth;
 
 mod hall;
+mod certificate_end;
 mod listener;
 
 mod need;
 mod peer;
 mod problem;
 
+pub use certificate_end::CertificateEnd;
 pub use door::HttpDoor;
 pub use hall::HttpSettings;
 pub use listener::Listener;

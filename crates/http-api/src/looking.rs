@@ -84,7 +84,7 @@ pub(crate) fn spelled<T>(name: &str, find: impl Fn(&str) -> Option<T>) -> Option
 
 /// A document.
 pub(crate) fn json(document: &impl Serialize) -> Result<Response, Problem> {
-    let bytes = serde_json::to_vec(document).map_err(|_| Problem::broken())?;
+    let bytes = serde_json::to_vec(document).map_err(|_unwritable| Problem::broken())?;
     let mut response = (StatusCode::OK, bytes).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)

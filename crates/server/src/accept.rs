@@ -82,10 +82,12 @@ pub(crate) fn start(
         message_bytes_max: limits.max_message_bytes,
         ..AmqpSettings::default()
     });
+    let certificate_end = entrances.iter().find_map(|it| Some(it.tls.as_ref()?.certificate_end()));
     let http = HttpSettings {
         message_bytes_max: limits.max_message_bytes,
         metrics_queues_max: limits.metrics_queues_max,
         listeners: entrances.iter().flat_map(told_of).collect(),
+        certificate_end: certificate_end.unwrap_or_default(),
         ..HttpSettings::default()
     };
     let http = HttpDoor::new(Arc::clone(broker), http);

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use broker::connections::TlsFacts;
+use http_api::CertificateEnd;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -18,6 +19,8 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
 
 use crate::config::{ClientCertificate, LoginFrom, Tls};
 
@@ -56,6 +59,7 @@ pub(crate) enum TlsError {
 #[derive(Debug)]
 pub(crate) struct TlsDoor {
     present: RwLock<Present>,
+    end: CertificateEnd,
 }
 
 /// What new connections are met with.
@@ -63,21 +67,33 @@ pub(crate) struct TlsDoor {
 struct Present {
     config: Arc<ServerConfig>,
     login_from: LoginFrom,
+    /// When the first certificate of the chain ends, in seconds since 1970; 0: none says.
+    ends_seconds: u64,
 }
 
 impl TlsDoor {
     /// `None`: TLS was not asked for.
     pub(crate) fn open(tls: &Tls) -> Result<Option<TlsDoor>, TlsError> {
         let present = read(tls)?;
-        Ok(present.map(|present| TlsDoor { present: RwLock::new(present) }))
+        Ok(present.map(|present| {
+            let end = CertificateEnd::default();
+            end.set(present.ends_seconds);
+            TlsDoor { present: RwLock::new(present), end }
+        }))
     }
 
     /// Reads everything again. What can't be read leaves all as it was.
     pub(crate) fn reload(&self, tls: &Tls) -> Result<(), TlsError> {
         if let Some(read) = read(tls)? {
+            self.end.set(read.ends_seconds);
             *self.present.write().unwrap_or_else(PoisonError::into_inner) = read;
         }
         Ok(())
+    }
+
+    /// When its certificate ends; kept up to date.
+    pub(crate) fn certificate_end(&self) -> CertificateEnd {
+        self.end.clone()
     }
 
     fn present(&self) -> Present {
@@ -90,7 +106,7 @@ impl TlsDoor {
         stream: TcpStream,
         peer: SocketAddr,
     ) -> io::Result<(TlsStream<TcpStream>, Option<String>)> {
-        let Present { config, login_from } = self.present();
+        let Present { config, login_from, .. } = self.present();
         let stream = TlsAcceptor::from(config).accept(stream).await?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let name = certificate.and_then(|certificate| login_name::of(certificate, login_from));
@@ -127,6 +143,7 @@ fn read(tls: &Tls) -> Result<Option<Present>, TlsError> {
         (None, ClientCertificate::Optional) => Arc::new(NoClientAuth),
     };
     let chain = certificates(cert)?;
+    let ends_seconds = chain.iter().filter_map(|it| ends(it)).min().unwrap_or(0);
     let unreadable = |error| TlsError::Unreadable { file: key.clone(), what: "a key", error };
     let secret = PrivateKeyDer::from_pem_file(key).map_err(unreadable)?;
     let bad_pair = |error| TlsError::BadPair { cert: cert.clone(), key: key.clone(), error };
@@ -136,7 +153,13 @@ fn read(tls: &Tls) -> Result<Option<Present>, TlsError> {
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, secret)
         .map_err(bad_pair)?;
-    Ok(Some(Present { config: Arc::new(config), login_from: tls.tls_login_from }))
+    Ok(Some(Present { config: Arc::new(config), login_from: tls.tls_login_from, ends_seconds }))
+}
+
+/// When a certificate ends, in seconds since 1970.
+fn ends(certificate: &[u8]) -> Option<u64> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    Some(certificate.tbs_certificate.validity.not_after.to_unix_duration().as_secs())
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

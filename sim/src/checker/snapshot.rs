@@ -100,7 +100,9 @@ impl Checker {
             }
         }
         if let Some(dead) = queues.get_mut(DEAD) {
-            dead.messages.extend(self.letters_underway());
+            let underway = self.letters_underway();
+            dead.enqueued += underway.len() as u64;
+            dead.messages.extend(underway);
         }
         let dying = self.dying.iter().filter(|dying| {
             dying.there == Known::Yes && dying.entry.there == Known::Yes && dying.entry.journaled
@@ -243,7 +245,8 @@ impl Snapshot {
         }
         // Where not the first goes first, the mark says how far the last one was that went.
         let in_order = QueueSettings::of(&queue.declaration.arguments).priority_max.is_none();
-        let exact = in_order && (self.clean || queue.enqueued < EXACT_MARKS_MAX);
+        let enqueued = queue.enqueued + letters.len() as u64;
+        let exact = in_order && (self.clean || enqueued < EXACT_MARKS_MAX);
         let mut kept = kept.into_iter();
         for (id, redelivered) in &found {
             let message = loop {
@@ -263,7 +266,9 @@ impl Snapshot {
             };
             if !right {
                 let delivered = message.redelivered;
-                return Err(format!("message {id}: marked {redelivered}, delivered {delivered:?}"));
+                return Err(format!(
+                    "message {id}: marked {redelivered}, delivered {delivered:?}, of {enqueued}"
+                ));
             }
         }
         match kept.find(|message| message.there == Known::Yes) {
@@ -291,8 +296,10 @@ impl Snapshot {
         letters
     }
 
-    /// The same with exactly the messages found: what the next life starts from. What was due is kept
-    /// as well where its letter was found, or has nowhere to go yet: the next life will write it again, and it may take time.
+    /// The same with exactly the messages found: what the next life starts from. Where a letter was
+    /// found that nobody knew of, and what it was is due, only that is kept: who looked may just have
+    /// written it, in a copy, and the next life writes it again, which may take time. So it is where
+    /// there is nowhere for letters to go yet.
     pub(crate) fn with(&self, found: &Found, now_ms: u64) -> Snapshot {
         let mut snapshot = self.clone();
         let sure: BTreeSet<MessageId> = (self.queues.get(DEAD).into_iter())
@@ -300,12 +307,14 @@ impl Snapshot {
             .filter(|letter| letter.there == Known::Yes)
             .map(|letter| letter.id)
             .collect();
+        // What is marked has been there before.
         let new: BTreeSet<MessageId> = (found.queues.get(DEAD).into_iter())
-            .flat_map(|dead| dead.messages.iter().map(|(id, _)| *id))
-            .filter(|id| !sure.contains(id))
+            .flat_map(|dead| &dead.messages)
+            .filter(|(id, redelivered)| !redelivered && !sure.contains(id))
+            .map(|(id, _)| *id)
             .collect();
         let nowhere = !found.queues.contains_key(DEAD);
-        snapshot.dying.clear();
+        let mut again = BTreeSet::new();
         for (name, queue) in &mut snapshot.queues {
             let Some(found) = found.queues.get(name) else { continue };
             let known: BTreeMap<MessageId, KeptMessage> =
@@ -318,11 +327,19 @@ impl Snapshot {
                 deadline_ms: known.get(id).and_then(|kept| kept.deadline_ms),
             });
             let due = queue.messages.iter().filter(|message| {
-                let comes = |id| nowhere || new.contains(&id);
-                message.is_due(now_ms) && letter(message.id, name, "expired").is_some_and(comes)
+                let letter = letter(message.id, name, "expired");
+                let comes = letter.filter(|letter| nowhere || new.contains(letter));
+                message.is_due(now_ms) && comes.is_some_and(|letter| again.insert(letter))
             });
             queue.messages = messages.chain(due.copied()).collect();
             queue.fog.clear();
+        }
+        if let Some(dead) = snapshot.queues.get_mut(DEAD) {
+            dead.messages.retain(|letter| !again.contains(&letter.id));
+            // Letters that came after the picture was taken, and before the crash, took their places,
+            // even those that no restart finds.
+            let others = self.letters(now_ms).into_iter().filter(|it| !again.contains(&it.id));
+            dead.enqueued += others.count() as u64;
         }
         snapshot
     }

@@ -10,7 +10,8 @@ use domain::queue::settings::{ConsumerTimeout, QueueType, SingleActiveConsumer};
 use domain::refusal::{ArgumentProblem, Kind, Refusal};
 
 use super::chunks::Here;
-use super::deliver::{Handing, SINCE_STEP_MS};
+use super::deliver::SINCE_STEP_MS;
+use super::handing::Handing;
 use super::queues::ConsumerSlot;
 use super::sessions::Unsettled;
 use super::{Vhost, tags};

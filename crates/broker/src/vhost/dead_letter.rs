@@ -2,8 +2,10 @@
 //! headers. Leaving the one queue and entering the others is one commit of the journal, so that a
 //! message is never in neither and never in both.
 
+use std::sync::Arc;
+
 use domain::binding::QueueId;
-use domain::dead_letter::{Author, DeadLetter, Death, Reason};
+use domain::dead_letter::{Author, DeadLetter, Death, DeathError, Reason};
 use domain::properties::Properties;
 use domain::queue::settings::DeadLettering;
 use domain::run::Run;
@@ -14,6 +16,7 @@ use super::chunks::{BatchChunk, Incoming};
 use super::load::Wanted;
 use super::turn::Dead;
 use crate::chunk::{ChunkBuilder, Message, MessageHead, Persistence};
+use crate::lease::LeaseError;
 use crate::limits;
 use crate::views::counts::MessageCounts;
 
@@ -28,12 +31,23 @@ struct Rewritten {
 impl Vhost {
     /// A queue gives messages up that are neither ready nor leased any more.
     pub(crate) fn bury(&mut self, queue: QueueId, run: Run, reason: Reason) {
+        self.bury_for(queue, run, reason, None);
+    }
+
+    /// As [`Vhost::bury`], with what the last consumer said of it.
+    pub(crate) fn bury_for(
+        &mut self,
+        queue: QueueId,
+        run: Run,
+        reason: Reason,
+        error: Option<&Arc<LeaseError>>,
+    ) {
         let count = u64::from(run.count);
         count_given_up(reason, count, &mut self.tallies.totals.counts);
         if let Some(slot) = self.queues.get_mut(&queue) {
             count_given_up(reason, count, slot.count(queue, &mut self.tallies, self.now.ms));
             if slot.queue.settings().dead_lettering.is_some() {
-                self.turn.dead.push_back(Dead { queue, run, reason });
+                self.turn.dead.push_back(Dead { queue, run, reason, error: error.cloned() });
                 return;
             }
         }
@@ -66,9 +80,9 @@ impl Vhost {
             };
             let (front, rest) = dead.run.split(readable.min(limits::DEAD_LETTERS_AT_ONCE));
             if let Some(run) = rest {
-                self.turn.dead.push_front(Dead { run, ..dead });
+                self.turn.dead.push_front(Dead { run, ..dead.clone() });
             }
-            self.dead_letter(Dead { run: front, ..dead });
+            self.dead_letter(&Dead { run: front, ..dead });
         }
     }
 
@@ -83,7 +97,7 @@ impl Vhost {
         }
     }
 
-    fn dead_letter(&mut self, dead: Dead) {
+    fn dead_letter(&mut self, dead: &Dead) {
         if let Some(slot) = self.queues.get(&dead.queue)
             && let Some(to) = slot.queue.settings().dead_lettering.clone()
         {
@@ -101,7 +115,7 @@ impl Vhost {
     }
 
     /// Writes the death into every message of a run.
-    fn rewrite(&self, dead: Dead, queue: &str, to: &DeadLettering) -> Rewritten {
+    fn rewrite(&self, dead: &Dead, queue: &str, to: &DeadLettering) -> Rewritten {
         let mut rewritten = Rewritten::default();
         let Some(here) = self.chunks.find(dead.run.place) else { return rewritten };
         for index in here.index..here.index + dead.run.count {
@@ -113,6 +127,10 @@ impl Vhost {
                 routing_key: message.routing_key,
                 time_seconds: self.now.wall_ms / 1_000,
                 dead_letter_routing_key: to.routing_key.as_deref(),
+                error: dead
+                    .error
+                    .as_deref()
+                    .map(|error| DeathError { kind: &error.kind, message: &error.message }),
             };
             // Properties were checked when they came in.
             let properties = Properties(message.properties);

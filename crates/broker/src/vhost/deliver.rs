@@ -3,9 +3,10 @@
 
 use domain::binding::QueueId;
 use domain::queue::consumers::ConsumerId;
-use domain::run::{Durability, Redelivery, Run, Sequence};
+use domain::run::{Durability, Run, Sequence};
 
 use super::Vhost;
+use super::handing::Handing;
 use super::leases::Turn;
 use super::queues::ConsumerSlot;
 use super::sessions::Unsettled;
@@ -15,7 +16,6 @@ use crate::journaled::tag;
 use crate::limits;
 use crate::operation::{Acknowledgement, ChannelId};
 use crate::session_id::SessionId;
-use crate::views::counts::MessageCounts;
 
 /// What the consumer in front can take.
 enum Offer {
@@ -29,39 +29,6 @@ enum Offer {
 
 /// Deliveries that nothing times are dated to so many milliseconds: those of a moment make one entry.
 pub(crate) const SINCE_STEP_MS: u64 = 4;
-
-/// How messages are handed out.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Handing {
-    pub(crate) redelivery: Redelivery,
-    pub(crate) acknowledgement: Acknowledgement,
-}
-
-impl Handing {
-    pub(crate) fn is_repeated(self) -> bool {
-        self.redelivery == Redelivery::Repeated
-    }
-
-    /// Counts deliveries to a consumer.
-    pub(crate) fn count(self, count: u32, counts: &mut MessageCounts) {
-        match self.acknowledgement {
-            Acknowledgement::Manual => counts.delivered += u64::from(count),
-            Acknowledgement::Automatic => counts.delivered_no_ack += u64::from(count),
-        }
-        if self.is_repeated() {
-            counts.redelivered += u64::from(count);
-        }
-    }
-
-    /// Counts a message that was got.
-    pub(crate) fn count_got(self, counts: &mut MessageCounts) {
-        match self.acknowledgement {
-            Acknowledgement::Manual => counts.got += 1,
-            Acknowledgement::Automatic => counts.got_no_ack += 1,
-        }
-        counts.redelivered += u64::from(self.is_repeated());
-    }
-}
 
 impl Vhost {
     /// The queue may be able to deliver.

@@ -9,7 +9,7 @@ use stdx::fault::{Fault, planted};
 
 use super::Vhost;
 use super::chunks::Here;
-use super::deliver::Handing;
+use super::handing::Handing;
 use super::leases::{Held, Turn, Waiter, WaiterId};
 use super::queues::QueueSlot;
 use crate::event::Event;

@@ -1,5 +1,7 @@
 //! The end of a lease without a connection: its holder settles it, or its time is over.
 
+use std::sync::Arc;
+
 use domain::binding::QueueId;
 use domain::dead_letter::Reason;
 use domain::queue::Return;
@@ -11,10 +13,12 @@ use super::Vhost;
 use super::queues::QueueSlot;
 use super::sessions::Unsettled;
 use super::timers::Timer;
+use super::turn::GivenUp;
 use crate::journaled::lease_records::put_ended;
 use crate::journaled::tag;
 use crate::lease::{
-    LeaseEnd, LeaseRefusal, LeaseReply, LeaseSettlement, LeaseSettlements, LeaseStatus, LeaseToken,
+    LeaseEnd, LeaseError, LeaseRefusal, LeaseReply, LeaseSettlement, LeaseSettlements, LeaseStatus,
+    LeaseToken,
 };
 use crate::limits;
 use crate::session_id::SessionId;
@@ -102,9 +106,10 @@ impl Vhost {
                 let lease_ms = (*lease_ms).clamp(1, limits::LEASE_MS_MAX);
                 Some(self.now.wall_ms.saturating_add(lease_ms))
             }
-            LeaseEnd::Acknowledged | LeaseEnd::Failed | LeaseEnd::Rejected | LeaseEnd::Released => {
-                None
-            }
+            LeaseEnd::Acknowledged
+            | LeaseEnd::Failed(_)
+            | LeaseEnd::Rejected(_)
+            | LeaseEnd::Released => None,
         };
         LeaseStatus::Done { until_wall_ms }
     }
@@ -130,21 +135,23 @@ impl Vhost {
                 let ended = Unsettled::of_lease(queue, message, group.count);
                 self.stats.acknowledged += self.drop_leased(&ended, None);
             }
-            LeaseEnd::Rejected => {
+            LeaseEnd::Rejected(error) => {
                 self.take_lease(queue, message, group.count);
                 // The message may stay until it is read from the disk and dead-lettered.
                 self.journal_end(queue, message, group.count);
                 let ended = Unsettled::of_lease(queue, message, group.count);
-                self.drop_leased(&ended, Some(Reason::Rejected));
+                let given_up = GivenUp { reason: Reason::Rejected, error: error.clone() };
+                self.drop_leased(&ended, Some(&given_up));
             }
-            LeaseEnd::Failed => {
+            LeaseEnd::Failed(error) => {
                 self.take_lease(queue, message, group.count);
                 self.stats.leases_failed += u64::from(group.count);
-                self.return_leased(queue, message, group.count, Return::LeaseFailed);
+                self.return_failed(queue, message, group.count, error.as_ref());
             }
             LeaseEnd::Released => {
                 self.take_lease(queue, message, group.count);
-                self.return_leased(queue, message, group.count, Return::LeaseReleased);
+                let ended = Unsettled::of_lease(queue, message, group.count);
+                self.requeue(&ended, Return::LeaseReleased);
             }
         }
     }
@@ -156,12 +163,17 @@ impl Vhost {
         }
     }
 
-    fn return_leased(&mut self, queue: QueueId, first: Sequence, count: u32, how: Return) {
-        if how == Return::LeaseFailed {
-            // As with what is rejected: it may be over its limit.
-            self.journal_end(queue, first, count);
-        }
-        self.requeue(&Unsettled::of_lease(queue, first, count), how);
+    fn return_failed(
+        &mut self,
+        queue: QueueId,
+        first: Sequence,
+        count: u32,
+        error: Option<&Arc<LeaseError>>,
+    ) {
+        // As with what is rejected: it may be over its limit.
+        self.journal_end(queue, first, count);
+        let ended = Unsettled::of_lease(queue, first, count);
+        self.requeue_for(&ended, Return::LeaseFailed, error);
     }
 
     fn journal_end(&mut self, queue: QueueId, first: Sequence, count: u32) {
@@ -212,7 +224,7 @@ impl Vhost {
             let Some((queue, first, held)) = self.leases.take_due(self.now.ms) else { break };
             self.stats.leases_expired += u64::from(held.count);
             self.tallies.count_handling(held.since_ms, self.now.ms, held.count);
-            self.return_leased(queue, first, held.count, Return::LeaseFailed);
+            self.return_failed(queue, first, held.count, None);
         }
         while let Some((waiter, queue)) = self.leases.take_impatient(self.now.ms) {
             let slot = self.queues.get_mut(&queue);

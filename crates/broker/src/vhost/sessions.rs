@@ -43,6 +43,8 @@ pub(crate) struct SessionState {
     pub(crate) events_bytes: usize,
     /// Among `events` is the answer to a change that the journal does not have yet.
     pub(crate) gated: bool,
+    /// Where the commit stands that the last of its events waited for.
+    pub(crate) gate_position: Position,
     /// It stands in the turn's list of those to be told something.
     pub(crate) touched: bool,
     /// What its client can be told.
@@ -79,6 +81,7 @@ impl SessionState {
             events: Vec::new(),
             events_bytes: 0,
             gated: false,
+            gate_position: Position::default(),
             touched: false,
             traits: SessionTraits::default(),
             parked: VecDeque::new(),

@@ -1,5 +1,7 @@
 //! Settling: a delivery ends, by its consumer's word or because its channel is gone.
 
+use std::sync::Arc;
+
 use domain::binding::QueueId;
 use domain::dead_letter::Reason;
 use domain::queue::{Return, Returned};
@@ -8,8 +10,10 @@ use domain::run::{Durability, Run};
 
 use super::Vhost;
 use super::sessions::{Channel, Unsettled};
+use super::turn::GivenUp;
 use crate::journaled::message_records::{CountedSpan, put_returned};
 use crate::journaled::tag;
+use crate::lease::LeaseError;
 use crate::operation::{ChannelId, Outcome, Tags, Verb};
 use crate::session_id::SessionId;
 use crate::views::counts::MessageCounts;
@@ -62,7 +66,10 @@ impl Vhost {
                 self.stats.acknowledged += self.drop_leased(delivery, None);
             }
             Outcome::Rejected => {
-                self.drop_leased(delivery, Some(Reason::Rejected));
+                self.drop_leased(
+                    delivery,
+                    Some(&GivenUp { reason: Reason::Rejected, error: None }),
+                );
             }
             Outcome::Requeued => self.requeue(delivery, Return::Released),
             Outcome::Failed => self.requeue(delivery, Return::Failed),
@@ -95,7 +102,7 @@ impl Vhost {
     }
 
     /// Leased messages leave their queue, done with or given up for a reason; returns how many.
-    pub(crate) fn drop_leased(&mut self, delivery: &Unsettled, given_up: Option<Reason>) -> u64 {
+    pub(crate) fn drop_leased(&mut self, delivery: &Unsettled, given_up: Option<&GivenUp>) -> u64 {
         let mut gone = std::mem::take(&mut self.gone);
         if let Some(slot) = self.queues.get_mut(&delivery.queue) {
             slot.queue.settle(delivery.first, delivery.count, &mut gone);
@@ -115,7 +122,9 @@ impl Vhost {
             count += u64::from(run.count);
             match given_up {
                 None => self.left(delivery.queue, &run),
-                Some(reason) => self.bury(delivery.queue, run, reason),
+                Some(GivenUp { reason, error }) => {
+                    self.bury_for(delivery.queue, run, *reason, error.as_ref());
+                }
             }
         }
         self.gone = gone;
@@ -140,6 +149,16 @@ impl Vhost {
 
     /// Leased messages return to their place, or are given up because they failed too often.
     pub(crate) fn requeue(&mut self, delivery: &Unsettled, how: Return) {
+        self.requeue_for(delivery, how, None);
+    }
+
+    /// As [`Vhost::requeue`], with what the consumer said of it.
+    pub(crate) fn requeue_for(
+        &mut self,
+        delivery: &Unsettled,
+        how: Return,
+        error: Option<&Arc<LeaseError>>,
+    ) {
         let queue = delivery.queue;
         let Some(slot) = self.queues.get_mut(&queue) else { return };
         let mut returned = Returned::default();
@@ -158,7 +177,7 @@ impl Vhost {
             self.turn.staged.record(tag::RETURNED, |out| put_returned(out, queue, &counted));
         }
         for run in returned.over {
-            self.bury(queue, run, Reason::DeliveryLimit);
+            self.bury_for(queue, run, Reason::DeliveryLimit, error);
         }
         self.time_messages(queue);
         if limited {

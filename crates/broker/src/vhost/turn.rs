@@ -22,6 +22,7 @@ use crate::journaled::checkpoint_records::{Checkpoint, QueueState};
 use crate::journaled::message_records::{Mark, put_settled};
 use crate::journaled::segment_records::{Alive, Kept, KeptRecord, put_next_segment};
 use crate::journaled::{exchange_records, queue_records, tag};
+use crate::lease::LeaseError;
 use crate::operation::{ChannelId, Destination};
 use crate::outbox::{Outbox, WakeList};
 use crate::session_id::SessionId;
@@ -38,6 +39,8 @@ pub(crate) struct Turn {
     pub(crate) settled: Vec<QueueId>,
     /// Sessions that are to be told something.
     pub(crate) touched: Vec<SessionId>,
+    /// Sessions some of whose events wait for the turn's commit.
+    gated: Vec<SessionId>,
     /// Channels with publishes to confirm.
     pub(crate) confirming: Vec<(SessionId, ChannelId)>,
     /// Sessions whose deliveries were held back for want of room.
@@ -60,11 +63,21 @@ pub(crate) struct Turn {
 }
 
 /// Messages that a queue has given up and that still count for it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Dead {
     pub(crate) queue: QueueId,
     pub(crate) run: Run,
     pub(crate) reason: Reason,
+    /// What its last consumer said.
+    pub(crate) error: Option<Arc<LeaseError>>,
+}
+
+/// Why leased messages leave their queue other than by an acknowledgement.
+#[derive(Debug)]
+pub(crate) struct GivenUp {
+    pub(crate) reason: Reason,
+    /// What the consumer said.
+    pub(crate) error: Option<Arc<LeaseError>>,
 }
 
 impl Turn {
@@ -202,6 +215,7 @@ impl Vhost {
                 let ticket = state.outbox.hold(&mut state.events);
                 let outbox = Arc::clone(&state.outbox);
                 self.turn.staged.wait(Waiter::Gate { outbox, ticket });
+                self.turn.gated.push(session);
             } else {
                 state.outbox.append(&mut state.events);
                 self.turn.wake.push(Arc::clone(&state.outbox));
@@ -261,6 +275,11 @@ impl Vhost {
                 confirms.stand_at(position, durable);
             }
         }
+        for session in self.turn.gated.drain(..) {
+            if let Some(state) = self.sessions.get_mut(session.index()) {
+                state.gate_position = position;
+            }
+        }
         self.chunks.committed(position);
         self.rest.is_over();
         self.doom_segments(position);
@@ -289,8 +308,10 @@ impl Vhost {
         self.journal.release_before(needed)
     }
 
-    /// Confirms what needed no journal: at once, or behind what the channel still waits for.
+    /// Confirms what needed no journal: at once, or behind what the channel still waits for. What its
+    /// session is told only later, returned messages among it, goes before that, too.
     fn confirm_the_rest(&mut self, since: Monotonic) {
+        let durable = self.journal.durable();
         for (session, channel) in std::mem::take(&mut self.turn.confirming) {
             let Some(state) = self.sessions.get_mut(session.index()) else { continue };
             let Some(confirms) =
@@ -298,8 +319,12 @@ impl Vhost {
             else {
                 continue;
             };
-            let (outbox, position) = (&state.outbox, confirms.position);
-            let (journal, wake) = (&self.journal, &mut self.turn.wake);
+            let outbox = &state.outbox;
+            if state.gate_position > confirms.position {
+                confirms.stand_at(state.gate_position, durable);
+            }
+            let (journal, position) = (&self.journal, confirms.position);
+            let wake = &mut self.turn.wake;
             confirms.take_due(|first, last| {
                 let outbox_too = Arc::clone(outbox);
                 let waiter = Waiter::Confirm { outbox: outbox_too, channel, first, last, since };

@@ -1,11 +1,6 @@
 //! What there is to see: depths, counts, rates, who is connected.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::format_push_string,
-    reason = "a test's own code"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's own code")]
 
 use broker::Broker;
 use broker::connections::Connection;
@@ -106,24 +101,26 @@ fn of_queue(queue: &QueueView) -> String {
 }
 
 fn of_channel(channel: &broker::views::ChannelView) -> String {
-    let mut said = format!(
-        "{} {}: unacked {}, {} consumers, prefetch {}",
+    let confirms = if channel.confirms {
+        format!(", unconfirmed {}", channel.unconfirmed)
+    } else {
+        String::new()
+    };
+    let (publishes, settlements) = (channel.uncommitted, channel.uncommitted_settlements);
+    let transaction = if channel.transactional {
+        format!(", uncommitted {publishes} and {settlements}")
+    } else {
+        String::new()
+    };
+    format!(
+        "{} {}: unacked {}, {} consumers, prefetch {}{confirms}{transaction}; {}",
         who(&channel.connection),
         channel.number,
         channel.unacked,
         channel.consumers,
-        channel.prefetch
-    );
-    if channel.confirms {
-        said += &format!(", unconfirmed {}", channel.unconfirmed);
-    }
-    if channel.transactional {
-        said += &format!(
-            ", uncommitted {} and {}",
-            channel.uncommitted, channel.uncommitted_settlements
-        );
-    }
-    format!("{said}; {}", counts(&channel.counts))
+        channel.prefetch,
+        counts(&channel.counts)
+    )
 }
 
 /// Those that are not zero.

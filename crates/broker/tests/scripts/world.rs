@@ -327,8 +327,8 @@ fn settle_leases(
     let options = table(arguments);
     let end = match end {
         "ack" => LeaseEnd::Acknowledged,
-        "fail" => LeaseEnd::Failed,
-        "reject" => LeaseEnd::Rejected,
+        "fail" => LeaseEnd::Failed(None),
+        "reject" => LeaseEnd::Rejected(None),
         "release" => LeaseEnd::Released,
         "extend" => LeaseEnd::Extended {
             lease_ms: options.get("for").and_then(Value::as_integer).unwrap().try_into().unwrap(),

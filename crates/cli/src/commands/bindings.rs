@@ -69,7 +69,7 @@ impl Binding {
 pub(crate) fn run(client: &Client, arguments: &Arguments) -> Result<(), Failure> {
     const PATH: &str = "/v1/bindings";
     match arguments.action.as_ref().unwrap_or(&Action::List) {
-        Action::List => listing::pages(client, &arguments.place, (PATH, "bindings"), &COLUMNS),
+        Action::List => listing::pages(client, &arguments.place, PATH, &COLUMNS),
         Action::Add(binding) => {
             let content = json!({
                 "source": binding.source,

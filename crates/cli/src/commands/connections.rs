@@ -11,13 +11,14 @@ Examples:
   postroom connections
   postroom connections close '127.0.0.1:51234 -> 127.0.0.1:5672'";
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 7] = [
     ("CONNECTION", "name", Show::Text),
     ("USER", "user", Show::Text),
     ("VHOST", "vhost", Show::Text),
     ("PROTOCOL", "protocol", Show::Text),
     ("STATE", "state", Show::Text),
-    ("CHANNELS", "channels", Show::Count),
+    ("RECEIVED", "received_bytes", Show::Bytes),
+    ("SENT", "sent_bytes", Show::Bytes),
 ];
 
 #[derive(Debug, clap::Args)]
@@ -42,11 +43,7 @@ enum Action {
 
 pub(crate) fn run(client: &Client, arguments: &Arguments) -> Result<(), Failure> {
     match arguments.action.as_ref().unwrap_or(&Action::List) {
-        Action::List => {
-            let answer = client.get("/v1/connections")?;
-            let rows = listing::rows(&answer, "connections");
-            listing::print(&arguments.place, rows, &COLUMNS)
-        }
+        Action::List => listing::pages(client, &arguments.place, "/v1/connections", &COLUMNS),
         Action::Close { connection } => {
             let path = format!("/api/connections/{}", encoded(connection));
             client.ask(Method::Delete, &path, &Content::Nothing)?;

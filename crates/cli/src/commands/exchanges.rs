@@ -20,8 +20,8 @@ const COLUMNS: [Column; 6] = [
     ("TYPE", "type", Show::Text),
     ("DURABLE", "durable", Show::Text),
     ("INTERNAL", "internal", Show::Text),
-    ("IN", "rates.published_in", Show::Rate),
-    ("OUT", "rates.published_out", Show::Rate),
+    ("IN", "published_in_per_s", Show::Rate),
+    ("OUT", "published_out_per_s", Show::Rate),
 ];
 
 #[derive(Debug, clap::Args)]
@@ -73,7 +73,7 @@ pub(crate) fn run(client: &Client, arguments: &Arguments) -> Result<(), Failure>
     let place = &arguments.place;
     let path = |exchange: &str| format!("/v1/exchanges/{}", encoded(exchange));
     match arguments.action.as_ref().unwrap_or(&Action::List) {
-        Action::List => listing::pages(client, place, ("/v1/exchanges", "exchanges"), &COLUMNS),
+        Action::List => listing::pages(client, place, "/v1/exchanges", &COLUMNS),
         Action::Declare {
             exchange,
             exchange_type,

@@ -10,12 +10,11 @@ use crate::screen::{self, Column};
 /// The most rows asked for at once.
 const ROWS_MAX: &str = "500";
 
-/// Prints all pages of a list in the virtual host that is meant; `key` is where an answer has its
-/// rows.
+/// Prints all pages of a list in the virtual host that is meant.
 pub(crate) fn pages(
     client: &Client,
     place: &Place,
-    (path, key): (&str, &str),
+    path: &str,
     columns: &[Column],
 ) -> Result<(), Failure> {
     let mut rows = Vec::new();
@@ -24,7 +23,7 @@ pub(crate) fn pages(
         let mut parameters = vec![("limit", ROWS_MAX)];
         parameters.extend(after.as_deref().map(|after| ("after", after)));
         let answer = client.get(&client.in_vhost(path, &parameters))?;
-        rows.extend(self::rows(&answer, key).iter().cloned());
+        rows.extend(self::rows(&answer, "items").iter().cloned());
         after = answer.get("next").and_then(Json::as_str).map(str::to_owned);
         if after.is_none() {
             return print(place, &rows, columns);

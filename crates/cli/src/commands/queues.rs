@@ -24,7 +24,7 @@ const COLUMNS: [Column; 7] = [
     ("UNACKED", "unacked", Show::Count),
     ("CONSUMERS", "consumers", Show::Count),
     ("OLDEST", "oldest_age_ms", Show::Ms),
-    ("IN", "rates.published", Show::Rate),
+    ("IN", "rates.published_per_s", Show::Rate),
 ];
 
 const FACTS: [Column; 12] = [
@@ -37,9 +37,9 @@ const FACTS: [Column; 12] = [
     ("unacked", "unacked", Show::Count),
     ("consumers", "consumers", Show::Count),
     ("oldest", "oldest_age_ms", Show::Ms),
-    ("in", "rates.published", Show::Rate),
-    ("out", "rates.delivered", Show::Rate),
-    ("acknowledged", "rates.acknowledged", Show::Rate),
+    ("in", "rates.published_per_s", Show::Rate),
+    ("out", "rates.delivered_per_s", Show::Rate),
+    ("acknowledged", "rates.acknowledged_per_s", Show::Rate),
 ];
 
 #[derive(Debug, clap::Args)]
@@ -97,7 +97,7 @@ pub(crate) fn run(client: &Client, arguments: &Arguments) -> Result<(), Failure>
     let place = &arguments.place;
     let path = |queue: &str| format!("/v1/queues/{}", encoded(queue));
     match arguments.action.as_ref().unwrap_or(&Action::List) {
-        Action::List => listing::pages(client, place, ("/v1/queues", "queues"), &COLUMNS),
+        Action::List => listing::pages(client, place, "/v1/queues", &COLUMNS),
         Action::Show { queue } => {
             let answer = client.get(&client.in_vhost(&path(queue), &[]))?;
             if place.json { screen::json(&answer) } else { screen::facts(&answer, &FACTS) }

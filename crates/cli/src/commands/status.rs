@@ -11,21 +11,20 @@ Examples:
   postroom status --json
   postroom status --url https://broker.example:15671 --ca ca.pem --user admin";
 
-const FACTS: [Column; 14] = [
+const FACTS: [Column; 13] = [
     ("version", "version", Show::Text),
     ("up for", "uptime_ms", Show::Ms),
-    ("alarms", "alarms", Show::Text),
+    ("publishers blocked", "publishers_blocked", Show::Text),
     ("connections", "connections", Show::Count),
-    ("channels", "channels", Show::Count),
+    ("vhosts", "vhosts", Show::Count),
     ("queues", "queues", Show::Count),
-    ("consumers", "consumers", Show::Count),
+    ("without consumers", "queues_without_consumers", Show::Count),
     ("ready", "ready", Show::Count),
     ("unacked", "unacked", Show::Count),
-    ("published", "rates.published", Show::Rate),
-    ("delivered", "rates.delivered", Show::Rate),
-    ("acknowledged", "rates.acknowledged", Show::Rate),
-    ("memory for messages", "messages_memory_bytes", Show::Bytes),
-    ("disk free", "disk_free_bytes", Show::Bytes),
+    ("oldest", "oldest_age_ms", Show::Ms),
+    ("published", "rates.published_per_s", Show::Rate),
+    ("delivered", "rates.delivered_per_s", Show::Rate),
+    ("acknowledged", "rates.acknowledged_per_s", Show::Rate),
 ];
 
 #[derive(Debug, clap::Args)]

@@ -14,12 +14,11 @@ Examples:
   postroom tokens create ci --scope publish --expires-seconds 86400
   postroom tokens revoke ci";
 
-const COLUMNS: [Column; 5] = [
+const COLUMNS: [Column; 4] = [
     ("TOKEN", "name", Show::Text),
     ("USER", "user", Show::Text),
     ("SCOPES", "scopes", Show::Text),
     ("VHOST", "vhost", Show::Text),
-    ("EXPIRES", "expires_at", Show::Text),
 ];
 
 #[derive(Debug, clap::Args)]
@@ -70,13 +69,13 @@ pub(crate) fn run(client: &Client, arguments: &Arguments) -> Result<(), Failure>
                 "name": name,
                 "scopes": scopes,
                 "vhost": vhost,
-                "expires_seconds": expires_seconds,
+                "expires_in_seconds": expires_seconds,
             });
             let answer = client.ask(Method::Post, PATH, &Content::Json(&content))?;
             if arguments.place.json {
                 return screen::json(&answer);
             }
-            screen::line(screen::at(&answer, "token").as_str().unwrap_or_default())
+            screen::line(screen::at(&answer, "secret").as_str().unwrap_or_default())
         }
         Action::Revoke { name } => {
             let path = format!("{PATH}/{}", encoded(name));

@@ -1,5 +1,7 @@
 //! Health in RabbitMQ's words, and what its clients ask to find out with whom they speak.
 
+use std::time::{Duration, SystemTime};
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -20,6 +22,11 @@ pub(super) fn routes(routes: Routes) -> Routes {
     routes
         .get("/api/health/checks/alarms", Need::Management, alarms)
         .get("/api/health/checks/local-alarms", Need::Management, alarms)
+        .get(
+            "/api/health/checks/certificate-expiration/{within}/{unit}",
+            Need::Management,
+            certificate_expiration,
+        )
         .get("/api/health/checks/port-listener/{port}", Need::Management, port_listener)
         .get("/api/health/checks/protocol-listener/{protocol}", Need::Management, protocol_listener)
         .get("/api/health/checks/virtual-hosts", Need::Management, virtual_hosts)
@@ -67,6 +74,31 @@ async fn node(State(hall): State<Hall>) -> Response {
 
 async fn single_node() -> Response {
     axum::Json(json!({ "status": "ok", "reason": "single node cluster" })).into_response()
+}
+
+const DAY_SECONDS: u64 = 24 * 60 * 60;
+
+/// RabbitMQ's units, and what they are in days.
+const UNITS: [(&str, u64); 4] = [("days", 1), ("weeks", 7), ("months", 30), ("years", 365)];
+
+async fn certificate_expiration(
+    State(hall): State<Hall>,
+    Places((within, unit)): Places<(String, String)>,
+) -> Result<Response, Problem> {
+    let Some((_, days)) = UNITS.iter().find(|(known, _)| *known == unit) else {
+        let detail = "Time unit not recognised. Supported units: days, weeks, months, years.";
+        return Err(Problem::bad_request(detail));
+    };
+    let within: u32 =
+        within.parse().map_err(|_invalid| Problem::bad_request("Invalid expiration value."))?;
+    let until = SystemTime::now() + Duration::from_secs(u64::from(within) * days * DAY_SECONDS);
+    let until = until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    Ok(match hall.settings().certificate_end.seconds() {
+        Some(end) if end <= until => {
+            failed(json!({ "reason": "Certificates expiring", "expires_at": end }))
+        }
+        Some(_) | None => ok(),
+    })
 }
 
 async fn port_listener(

@@ -69,6 +69,7 @@ struct Totals {
 
 /// How it is doing.
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "they are RabbitMQ's")]
 struct Stats<'a> {
     consumer_capacity: f64,
     consumer_utilisation: f64,

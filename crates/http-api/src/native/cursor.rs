@@ -141,10 +141,12 @@ mod tests {
         serde_json::from_slice(&bytes).unwrap()
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as parameters have it")]
     fn text(text: &str) -> Option<String> {
         Some(text.to_owned())
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as parameters have it")]
     fn cursor(key: &str) -> Option<String> {
         Some(URL_SAFE_NO_PAD.encode(key))
     }

@@ -2,14 +2,15 @@
 //! became of them, all without a connection that would have to stay.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use broker::lease::{
-    LeaseEnd, LeaseRefusal, LeaseReply, LeaseRequest, LeaseSettlement, LeaseSettlements,
-    LeaseStatus, LeaseToken, LeasedRun,
+    LeaseEnd, LeaseError, LeaseRefusal, LeaseReply, LeaseRequest, LeaseSettlement,
+    LeaseSettlements, LeaseStatus, LeaseToken, LeasedRun,
 };
 use broker::operation::{Operation, Verb};
 use broker::{Event, limits};
@@ -115,10 +116,43 @@ pub(crate) struct Held<'a> {
 pub(crate) struct Failed<'a> {
     #[serde(borrow)]
     lease: Cow<'a, str>,
+    /// Why; it goes with the message if that is dead-lettered for it.
+    #[serde(borrow, default)]
+    error: Option<ErrorIn<'a>>,
     /// Whether the message is to be tried again, from its place in the queue; true if not said. If
     /// not, it is dead-lettered, or dropped if its queue says nothing of dead letters.
     #[serde(default = "yes")]
     retry: bool,
+}
+
+/// Why a message could not be handled.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ErrorIn<'a> {
+    /// Its kind, for programs: a class or a code, of at most 128 bytes. It becomes the header
+    /// `x-error-type`.
+    #[serde(borrow, default, rename = "type")]
+    kind: Cow<'a, str>,
+    /// For people, at most 2,048 bytes. It becomes the header `x-error-message`.
+    #[serde(borrow, default)]
+    message: Cow<'a, str>,
+}
+
+impl ErrorIn<'_> {
+    fn ready(&self, at: usize) -> Result<Arc<LeaseError>, Problem> {
+        for (text, bytes_max, field) in [
+            (&self.kind, limits::ERROR_TYPE_BYTES_MAX, "type"),
+            (&self.message, limits::ERROR_MESSAGE_BYTES_MAX, "message"),
+        ] {
+            if text.len() > bytes_max {
+                let detail = format!("this has at most {bytes_max} bytes");
+                let problem = Problem::bad_request(detail);
+                return Err(problem.field(format!("fail[{at}].error.{field}")));
+            }
+        }
+        let (kind, message) = ((&*self.kind).into(), (&*self.message).into());
+        Ok(Arc::new(LeaseError { kind, message }))
+    }
 }
 
 fn yes() -> bool {
@@ -356,7 +390,8 @@ fn settlements<'a>(wished: &'a SettleIn<'_>) -> Result<Settlements<'a>, Problem>
         add("ack", at, &held.lease, LeaseEnd::Acknowledged)?;
     }
     for (at, failed) in fail.iter().enumerate() {
-        let end = if failed.retry { LeaseEnd::Failed } else { LeaseEnd::Rejected };
+        let error = failed.error.as_ref().map(|error| error.ready(at)).transpose()?;
+        let end = if failed.retry { LeaseEnd::Failed(error) } else { LeaseEnd::Rejected(error) };
         add("fail", at, &failed.lease, end)?;
     }
     for (at, held) in release.iter().enumerate() {

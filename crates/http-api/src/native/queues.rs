@@ -89,6 +89,7 @@ pub(crate) struct CountsOut {
 
 /// What happens to messages per second, lately.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "units stand last")]
 pub(crate) struct RatesOut {
     published_per_s: f64,
     delivered_per_s: f64,

@@ -87,7 +87,10 @@ fn every_route_refuses_whoever_may_not_ask() {
                 let status = ask(&door, route, Some(tag)).await;
                 let may = route.need.tags().is_empty() || route.need.tags().contains(&tag);
                 assert_eq!(status != refused, may, "{place}: {tag} is answered {status}");
-                assert!(status.as_u16() < 500, "{place}: {tag} is answered {status}");
+                // A check that fails is an answer too.
+                let is_fault =
+                    status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE;
+                assert!(!is_fault, "{place}: {tag} is answered {status}");
             }
         }
     });

@@ -36,7 +36,7 @@ impl Running {
     /// Starts a broker on a free port and waits until it takes connections.
     pub(crate) fn start(data_dir: &TempDir, more: &[&str]) -> Running {
         let child = postroom()
-            .args(["serve", "--amqp-port", "0", "--data-dir"])
+            .args(["serve", "--amqp-port", "0", "--http-port", "0", "--data-dir"])
             .arg(data_dir.path())
             .args(more)
             .stdin(Stdio::null())

@@ -57,7 +57,15 @@ fn unknown_settings_name_the_nearest() {
 fn a_fault_that_is_not_in_the_build_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let outcome = postroom()
-        .args(["serve", "--amqp-port", "0", "--data-dir", folder.path().to_str().unwrap()])
+        .args([
+            "serve",
+            "--amqp-port",
+            "0",
+            "--http-port",
+            "0",
+            "--data-dir",
+            folder.path().to_str().unwrap(),
+        ])
         .env("POSTROOM_PLANTED_FAULT", "no-such-fault")
         .output()
         .unwrap();
