@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders that hold what tools made, not what people wrote.
-const MADE_BY_TOOLS: [&str; 9] = [
+const MADE_BY_TOOLS: [&str; 10] = [
     ".git",
     "target",
+    ".hypothesis",
     "node_modules",
     ".venv",
     "__pycache__",
