@@ -73,6 +73,8 @@ pub(crate) struct Published {
 
 /// A message that was not published.
 #[derive(Debug, Serialize, ToSchema)]
+// `Failed` is a lease's in the document.
+#[schema(as = Unpublished)]
 pub(crate) struct Failed {
     index: usize,
     reason: Failure,
