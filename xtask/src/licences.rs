@@ -17,6 +17,7 @@ const ACCEPTED: [&str; 15] = [
     "BSL-1.0",
     "BlueOak-1.0.0",
     "CC0-1.0",
+    "CDLA-Permissive-2.0",
     "ISC",
     "MIT",
     "MIT-0",
