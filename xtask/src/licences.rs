@@ -8,7 +8,7 @@ use crate::checkout;
 use crate::failure::Failure;
 
 /// Licences that may be linked into an Apache-2.0 program without further duties than naming them.
-const ACCEPTED: [&str; 15] = [
+const ACCEPTED: [&str; 16] = [
     "0BSD",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
