@@ -20,6 +20,16 @@ use crate::limits;
 /// How long a writer that is to stop waits for room between two tries.
 const LAST_TRIES_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often those who came meanwhile are told before the next frame is looked after.
+const LATECOMERS_ROUNDS_MAX: usize = 8;
+
+/// Whether all who came late were told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Latecomers {
+    Told,
+    MoreCame,
+}
+
 /// How the writer is woken and told to stop.
 #[derive(Debug, Default)]
 pub(crate) struct Alarm {
@@ -105,10 +115,16 @@ impl Pen {
                 self.has_room(hub);
                 let mut confirms = Histogram::default();
                 release(waiters, done, &mut confirms);
+                let _told_with_the_next_step = self.tell_latecomers(done, &mut confirms);
                 hub.times.count(done.0.saturating_sub(begun.0) / 1_000, &confirms);
                 Ok(Step::Wrote)
             }
-            Work::Idle { wake_at } => Ok(Step::Idle(wake_at)),
+            Work::Idle { wake_at } => {
+                match self.tell_latecomers(begun, &mut Histogram::default()) {
+                    Latecomers::Told => Ok(Step::Idle(wake_at)),
+                    Latecomers::MoreCame => Ok(Step::Wrote),
+                }
+            }
             Work::Full { retry_at, shortage } => Ok(self.has_no_room(hub, &shortage, retry_at)),
             Work::Poisoned { poison, abandoned } => {
                 tracing::error!(vhost = %hub.name, reason = %poison, "the journal can't be written any more");
@@ -118,6 +134,19 @@ impl Pen {
                 Err(poison)
             }
         }
+    }
+
+    /// Who asked for what is durable while others were being told of it comes behind them, or its
+    /// confirm would overtake theirs. More may come all the time: frames must be written, too.
+    fn tell_latecomers(&mut self, now: Monotonic, confirms: &mut Histogram) -> Latecomers {
+        for _ in 0..LATECOMERS_ROUNDS_MAX {
+            let latecomers = self.writer.latecomers();
+            if latecomers.is_empty() {
+                return Latecomers::Told;
+            }
+            release(latecomers, now, confirms);
+        }
+        Latecomers::MoreCame
     }
 
     /// Publishers are blocked, and what was kept in reserve for this moment is used.

@@ -94,6 +94,10 @@ struct State<W> {
     position: Position,
     /// Who came late for the frame that is being written.
     in_flight: Vec<W>,
+    /// The writer's owner tells the waiters of what was written last; whoever comes meanwhile comes
+    /// behind them.
+    telling: bool,
+    latecomers: Vec<W>,
     durable: Position,
     /// The owner needs nothing before this.
     released: Position,
@@ -167,15 +171,21 @@ impl<W> Journal<W> {
         Ok(Committed { position, nudge: state.nudge() })
     }
 
-    /// Gives `waiter` back if everything up to `position` is durable already. Otherwise it is kept
-    /// and comes back with the frame of that position, in order; one that waits past everything
-    /// committed comes back with the next frame. In a poisoned journal it comes back, abandoned,
+    /// Gives `waiter` back if everything up to `position` is durable already, and those who waited
+    /// before have been told ([`Writer::latecomers`]). Otherwise it is kept and comes back with the
+    /// frame of that position, in order; one that waits past everything committed comes back with
+    /// the next frame. In a poisoned journal it comes back, abandoned,
     /// when the writer is called next.
     #[must_use]
     pub fn when_durable(&self, position: Position, waiter: W) -> Option<W> {
         let mut state = self.state();
         if position <= state.durable {
-            return Some(waiter);
+            if !state.telling {
+                return Some(waiter);
+            }
+            // Others who came before are being told right now.
+            state.latecomers.push(waiter);
+            return None;
         }
         if position < state.position {
             state.in_flight.push(waiter);
@@ -290,6 +300,8 @@ impl<W> Journal<W> {
                 gathering: Gathering::default(),
                 position: durable.next(),
                 in_flight: Vec::new(),
+                telling: false,
+                latecomers: Vec::new(),
                 durable,
                 released: Position(0),
                 file_goes_at: None,
@@ -353,6 +365,14 @@ impl<W> Journal<W> {
         self.durable.store(position.0, Ordering::Release);
         state.progress.wrote(position, frame_bytes);
         waiters.append(&mut state.in_flight);
+        state.telling = !waiters.is_empty();
+    }
+
+    fn take_latecomers(&self) -> Vec<W> {
+        let mut state = self.state();
+        let latecomers = std::mem::take(&mut state.latecomers);
+        state.telling &= !latecomers.is_empty();
+        latecomers
     }
 
     fn take_sync_asked(&self) -> bool {
@@ -432,6 +452,7 @@ impl<W> State<W> {
 
     /// Everybody who waits: first `waiters`, then those for the same frame, then those for the next.
     fn abandon(&mut self, mut waiters: Vec<W>) -> Vec<W> {
+        waiters.append(&mut self.latecomers);
         waiters.append(&mut self.in_flight);
         waiters.append(&mut self.gathering.waiters);
         self.gathering.clear();

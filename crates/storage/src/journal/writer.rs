@@ -136,6 +136,12 @@ impl<W> Writer<W> {
         self.step(now, Extent::Everything)
     }
 
+    /// To be called when the waiters that [`Work::Wrote`] gave back have been told: who came for the
+    /// same meanwhile, to be told next. Call again until there are none.
+    pub fn latecomers(&mut self) -> Vec<W> {
+        self.journal.take_latecomers()
+    }
+
     /// Gives up the frame that has no room, for an owner that would rather say so than wait: as if it
     /// had never been committed; who waited for it comes back. None if there is no such frame, or if
     /// more was committed since.

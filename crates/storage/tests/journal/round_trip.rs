@@ -101,5 +101,12 @@ fn waiters_come_back_in_order_whichever_way_they_came() {
         panic!("the frame was due");
     };
     assert_eq!((position, waiters), (first, vec!["commit", "late"]));
+    // Nobody overtakes those who have yet to be told.
+    assert_eq!(opened.journal.when_durable(first, "meanwhile"), None);
+    assert_eq!(opened.journal.when_durable(Position(0), "meanwhile, too"), None);
+    assert_eq!(opened.writer.latecomers(), ["meanwhile", "meanwhile, too"]);
+    assert_eq!(opened.journal.when_durable(first, "still meanwhile"), None);
+    assert_eq!(opened.writer.latecomers(), ["still meanwhile"]);
+    assert!(opened.writer.latecomers().is_empty());
     assert_eq!(opened.journal.when_durable(first, "after"), Some("after"));
 }

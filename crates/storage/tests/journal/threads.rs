@@ -31,6 +31,15 @@ fn write(
                     // The thread may be gone already, having seen its last one as durable.
                     let _ = confirms[thread].send(commit);
                 }
+                loop {
+                    let latecomers = writer.latecomers();
+                    if latecomers.is_empty() {
+                        break;
+                    }
+                    for (thread, commit) in latecomers {
+                        let _ = confirms[thread].send(commit);
+                    }
+                }
                 continue;
             }
             Work::Idle { wake_at } => wake_at,
