@@ -62,6 +62,13 @@ fn build(package: &'static str, options: &[&str], target: &Path) -> Result<PathB
     let mut command = Command::new(cargo);
     command.current_dir(workspace()).args(["build", "--quiet", "--package", package]);
     command.args(options).arg("--target-dir").arg(target);
+    // What cargo told this program of itself: some build scripts look at it, and build all anew.
+    for (name, _) in std::env::vars_os() {
+        let told = name.to_string_lossy();
+        if told.starts_with("CARGO_PKG_") || told.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
     let profile = if cfg!(debug_assertions) {
         "debug"
     } else {

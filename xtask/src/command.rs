@@ -16,6 +16,13 @@ pub(crate) fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
 pub(crate) fn program<const N: usize>(program: impl AsRef<Path>, arguments: [&str; N]) -> Command {
     let mut command = Command::new(program.as_ref());
     command.args(arguments).current_dir(checkout::root());
+    // What cargo told this tool of itself: some build scripts look at it, and build all anew.
+    for (name, _) in std::env::vars_os() {
+        let told = name.to_string_lossy();
+        if told.starts_with("CARGO_PKG_") || told.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
