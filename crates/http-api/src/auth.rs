@@ -94,8 +94,10 @@ fn refused(refusal: LoginRefusal) -> Problem {
 }
 
 fn unauthorized(detail: &'static str) -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, "not_authorized", detail)
-        .remedy("send a name and a password with HTTP Basic authentication: curl -u NAME:PASSWORD")
+    Problem::new(StatusCode::UNAUTHORIZED, "not_authorized", detail).remedy(
+        "send a name and a password (curl -u NAME:PASSWORD) or a token that lasts \
+         (curl -H 'Authorization: Bearer TOKEN')",
+    )
 }
 
 #[cfg(test)]
