@@ -167,7 +167,9 @@ impl Client {
 
     fn ask(&mut self, operations: Vec<Operation>) {
         let mut batch = Batch::default();
-        operations.into_iter().for_each(|operation| batch.push(operation));
+        for operation in operations {
+            batch.push(operation);
+        }
         self.session.submit(&mut batch);
     }
 
