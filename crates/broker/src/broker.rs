@@ -190,6 +190,7 @@ impl Broker {
             connections: Arc::default(),
             node,
         };
+        broker.tell_own_limits();
         broker.erase_doomed();
         Ok((Arc::new(broker), recovered))
     }
@@ -310,7 +311,11 @@ impl Broker {
     ) -> Result<Session, ConnectRefusal> {
         let version = self.catalogue.version();
         let (host, access) = self.access(user, vhost)?;
-        let take = || self.places.take(vhost, user.name().as_str()).map_err(ConnectRefusal::Full);
+        let take = || {
+            let name = user.name();
+            let own = self.catalogue.read().connections_max(&host.hub.name, name);
+            self.places.take(vhost, name.as_str(), own).map_err(ConnectRefusal::Full)
+        };
         let (place, connection) = match coming {
             Coming::Visitor => (None, None),
             Coming::Client => (Some(take()?), None),

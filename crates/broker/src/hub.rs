@@ -16,6 +16,7 @@ use crate::connections::Connection;
 use crate::event::Closing;
 use crate::limits;
 use crate::outbox::Outbox;
+use crate::own_limits::Max;
 use crate::permissions::Access;
 use crate::session_id::SessionId;
 use crate::times::Times;
@@ -329,6 +330,11 @@ impl Hub {
     /// Makes what is not there.
     pub(crate) fn import(self: &Arc<Hub>, part: &Part<'_>) {
         self.enter(|vhost| vhost.import(part));
+    }
+
+    /// How many queues there may be from now on.
+    pub(crate) fn limit_queues(self: &Arc<Hub>, max: Max) {
+        self.enter(|vhost| vhost.limit_queues(max));
     }
 
     pub(crate) fn session_count(self: &Arc<Hub>) -> usize {

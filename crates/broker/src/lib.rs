@@ -7,6 +7,7 @@ mod export;
 mod import;
 
 mod grants;
+mod limiting;
 mod parameters;
 mod passes;
 mod vhosts;
@@ -88,6 +89,7 @@ mod memory;
 
 pub mod limits;
 mod histogram;
+mod own_limits;
 mod rate;
 mod session_id;
 
@@ -110,11 +112,13 @@ pub use import::ImportError;
 pub use inspect::{
     Bodies, Detail, Field, InspectError, Inspected, Inspection, Note, inspect, is_stored_file,
 };
+pub use limiting::SetLimitError;
 pub use logins::{Hashing, Login, PasswordCheck, Turn};
 pub use looks::Listing;
 pub use memory::MessagesMemory;
 pub use node::{Machine, NodeView};
 pub use outbox::{Outbox, Wake};
+pub use own_limits::{LimitKind, Limited, Max, OwnLimit};
 pub use parameters::{ClearParameterError, PutParameterError};
 pub use passes::{MakeTokenError, RevokeError, TokenView, TokenWish};
 pub use passwords::{HashError, HashFailed, PasswordHash};

@@ -68,6 +68,7 @@ use crate::lease::LeaseReply;
 use crate::memory::MemoryShare;
 use crate::operation::{ChannelId, Operation};
 use crate::outbox::{InflightShare, Outbox};
+use crate::own_limits::Max;
 use crate::permissions::Access;
 use crate::session_id::SessionId;
 use chunks::{BatchChunk, Chunks};
@@ -119,6 +120,8 @@ pub(crate) struct Vhost {
     checkpoint_bytes: u64,
     /// How long a delivery may be unsettled where neither consumer nor queue says; `None`: for ever.
     consumer_timeout_ms: Option<u64>,
+    /// How many queues there may be.
+    queues_max: Max,
     /// Where the next one stands, until it is durable.
     checkpoint_pending: Option<Position>,
     /// Where the last change of the durable topology stands.
@@ -223,6 +226,7 @@ impl Vhost {
             checkpoint_staged: false,
             checkpoint_bytes,
             consumer_timeout_ms,
+            queues_max: None,
             checkpoint_pending: None,
             topology_position: Position::default(),
             topology_staged: false,
