@@ -13,7 +13,9 @@ mod reload;
 mod definitions;
 mod first_user;
 mod folders;
+mod alerts;
 mod samples;
+mod traces;
 mod watermarks;
 mod welcome;
 
@@ -33,6 +35,8 @@ mod logging;
 
 mod config;
 
+mod endpoint;
+
 use std::process::ExitCode;
 
 use args::Command;
@@ -50,7 +54,7 @@ fn main() -> ExitCode {
     };
     match command {
         Command::Serve(settings) => {
-            logging::start(settings.log);
+            logging::start(settings.sight.log, settings.sight.log_format);
             ended(serve::run(&settings, args::given_settings).map(|()| ExitCode::SUCCESS))
         }
         Command::Backup(arguments) => ended(backup::run(&arguments).map(|()| ExitCode::SUCCESS)),
