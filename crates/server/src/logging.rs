@@ -4,7 +4,6 @@
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
-use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{LogFormat, LogLevel};
 
@@ -31,5 +30,8 @@ pub(crate) fn start(level: LogLevel, format: LogFormat) {
             lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
         }
     };
-    tracing_subscriber::registry().with(shown).with(lines).init();
+    // The only one: the process logs from its start to its end.
+    _ = tracing::subscriber::set_global_default(
+        tracing_subscriber::registry().with(shown).with(lines),
+    );
 }

@@ -121,7 +121,7 @@ mod tests {
         handling.record(7, timed_out);
         let consumers_timed_out = timed_out;
         let name = "/".to_owned();
-        look.vhosts.push(VhostLook { name, consumers_timed_out, handling, ..VhostLook::default() });
+        look.vhosts.push(VhostLook { name, handling, consumers_timed_out, ..VhostLook::default() });
         look
     }
 
