@@ -53,7 +53,10 @@ impl Past {
             (vhost.name.clone(), counted)
         };
         self.vhosts.push_back((now_ms, look.vhosts.iter().map(counted).collect()));
-        self.disk_free.push_back((now_ms, look.machine.disk_free_bytes));
+        // Nothing free: nobody has looked yet, or there is nothing to be foreseen.
+        if look.machine.disk_free_bytes > 0 {
+            self.disk_free.push_back((now_ms, look.machine.disk_free_bytes));
+        }
         if self.vhosts.len() > QUARTER_STEPS + 1 {
             self.vhosts.pop_front();
         }
