@@ -4,11 +4,13 @@ somebody is, at any level."""
 import base64
 import json
 import secrets
+import subprocess
 
 import pika
 import pytest
 import requests
 
+from broker import binary
 from steps import parameters
 
 pytestmark = pytest.mark.postroom_only(reason="it is about our log")
@@ -85,6 +87,7 @@ def test_json_is_one_object_a_line(start_own):
     assert (refused["user"], refused["peer"], refused["level"]) == ("worker", "127.0.0.1", "WARN")
     assert by_message["HTTP token refused"]["level"] == "WARN"
     assert by_message["AMQP login refused"]["user"] == "worker"
+    assert by_message["AMQP login refused"]["peer"].startswith("127.0.0.1:")
     assert by_message["AMQP connection opened"]["level"] == "INFO"
     acts = [line for line in lines if line["message"] == "HTTP act"]
     assert acts[0]["method"] == "PUT"
@@ -112,3 +115,14 @@ def test_the_usual_log_has_no_line_for_each_request(start_own):
     log = server.log.read_text()
     assert "HTTP act" in log
     assert "HTTP request" not in log
+
+
+def test_an_end_before_the_start_is_json_too(start_own, tmp_path):
+    start_own("--log-format", "json")
+    [folder] = tmp_path.glob("own-*/data")
+    again = [binary(), "serve", "--data-dir", folder, "--amqp-port", "0", "--http-port", "0", "--log-format", "json"]
+    done = subprocess.run(again, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout) == (1, "")
+    last = json.loads(done.stderr.splitlines()[-1])
+    assert (last["level"], last["message"]) == ("ERROR", "ended")
+    assert "another" in last["error"] or "process" in last["error"]

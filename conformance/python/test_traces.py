@@ -3,6 +3,7 @@ the message is told by OTLP, to a receiver that reads it with OpenTelemetry's ow
 
 import json
 import secrets
+import socket
 import subprocess
 import time
 
@@ -303,6 +304,49 @@ def test_nobody_listens_and_the_broker_goes_on(start_own):
     assert "exported=0 dropped=200" in log
 
 
+def test_a_receiver_that_hangs_holds_nobody_up(start_own):
+    # It takes connections and requests, and never answers.
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        class Deaf:
+            url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+
+        traced = Traced(start_own, Deaf())
+        traced.channel.queue_declare("q", durable=True)
+        for _ in range(500):
+            traced.channel.basic_publish("", "q", b"x", properties(context()[2]))
+            assert traced.channel.basic_get("q", auto_ack=True)[0]
+        traced.connection.close()
+        assert traced.server.stop() == 0
+        assert "exported=0 dropped=1000" in traced.server.log.read_text()
+
+
+def test_a_virtual_host_that_is_made_later_is_traced(traced):
+    post = {"auth": AUTH, "timeout": 30}
+    assert requests.put(url(traced.server, "/api/vhosts/later"), **post).status_code == 201
+    rights = {"configure": ".*", "write": ".*", "read": ".*"}
+    where = url(traced.server, "/api/permissions/later/guest")
+    assert requests.put(where, json=rights, **post).status_code in (201, 204)
+    assert requests.put(url(traced.server, "/v1/queues/q?vhost=later"), **post).status_code < 300
+    trace, _, header = context()
+    to = url(traced.server, "/v1/queues/q/messages?vhost=later")
+    assert requests.post(to, json={"body": "x"}, headers={"traceparent": header}, **post).status_code == 201
+    [span] = traced.wait_for(trace, 1).values()
+    assert attributes(span)["postroom.vhost"] == "later"
+
+
+def test_a_transaction_is_traced_when_it_is_committed(traced):
+    traced.channel.queue_declare("q", durable=True)
+    channel = traced.connection.channel()
+    channel.tx_select()
+    trace, _, header = context()
+    channel.basic_publish("", "q", b"x", properties(header))
+    channel.tx_rollback()
+    channel.basic_publish("", "q", b"y", properties(header))
+    channel.tx_commit()
+    traced.channel.basic_get("q", auto_ack=True)
+    assert set(traced.wait_for(trace, 2)) == {"publish q", "queue q"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -317,7 +361,6 @@ def test_wrong_settings_are_named(tmp_path, arguments, words):
     done = subprocess.run([*serve, *arguments], capture_output=True, text=True, timeout=30)
     assert done.returncode != 0
     assert words in done.stderr
-    assert "telling" not in done.stderr.replace(" ".join(arguments), "") or "telling@" in done.stderr
 
 
 def test_spans_are_readable_as_otlp_json(traced):

@@ -40,6 +40,7 @@ mod endpoint;
 use std::process::ExitCode;
 
 use args::Command;
+use config::LogFormat;
 use config::layers::SettingsError;
 
 fn main() -> ExitCode {
@@ -55,7 +56,13 @@ fn main() -> ExitCode {
     match command {
         Command::Serve(settings) => {
             logging::start(settings.sight.log, settings.sight.log_format);
-            ended(serve::run(&settings, args::given_settings).map(|()| ExitCode::SUCCESS))
+            match serve::run(&settings, args::given_settings) {
+                Err(error) if settings.sight.log_format == LogFormat::Json => {
+                    tracing::error!(%error, "ended");
+                    ExitCode::FAILURE
+                }
+                outcome => ended(outcome.map(|()| ExitCode::SUCCESS)),
+            }
         }
         Command::Backup(arguments) => ended(backup::run(&arguments).map(|()| ExitCode::SUCCESS)),
         Command::Inspect(arguments) => ended(inspect::run(&arguments)),

@@ -1,5 +1,6 @@
 //! Metrics under our own names.
 
+use broker::Stats;
 use broker::connections::ConnectionState;
 use broker::views::{MessageCounts, QueueView};
 
@@ -305,6 +306,22 @@ fn vhosts(house: &House, page: &mut Page) {
             ),
         ],
     );
+    let mut family = page.family(
+        "postroom_lease_events",
+        Kind::Counter,
+        "What happened to leases without a connection.",
+    );
+    for room in &house.vhosts {
+        let Stats { leased, leases_failed, leases_expired, leases_lost, .. } = room.stats;
+        for (event, count) in [
+            ("leased", leased),
+            ("failed", leases_failed),
+            ("expired", leases_expired),
+            ("settled_late", leases_lost),
+        ] {
+            family.sample(&[("vhost", &room.name), ("event", event)], count);
+        }
+    }
     let mut family = page.family(
         "postroom_vhost_poisoned",
         Kind::Gauge,
