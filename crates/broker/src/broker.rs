@@ -5,7 +5,7 @@ mod progress;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use domain::name::Name;
 use stdx::clock::Clock;
@@ -32,6 +32,7 @@ use crate::permissions::Access;
 use crate::recover::{AfterLoss, Recovery};
 use crate::session::{Draws, Session};
 use crate::sight::Sight;
+use crate::traces::SpanSink;
 use crate::users::{GUEST, LoginRefusal, User};
 use crate::vhost::stats::Stats;
 use crate::vhost::timers::Moment;
@@ -157,6 +158,8 @@ pub struct Broker {
     places: Arc<Places>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) node: Node,
+    /// Where spans go, if anybody wants them.
+    pub(crate) spans: OnceLock<Arc<dyn SpanSink>>,
 }
 
 impl Broker {
@@ -189,6 +192,7 @@ impl Broker {
             places: Arc::default(),
             connections: Arc::default(),
             node,
+            spans: OnceLock::new(),
         };
         broker.tell_own_limits();
         broker.erase_doomed();

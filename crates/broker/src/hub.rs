@@ -20,6 +20,7 @@ use crate::own_limits::Max;
 use crate::permissions::Access;
 use crate::session_id::SessionId;
 use crate::times::Times;
+use crate::traces::SpanSink;
 use crate::vhost::export::Contents;
 use crate::vhost::import::{Known, Part};
 use crate::vhost::job::Job;
@@ -163,6 +164,9 @@ impl Hub {
                 self.bell.ring();
             }
             finished.wake.wake();
+            if let Some(spans) = finished.spans.take() {
+                spans.hand_over();
+            }
             for job in finished.jobs {
                 self.hand_out(job);
             }
@@ -335,6 +339,12 @@ impl Hub {
     /// How many queues there may be from now on.
     pub(crate) fn limit_queues(self: &Arc<Hub>, max: Max) {
         self.enter(|vhost| vhost.limit_queues(max));
+    }
+
+    /// Follows traced messages from now on.
+    pub(crate) fn trace_to(self: &Arc<Hub>, sink: &Arc<dyn SpanSink>) {
+        let (clock, name) = (Arc::clone(&self.clock), self.name.clone());
+        self.enter(|vhost| vhost.trace_to(Arc::clone(sink), clock, name));
     }
 
     pub(crate) fn session_count(self: &Arc<Hub>) -> usize {

@@ -77,6 +77,8 @@ pub mod views;
 
 pub mod connections;
 
+pub mod traces;
+
 mod explain;
 
 mod batch;
@@ -135,8 +137,8 @@ pub use times::JournalTimes;
 pub use tokens::Scopes;
 pub use users::{GUEST, LoginRefusal, Reach, User};
 pub use vhost::stats::Stats;
-pub use vhost::tallies::{MessageLives, TotalsSample};
+pub use vhost::tallies::TotalsSample;
 pub use vhost::views::Totals;
 pub use vhost_notes::VhostNotes;
 pub use vhosts::{CreateVhostError, DeleteVhostError, VhostView};
-pub use views::BindingEnd;
+pub use views::{BindingEnd, MessageLives};

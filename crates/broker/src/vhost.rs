@@ -39,6 +39,7 @@ pub(crate) mod load_job;
 
 mod handing;
 mod sessions;
+pub(crate) mod residences;
 pub(crate) mod chunks;
 pub(crate) mod queues;
 pub(crate) mod leases;
@@ -75,6 +76,7 @@ use chunks::{BatchChunk, Chunks};
 use leases::{Held, Leases};
 use load::Loads;
 use queues::{ConsumerSlot, QueueSlot};
+use residences::Residences;
 use rest::Rest;
 use seal::Sealing;
 use sessions::{SessionState, Work};
@@ -135,6 +137,8 @@ pub(crate) struct Vhost {
     transactions_bytes: usize,
     stats: Stats,
     tallies: Tallies,
+    /// Where traced messages are, if anybody wants to know.
+    residences: Option<Box<Residences>>,
     /// Why the sessions are being closed; new ones are not let in.
     closing: Option<Closing>,
     /// The time of the present turn.
@@ -235,6 +239,7 @@ impl Vhost {
             transactions_bytes: 0,
             stats: Stats::default(),
             tallies: Tallies::starting_at(now.ms),
+            residences: None,
             closing: None,
             now,
             timers: Timers::default(),

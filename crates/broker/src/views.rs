@@ -6,8 +6,10 @@ pub mod exchange;
 pub mod queue;
 
 pub mod counts;
+pub mod lives;
 
-pub use channel::{ChannelView, ConsumerView};
+pub use channel::{ChannelView, ConsumerCounts, ConsumerView};
 pub use counts::{ExchangeCounts, MessageCounts};
 pub use exchange::{BindingEnd, BindingView, ExchangeView};
+pub use lives::MessageLives;
 pub use queue::{QueueTraffic, QueueView};

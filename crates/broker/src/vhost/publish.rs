@@ -15,6 +15,7 @@ use crate::journaled::message_records::{Enqueued, Mark, put_chunk_head};
 use crate::journaled::tag;
 use crate::operation::{PublishRun, Unroutable, Verb};
 use crate::session_id::SessionId;
+use crate::traces::Taking;
 use crate::views::counts::MessageCounts;
 
 /// When a publish takes effect.
@@ -121,6 +122,10 @@ impl Vhost {
         if !found {
             self.unroutable(session, run, chunk);
         }
+        if self.residences.is_some() {
+            let taking = if found { Taking::Taken } else { Taking::Unroutable };
+            self.trace_publish(run, durability, taking, &chunk.chunk);
+        }
         self.count_publishes(session, run, durability);
     }
 
@@ -144,6 +149,9 @@ impl Vhost {
             let entry = slot.queue.enqueue(&arrival, &self.chunks);
             if !std::mem::replace(&mut slot.dirty, true) {
                 self.turn.dirty.push(queue);
+            }
+            if let Some(residences) = &mut self.residences {
+                residences.enter(queue, &slot.name, &entry, &chunk.chunk);
             }
             if durability == Durability::Journaled {
                 self.journal_enqueued(queue, &entry);
@@ -189,6 +197,9 @@ impl Vhost {
         let entry = slot.queue.enqueue(&arrival, &self.chunks);
         if !std::mem::replace(&mut slot.dirty, true) {
             self.turn.dirty.push(queue);
+        }
+        if let Some(residences) = &mut self.residences {
+            residences.enter(queue, &slot.name, &entry, &chunk.chunk);
         }
         if arrival.durability == Durability::Journaled {
             self.journal_enqueued(queue, &entry);
