@@ -68,6 +68,7 @@ pub(crate) fn describe(event: &Event) -> String {
         | Event::Refused { .. }
         | Event::ConsumerCancelled { .. }
         | Event::LeaseAnswer(_)
+        | Event::RemovalAnswer(_)
         | Event::Closing(_)
         | Event::Ended => format!("{event:?}"),
     }

@@ -10,6 +10,7 @@ use storage::Poison;
 use crate::chunk::Chunk;
 use crate::lease::LeaseAnswer;
 use crate::operation::{ChannelId, Verb};
+use crate::removal::RemovalAnswer;
 
 /// One thing told to a session.
 #[derive(Clone, Debug)]
@@ -67,6 +68,8 @@ pub enum Event {
     },
     /// The answer to a `Lease` or to `SettleLeases`; of different ones in any order.
     LeaseAnswer(Box<LeaseAnswer>),
+    /// The answer to a `Remove`.
+    RemovalAnswer(Box<RemovalAnswer>),
     /// A request worked.
     Reply {
         /// The channel that asked.
@@ -205,6 +208,7 @@ impl Event {
             Event::GotNothing { .. }
             | Event::Confirmed { .. }
             | Event::Nacked { .. }
+            | Event::RemovalAnswer(_)
             | Event::Reply { .. }
             | Event::Refused { .. }
             | Event::ConsumerCancelled { .. }

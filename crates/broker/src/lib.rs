@@ -15,6 +15,8 @@ mod accounts;
 
 mod watch;
 
+mod browse;
+
 mod rehearsal;
 
 mod repair;
@@ -81,6 +83,8 @@ mod explain;
 mod batch;
 pub mod operation;
 
+pub mod removal;
+
 pub mod lease;
 
 mod chunk;
@@ -89,6 +93,7 @@ mod memory;
 pub mod limits;
 mod histogram;
 mod rate;
+mod message_id;
 mod session_id;
 
 pub use accounts::{Credentials, DeleteUserError, Put, PutUserError, UserView};
@@ -97,6 +102,7 @@ pub use batch::{Batch, LargeMessage};
 pub use broker::{
     Background, Broker, BrokerSettings, ConnectRefusal, Entropy, OpenError, Recovered, WriterDrive,
 };
+pub use browse::{Begin, Browse, BrowseCursor, BrowseError, Browsed, NoCursor, Onward, Viewer};
 pub use catalogue::Unwritten;
 pub use chunk::{Chunk, ChunkBuilder, Message, MessageHead, NotMessages, Persistence};
 pub use connection_limits::{ConnectionLimits, Full};
@@ -113,6 +119,7 @@ pub use inspect::{
 pub use logins::{Hashing, Login, PasswordCheck, Turn};
 pub use looks::Listing;
 pub use memory::MessagesMemory;
+pub use message_id::{MessageId, NoMessageId};
 pub use node::{Machine, NodeView};
 pub use outbox::{Outbox, Wake};
 pub use parameters::{ClearParameterError, PutParameterError};
@@ -130,6 +137,7 @@ pub use sight::{JournalView, Sight};
 pub use times::JournalTimes;
 pub use tokens::Scopes;
 pub use users::{GUEST, LoginRefusal, Reach, User};
+pub use vhost::load_job::ReadError;
 pub use vhost::stats::Stats;
 pub use vhost::tallies::{MessageLives, TotalsSample};
 pub use vhost::views::Totals;

@@ -3,6 +3,7 @@
 
 pub mod channel;
 pub mod exchange;
+pub mod message;
 pub mod queue;
 
 pub mod counts;
@@ -10,4 +11,5 @@ pub mod counts;
 pub use channel::{ChannelView, ConsumerView};
 pub use counts::{ExchangeCounts, MessageCounts};
 pub use exchange::{BindingEnd, BindingView, ExchangeView};
+pub use message::{LeaseView, MessageState, MessageView};
 pub use queue::{QueueTraffic, QueueView};

@@ -52,6 +52,7 @@ impl Checker {
             | Event::GotNothing { .. }
             | Event::Returned { .. }
             | Event::LeaseAnswer(_)
+            | Event::RemovalAnswer(_)
             | Event::Reply { .. }
             | Event::Refused { .. }
             | Event::Ended => self.answer(session, event),

@@ -578,6 +578,7 @@ fn text(event: &Event) -> String {
         }
         Event::ConsumerCancelled { consumer_tag, .. } => format!("cancelled {consumer_tag}"),
         Event::LeaseAnswer(answer) => format!("{answer:?}"),
+        Event::RemovalAnswer(answer) => format!("{:?}", answer.outcome),
         Event::Closing(Closing::Forced(why)) => format!("closing: {why}"),
         Event::Closing(_) => "closing".to_owned(),
         Event::Ended => "ended".to_owned(),
