@@ -359,6 +359,7 @@ impl Run {
                     Event::Reply { .. } | Event::Ended => {}
                     Event::Delivered(_)
                     | Event::Nacked { .. }
+                    | Event::RemovalAnswer(_)
                     | Event::Returned { .. }
                     | Event::Refused { .. }
                     | Event::ConsumerCancelled { .. } => {

@@ -130,15 +130,18 @@ fn messages_are_seen_in_order_of_arrival_and_stay_as_they_are() {
         "a queue q
          a publish - q one two three four five transient
          see messages q -> one ready; two ready; three ready; four ready; five ready
-         a get q ack -> a: got#1 one, 4 left
+         a get q -> a: got#1 one, 4 left
          b lease q 2 60000 -> b: leased two three
          see messages q -> one delivered 1x; two leased by guest 1x; three leased by guest 1x; four ready; five ready
          see newest q -> five ready; four ready; three leased by guest 1x; two leased by guest 1x; one delivered 1x
          a requeue 1
          see messages q -> one ready 1x; two leased by guest 1x; three leased by guest 1x; four ready; five ready
          a get q -> a: got#2 one', 2 left
+         see messages q -> one delivered 2x; two leased by guest 1x; three leased by guest 1x; four ready; five ready
+         a ack 2
          see newest q -> five ready; four ready; three leased by guest 1x; two leased by guest 1x
-         b lease-ack two -> b: done
+         b lease-ack two
+         sync -> b: done
          see messages q -> three leased by guest 1x; four ready; five ready",
     );
 }

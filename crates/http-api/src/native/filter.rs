@@ -264,10 +264,11 @@ impl Filter {
 
 /// Whether a value is written so: texts without quotes, all else as JSON.
 fn is_written(value: &Json, text: &str) -> bool {
-    match value {
-        Json::String(value) => value == text,
-        value => value.to_string() == text,
+    if let Json::String(value) = value {
+        return value == text;
     }
+    let written = value.to_string();
+    written == text
 }
 
 fn leads_in(path: &JsonPath, body: &[u8]) -> bool {
