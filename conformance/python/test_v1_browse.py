@@ -134,6 +134,7 @@ def test_properties_and_bodies_are_told_as_a_lease_tells_them(glass, channel):
         content_type="application/json", headers={"tenant": "acme", "n": 5}, priority=3,
         correlation_id="c-1", delivery_mode=2, expiration="600000",
     )
+    channel.confirm_delivery()
     channel.basic_publish("", glass.queue, b'{"a":  1.50}', properties)
     channel.basic_publish("", glass.queue, b"\xff\x00")
     channel.basic_publish("", glass.queue, "é".encode() * 10)
@@ -228,6 +229,34 @@ def test_a_message_is_known_by_its_id_as_long_as_it_is_there(glass):
     glass.ask("DELETE", f"/v1/queues/{glass.queue}")
     glass.one(seen["id"], expect=404)
     assert glass.one("12-5", expect=400)["field"] == "id"
+
+
+def test_whoever_publishes_to_a_queue_learns_the_ids(server, names, glass):
+    published = {"messages": [
+        {"body": "a"}, {"body": "b", "persistent": False}, {"body": "c"}, {"body": "d", "persistent": False},
+    ]}
+    path = f"/v1/queues/{glass.queue}/messages"
+    told = glass.ask("POST", path, 201, json=published)
+    assert [glass.one(id)["body"] for id in told["ids"]] == ["a", "b", "c", "d"]
+    assert {item["id"] for item in glass.look()} == set(told["ids"])
+    [id] = glass.ask("POST", path, 201, data=b"e")["ids"]
+    assert glass.one(id)["body"] == "e"
+    small = Glass(server, names.queue())
+    small.declare(**{"x-max-length": 2, "x-overflow": "reject-publish"})
+    told = small.ask("POST", f"/v1/queues/{small.queue}/messages", 207, json=published)
+    taken = [small.one(id)["body"] for id in told["ids"] if id]
+    assert len(taken) == 2 and taken == [
+        message["body"]
+        for message, id in zip(published["messages"], told["ids"], strict=True) if id
+    ]
+    assert [failure["index"] for failure in told["failed"]] == [
+        index for index, id in enumerate(told["ids"]) if id is None
+    ]
+    glass.ask("PUT", f"/v1/exchanges/{glass.queue}", 201, json={"type": "fanout"})
+    binding = {"source": glass.queue, "destination": glass.queue}
+    glass.ask("POST", "/v1/bindings", 204, json=binding)
+    assert "ids" not in glass.ask("POST", f"/v1/exchanges/{glass.queue}/messages", 201, data=b"f")
+    glass.ask("DELETE", f"/v1/exchanges/{glass.queue}", 204)
 
 
 def test_a_queue_of_priorities_is_seen_in_order_of_arrival(server, names):

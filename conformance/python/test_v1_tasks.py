@@ -76,6 +76,7 @@ def test_messages_move_as_they_are(boss, other, channel):
     properties = pika.BasicProperties(
         headers={"tenant": "acme"}, message_id="m-1", delivery_mode=2, priority=4,
     )
+    channel.confirm_delivery()
     channel.exchange_declare("moving", "topic")
     channel.queue_bind(boss.queue, "moving", "a.*")
     channel.basic_publish("moving", "a.b", b"\xff moved", properties)

@@ -360,6 +360,7 @@ impl Run {
                     Event::Delivered(_)
                     | Event::Nacked { .. }
                     | Event::RemovalAnswer(_)
+                    | Event::Taken { .. }
                     | Event::Returned { .. }
                     | Event::Refused { .. }
                     | Event::ConsumerCancelled { .. } => {

@@ -7,8 +7,9 @@ use domain::refusal::Refusal;
 use domain::run::Counts;
 use storage::Poison;
 
-use crate::chunk::Chunk;
+use crate::chunk::{Chunk, Persistence};
 use crate::lease::LeaseAnswer;
+use crate::message_id::MessageId;
 use crate::operation::{ChannelId, Verb};
 use crate::removal::RemovalAnswer;
 
@@ -65,6 +66,17 @@ pub enum Event {
         chunk: Arc<Chunk>,
         /// Its index there.
         index: u32,
+    },
+    /// A queue took messages that the session published, side by side in their chunk and in the queue.
+    Taken {
+        /// Which of the batch's chunks they lie in: persistent messages lie apart from others.
+        persistence: Persistence,
+        /// Index of the first one there.
+        index: u32,
+        /// How many.
+        count: u32,
+        /// The first one's id; see [`MessageId::plus`].
+        id: MessageId,
     },
     /// The answer to a `Lease` or to `SettleLeases`; of different ones in any order.
     LeaseAnswer(Box<LeaseAnswer>),
@@ -209,6 +221,7 @@ impl Event {
             | Event::Confirmed { .. }
             | Event::Nacked { .. }
             | Event::RemovalAnswer(_)
+            | Event::Taken { .. }
             | Event::Reply { .. }
             | Event::Refused { .. }
             | Event::ConsumerCancelled { .. }

@@ -31,6 +31,12 @@ impl From<Truncated> for NoMessageId {
 const VERSION: u8 = 1;
 
 impl MessageId {
+    /// The id of the message so many places further on in its queue.
+    #[must_use]
+    pub fn plus(self, places: u32) -> MessageId {
+        MessageId { message: self.message.plus(places), ..self }
+    }
+
     /// The id as text, with the virtual host it is of.
     pub fn to_text(self, vhost: &Name) -> String {
         let name = vhost.as_str().as_bytes();

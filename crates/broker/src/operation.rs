@@ -117,6 +117,18 @@ pub struct PublishRun {
 pub struct SessionTraits {
     /// Whether it hears of consumers that the broker ends.
     pub cancel_notify: CancelNotify,
+    /// Whether it hears under which ids queues take what it publishes.
+    pub ids: Ids,
+}
+
+/// Whether a client hears under which ids queues take what it publishes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ids {
+    /// It does not ask.
+    #[default]
+    Untold,
+    /// By [`Event::Taken`](crate::event::Event::Taken), before the confirm.
+    Told,
 }
 
 /// Whether a client hears of consumers that the broker ends (AMQP's capability

@@ -8,7 +8,6 @@ use domain::refusal::Refusal;
 
 use crate::chunk::{Chunk, ChunkBuilder, Message, MessageHead, Persistence};
 use crate::message_id::MessageId;
-use crate::operation::Operation;
 
 /// Messages to be taken out of a queue.
 #[derive(Clone, Debug)]
@@ -56,15 +55,15 @@ pub struct Removed {
 
 impl Removal {
     /// Drops messages of a queue.
-    pub fn drop(ticket: u64, queue: Name, ids: Vec<MessageId>) -> Operation {
-        Operation::Remove(Box::new(Removal { ticket, queue, ids, fate: Fate::Dropped }))
+    pub fn drop(ticket: u64, queue: Name, ids: Vec<MessageId>) -> Removal {
+        Removal { ticket, queue, ids, fate: Fate::Dropped }
     }
 
     /// Asks whether messages of a queue may be taken out: dropped, or moved to another one.
-    pub fn of_nothing(ticket: u64, queue: Name, to: Option<Name>) -> Operation {
+    pub fn of_nothing(ticket: u64, queue: Name, to: Option<Name>) -> Removal {
         let moved = |to| Fate::Moved { to, copies: Chunk::default() };
         let fate = to.map_or(Fate::Dropped, moved);
-        Operation::Remove(Box::new(Removal { ticket, queue, ids: Vec::new(), fate }))
+        Removal { ticket, queue, ids: Vec::new(), fate }
     }
 }
 
@@ -113,18 +112,13 @@ impl Moving {
         self.bytes
     }
 
-    /// The operations that move them, each with a ticket of its own from 0 on. A message keeps its
+    /// What moves them, each with a ticket of its own from 0 on. A message keeps its
     /// place among those of its kind, persistent or not.
-    pub fn into_operations(self, queue: &Name, to: &Name) -> Vec<Operation> {
+    pub fn into_removals(self, queue: &Name, to: &Name) -> Vec<Removal> {
         let piles = self.piles.into_iter().filter(|pile| !pile.ids.is_empty());
         let moved = piles.zip(0..).map(|(pile, ticket)| {
             let fate = Fate::Moved { to: to.clone(), copies: pile.builder.finish() };
-            Operation::Remove(Box::new(Removal {
-                ticket,
-                queue: queue.clone(),
-                ids: pile.ids,
-                fate,
-            }))
+            Removal { ticket, queue: queue.clone(), ids: pile.ids, fate }
         });
         moved.collect()
     }

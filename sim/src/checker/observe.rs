@@ -53,6 +53,7 @@ impl Checker {
             | Event::Returned { .. }
             | Event::LeaseAnswer(_)
             | Event::RemovalAnswer(_)
+            | Event::Taken { .. }
             | Event::Reply { .. }
             | Event::Refused { .. }
             | Event::Ended => self.answer(session, event),

@@ -46,9 +46,14 @@ pub(crate) fn operations(broker: &Broker, verb: &str, arguments: &[&str]) -> Vec
         Browse { queue: queue.clone(), begin, until: None, messages_max: 100, bytes_max: 1 << 20 };
     broker.browse(&user, "/", &browse, &mut sought).unwrap();
     if verb == "drop" {
-        return vec![Removal::drop(0, queue, sought.ids)];
+        return vec![remove(Removal::drop(0, queue, sought.ids))];
     }
-    sought.moving.into_operations(&queue, &name(arguments[1]))
+    let removals = sought.moving.into_removals(&queue, &name(arguments[1]));
+    removals.into_iter().map(remove).collect()
+}
+
+fn remove(removal: Removal) -> Operation {
+    Operation::Remove(Box::new(removal))
 }
 
 pub(crate) fn text(answer: &RemovalAnswer) -> String {

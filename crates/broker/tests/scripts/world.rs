@@ -460,7 +460,10 @@ fn request(batch: &mut Batch, verb: &str, arguments: &[&str]) {
             Operation::SetPrefetch { channel, count: number(0).try_into().unwrap(), scope }
         }
         "ack" | "ack-up-to" | "requeue" | "reject" | "fail" => settle(verb, number(0)),
-        "introduce" => Operation::Introduce(SessionTraits { cancel_notify: CancelNotify::Heard }),
+        "introduce" => Operation::Introduce(SessionTraits {
+            cancel_notify: CancelNotify::Heard,
+            ..SessionTraits::default()
+        }),
         "recover" => Operation::Recover { channel, answer },
         "open" => Operation::OpenChannel { channel },
         "close" => Operation::CloseChannel { channel, answer },
@@ -584,6 +587,7 @@ fn text(event: &Event) -> String {
         }
         Event::ConsumerCancelled { consumer_tag, .. } => format!("cancelled {consumer_tag}"),
         Event::LeaseAnswer(answer) => format!("{answer:?}"),
+        Event::Taken { .. } => format!("{event:?}"),
         Event::RemovalAnswer(answer) => crate::removals::text(answer),
         Event::Closing(Closing::Forced(why)) => format!("closing: {why}"),
         Event::Closing(_) => "closing".to_owned(),

@@ -94,11 +94,11 @@ async fn work(
             progress.sample.extend(found.sample.into_iter().take(room));
         }
         let matched = found.matched;
-        let operations = found.operations;
-        if !operations.is_empty() {
+        let removals = found.removals;
+        if !removals.is_empty() {
             let vhost = task.wish.vhost.as_str();
             let mut visit = Visit::enter(hall.broker(), user, vhost)?;
-            let removed = ask(&mut visit, operations, vhost).await?;
+            let removed = ask(&mut visit, removals, vhost).await?;
             let mut progress = task.progress_mut();
             progress.done += removed.removed;
             progress.gone += removed.gone;
@@ -123,7 +123,7 @@ struct Found {
     matched: usize,
     /// Dead letters that do not say where they come from.
     without_origin: u64,
-    operations: Vec<Operation>,
+    removals: Vec<Removal>,
     sample: Vec<Box<RawValue>>,
 }
 
@@ -197,15 +197,15 @@ impl<'t> Gatherer<'t> {
 
     fn found(self) -> Found {
         let queue = &self.task.wish.queue;
-        let mut operations = Vec::new();
+        let mut removals = Vec::new();
         if !self.ids.is_empty() {
-            operations.push(Removal::drop(0, queue.clone(), self.ids));
+            removals.push(Removal::drop(0, queue.clone(), self.ids));
         }
         for (to, moving) in self.moving {
-            operations.extend(moving.into_operations(queue, &to));
+            removals.extend(moving.into_removals(queue, &to));
         }
         let Gatherer { matched, without_origin, sample, .. } = self;
-        Found { matched, without_origin, operations, sample }
+        Found { matched, without_origin, removals, sample }
     }
 }
 
@@ -245,14 +245,10 @@ fn origin(message: &Message<'_>) -> Option<Name> {
 }
 
 /// Asks it, and adds up what is answered.
-async fn ask(
-    visit: &mut Visit,
-    operations: Vec<Operation>,
-    vhost: &str,
-) -> Result<Removed, Problem> {
-    let mut left = operations.len();
-    for operation in operations {
-        visit.batch().push(operation);
+async fn ask(visit: &mut Visit, removals: Vec<Removal>, vhost: &str) -> Result<Removed, Problem> {
+    let mut left = removals.len();
+    for removal in removals {
+        visit.batch().push(Operation::Remove(Box::new(removal)));
     }
     visit.send();
     let mut sum = Removed::default();
