@@ -300,7 +300,11 @@ impl Broker {
         self.enter(user, vhost, wake, Coming::Visitor)
     }
 
-    fn access(&self, user: &User, vhost: &str) -> Result<(Arc<Host>, Arc<Access>), ConnectRefusal> {
+    pub(crate) fn access(
+        &self,
+        user: &User,
+        vhost: &str,
+    ) -> Result<(Arc<Host>, Arc<Access>), ConnectRefusal> {
         let host = self.hosts().get(vhost).cloned().ok_or(ConnectRefusal::NoSuchVhost)?;
         let access = self.catalogue.access(user, &host.hub.name);
         Ok((host, access.ok_or(ConnectRefusal::NotAllowed)?))

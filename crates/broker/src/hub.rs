@@ -248,6 +248,13 @@ impl Hub {
         done
     }
 
+    /// Reads from segments for somebody who looks, and may wait for the disk. `None`: the virtual host
+    /// was deleted, and its files go.
+    pub(crate) fn aside<T>(&self, read: impl FnOnce() -> T) -> Option<T> {
+        let jobs = self.jobs.read().unwrap_or_else(PoisonError::into_inner);
+        (*jobs == Jobs::Done).then(read)
+    }
+
     /// The time it is.
     pub(crate) fn now(&self) -> Monotonic {
         self.clock.monotonic()

@@ -16,6 +16,8 @@ mod accounts;
 
 mod watch;
 
+mod browse;
+
 mod rehearsal;
 
 mod repair;
@@ -84,6 +86,8 @@ mod explain;
 mod batch;
 pub mod operation;
 
+pub mod removal;
+
 pub mod lease;
 
 mod chunk;
@@ -93,6 +97,7 @@ pub mod limits;
 mod histogram;
 mod own_limits;
 mod rate;
+mod message_id;
 mod session_id;
 
 pub use accounts::{Credentials, DeleteUserError, Put, PutUserError, UserView};
@@ -101,6 +106,7 @@ pub use batch::{Batch, LargeMessage};
 pub use broker::{
     Background, Broker, BrokerSettings, ConnectRefusal, Entropy, OpenError, Recovered, WriterDrive,
 };
+pub use browse::{Begin, Browse, BrowseCursor, BrowseError, Browsed, NoCursor, Onward, Viewer};
 pub use catalogue::Unwritten;
 pub use chunk::{Chunk, ChunkBuilder, Message, MessageHead, NotMessages, Persistence};
 pub use connection_limits::{ConnectionLimits, Full};
@@ -118,6 +124,7 @@ pub use limiting::SetLimitError;
 pub use logins::{Hashing, Login, PasswordCheck, Turn};
 pub use looks::Listing;
 pub use memory::MessagesMemory;
+pub use message_id::{MessageId, NoMessageId};
 pub use node::{Machine, NodeView};
 pub use outbox::{Outbox, Wake};
 pub use own_limits::{LimitKind, Limited, Max, OwnLimit};
@@ -136,6 +143,7 @@ pub use sight::{JournalView, Sight};
 pub use times::JournalTimes;
 pub use tokens::Scopes;
 pub use users::{GUEST, LoginRefusal, Reach, User};
+pub use vhost::load_job::ReadError;
 pub use vhost::stats::Stats;
 pub use vhost::tallies::TotalsSample;
 pub use vhost::views::Totals;

@@ -179,6 +179,9 @@ pub const GRANTED_EXCHANGES_MAX: usize = 12;
 /// goes on with its work.
 pub const LOOK_SLICE: usize = 512;
 
+/// Bytes of messages in memory that whoever browses a queue may hold on to, but for one chunk.
+pub const BROWSE_SLICE_BYTES: usize = 8 << 20;
+
 /// A list is shown again until so many times the time has passed that it took to make it: looking at
 /// everything all the time takes a twentieth of a core.
 pub const LOOK_AGAIN_AFTER: u64 = 20;

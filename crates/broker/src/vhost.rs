@@ -8,6 +8,7 @@ mod declare;
 mod delete;
 mod lease;
 mod lease_end;
+mod remove;
 
 mod deliver;
 pub(crate) mod export;
@@ -23,6 +24,7 @@ mod settle;
 mod dead_letter;
 mod expiry;
 pub(crate) mod turn;
+pub(crate) mod browse;
 pub(crate) mod views;
 
 mod seal;
@@ -365,6 +367,7 @@ impl Vhost {
             }
             Operation::Lease(request) => self.lease(session, &request),
             Operation::SettleLeases(settlements) => self.settle_leases(session, &settlements),
+            Operation::Remove(removal) => self.remove(session, *removal),
             Operation::ResumeDeliveries => self.resume_deliveries(session),
             Operation::End => self.end(session),
             request @ (Operation::SelectConfirms { .. }

@@ -3,6 +3,7 @@
 
 pub mod channel;
 pub mod exchange;
+pub mod message;
 pub mod queue;
 
 pub mod counts;
@@ -12,4 +13,5 @@ pub use channel::{ChannelView, ConsumerCounts, ConsumerView};
 pub use counts::{ExchangeCounts, MessageCounts};
 pub use exchange::{BindingEnd, BindingView, ExchangeView};
 pub use lives::MessageLives;
+pub use message::{LeaseView, MessageState, MessageView};
 pub use queue::{QueueTraffic, QueueView};

@@ -37,6 +37,7 @@ mod refusals;
 mod auth;
 
 mod hall;
+mod tasks;
 mod certificate_end;
 mod listener;
 
