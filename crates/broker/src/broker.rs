@@ -5,7 +5,7 @@ mod progress;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use domain::name::Name;
 use stdx::clock::Clock;
@@ -32,6 +32,7 @@ use crate::permissions::Access;
 use crate::recover::{AfterLoss, Recovery};
 use crate::session::{Draws, Session};
 use crate::sight::Sight;
+use crate::traces::SpanSink;
 use crate::users::{GUEST, LoginRefusal, User};
 use crate::vhost::stats::Stats;
 use crate::vhost::timers::Moment;
@@ -157,6 +158,8 @@ pub struct Broker {
     places: Arc<Places>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) node: Node,
+    /// Where spans go, if anybody wants them.
+    pub(crate) spans: OnceLock<Arc<dyn SpanSink>>,
 }
 
 impl Broker {
@@ -189,7 +192,9 @@ impl Broker {
             places: Arc::default(),
             connections: Arc::default(),
             node,
+            spans: OnceLock::new(),
         };
+        broker.tell_own_limits();
         broker.erase_doomed();
         Ok((Arc::new(broker), recovered))
     }
@@ -295,7 +300,11 @@ impl Broker {
         self.enter(user, vhost, wake, Coming::Visitor)
     }
 
-    fn access(&self, user: &User, vhost: &str) -> Result<(Arc<Host>, Arc<Access>), ConnectRefusal> {
+    pub(crate) fn access(
+        &self,
+        user: &User,
+        vhost: &str,
+    ) -> Result<(Arc<Host>, Arc<Access>), ConnectRefusal> {
         let host = self.hosts().get(vhost).cloned().ok_or(ConnectRefusal::NoSuchVhost)?;
         let access = self.catalogue.access(user, &host.hub.name);
         Ok((host, access.ok_or(ConnectRefusal::NotAllowed)?))
@@ -310,7 +319,11 @@ impl Broker {
     ) -> Result<Session, ConnectRefusal> {
         let version = self.catalogue.version();
         let (host, access) = self.access(user, vhost)?;
-        let take = || self.places.take(vhost, user.name().as_str()).map_err(ConnectRefusal::Full);
+        let take = || {
+            let name = user.name();
+            let own = self.catalogue.read().connections_max(&host.hub.name, name);
+            self.places.take(vhost, name.as_str(), own).map_err(ConnectRefusal::Full)
+        };
         let (place, connection) = match coming {
             Coming::Visitor => (None, None),
             Coming::Client => (Some(take()?), None),

@@ -19,6 +19,8 @@ mod routes;
 
 mod gate;
 
+mod asked;
+
 mod body;
 mod query;
 mod visit;
@@ -35,6 +37,7 @@ mod refusals;
 mod auth;
 
 mod hall;
+mod tasks;
 mod certificate_end;
 mod listener;
 

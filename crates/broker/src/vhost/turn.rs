@@ -26,6 +26,7 @@ use crate::lease::LeaseError;
 use crate::operation::{ChannelId, Destination};
 use crate::outbox::{Outbox, WakeList};
 use crate::session_id::SessionId;
+use crate::traces::Passing;
 
 /// What has gathered since the last turn was finished.
 #[derive(Debug, Default)]
@@ -114,6 +115,8 @@ pub(crate) struct Finished {
     pub(crate) jobs: Vec<Job>,
     /// When another turn is due whatever happens, in milliseconds.
     pub(crate) due_ms: Option<u64>,
+    /// Spans that are over, if somebody wants them.
+    pub(crate) spans: Option<Passing>,
 }
 
 impl Vhost {
@@ -150,6 +153,7 @@ impl Vhost {
         self.remove_ended();
         finished.jobs = std::mem::take(&mut self.turn.jobs);
         finished.wake = std::mem::take(&mut self.turn.wake);
+        finished.spans = self.residences.as_mut().and_then(|it| it.take_done());
         self.turn.dead_bytes = 0;
         finished.more |= !self.turn.dirty.is_empty();
         finished.more |= !self.chunks.waiting_in_vain.is_empty();

@@ -2,6 +2,7 @@
 
 mod leases;
 mod promises;
+mod removals;
 mod repair;
 mod rest;
 mod rules;

@@ -250,6 +250,12 @@ impl World {
         let mut words = vec![verb];
         words.extend(arguments);
         for words in words.split(|word| *word == "+") {
+            if matches!(words[0], "drop" | "move") {
+                for removal in crate::removals::operations(broker, words[0], &words[1..]) {
+                    batch.push(removal);
+                }
+                continue;
+            }
             match words[0].strip_prefix("lease-") {
                 Some(end) => batch.push(settle_leases(&self.tokens, end, &words[1..])),
                 None => request(&mut batch, words[0], &words[1..]),
@@ -460,7 +466,10 @@ fn request(batch: &mut Batch, verb: &str, arguments: &[&str]) {
             Operation::SetPrefetch { channel, count: number(0).try_into().unwrap(), scope }
         }
         "ack" | "ack-up-to" | "requeue" | "reject" | "fail" => settle(verb, number(0)),
-        "introduce" => Operation::Introduce(SessionTraits { cancel_notify: CancelNotify::Heard }),
+        "introduce" => Operation::Introduce(SessionTraits {
+            cancel_notify: CancelNotify::Heard,
+            ..SessionTraits::default()
+        }),
         "recover" => Operation::Recover { channel, answer },
         "open" => Operation::OpenChannel { channel },
         "close" => Operation::CloseChannel { channel, answer },
@@ -584,6 +593,8 @@ fn text(event: &Event) -> String {
         }
         Event::ConsumerCancelled { consumer_tag, .. } => format!("cancelled {consumer_tag}"),
         Event::LeaseAnswer(answer) => format!("{answer:?}"),
+        Event::Taken { .. } => format!("{event:?}"),
+        Event::RemovalAnswer(answer) => crate::removals::text(answer),
         Event::Closing(Closing::Forced(why)) => format!("closing: {why}"),
         Event::Closing(_) => "closing".to_owned(),
         Event::Ended => "ended".to_owned(),

@@ -10,7 +10,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
 use crate::hall::Hall;
 use crate::routes::{Need, Routes};
 
-use super::{clients, lease, node, publish, queues, routing, tokens, topology};
+use super::{browse, clients, lease, node, publish, queues, routing, tasks, tokens, topology};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes.get("/v1/openapi.json", Need::Nothing, description)
@@ -61,6 +61,12 @@ struct ProblemDocument {
         queues::list_queues,
         queues::get_queue,
         queues::get_scale,
+        browse::browse_queue,
+        browse::get_message,
+        tasks::begin_task,
+        tasks::list_tasks,
+        tasks::get_task,
+        tasks::cancel_task,
         routing::list_exchanges,
         routing::get_exchange,
         routing::list_bindings,
