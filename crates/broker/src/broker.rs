@@ -501,10 +501,16 @@ pub(crate) fn open_vhost(
     let Opened { journal, writer, summary, .. } =
         opened.map_err(|error| OpenError::Journal { vhost: name.clone(), error })?;
     let after_loss = recovery.after_loss();
+    let has_basis = recovery.has_basis(summary.first);
     let mut restored =
         recovery.finish(&disk).map_err(|error| OpenError::Replay { vhost: name.clone(), error })?;
-    delete_unreferenced(&*disk, &mut restored)
+    let unreferenced = unreferenced(&*disk, &mut restored)
+        .and_then(|numbers| if has_basis { delete(&*disk, &numbers) } else { Ok(numbers) })
         .map_err(|error| OpenError::Disk { what: format!("vhost '{name}'").into(), error })?;
+    if let Some(first) = unreferenced.first() {
+        let (segments, first) = (unreferenced.len(), storage::segment_file_name(*first));
+        return Err(OpenError::Orphaned { vhost: name, segments, first });
+    }
     let found = Recovered {
         vhost: name.clone(),
         queues: restored.queues.len(),
@@ -548,16 +554,21 @@ pub(crate) fn open_vhost(
     Ok((Host { hub, driven, looks: Arc::default() }, found))
 }
 
-/// Deletes segments that nothing refers to: the process ended before the journal knew of them, or
-/// before they were deleted.
-fn delete_unreferenced(disk: &dyn Disk, restored: &mut Restored) -> io::Result<()> {
-    for number in storage::list_segments(disk)? {
-        restored.chunks.segments.give_no_more(number);
-        if !restored.chunks.segments.contains(number) {
-            storage::remove_segment(disk, number)?;
-        }
+/// Segments that nothing refers to: the process ended before the journal knew of them, or before they
+/// were deleted. Their numbers are never given again.
+fn unreferenced(disk: &dyn Disk, restored: &mut Restored) -> io::Result<Vec<u64>> {
+    let mut numbers = storage::list_segments(disk)?;
+    for number in &numbers {
+        restored.chunks.segments.give_no_more(*number);
     }
-    Ok(())
+    numbers.retain(|number| !restored.chunks.segments.contains(*number));
+    Ok(numbers)
+}
+
+/// Deletes segments; says which are left.
+fn delete(disk: &dyn Disk, numbers: &[u64]) -> io::Result<Vec<u64>> {
+    numbers.iter().try_for_each(|number| storage::remove_segment(disk, *number))?;
+    Ok(Vec::new())
 }
 
 fn draw(entropy: &Entropy) -> Box<dyn FnMut() -> u64 + Send> {

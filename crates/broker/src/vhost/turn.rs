@@ -159,7 +159,7 @@ impl Vhost {
         finished.more |= !self.chunks.waiting_in_vain.is_empty();
         if !self.is_poisoned() {
             finished.more |= !self.turn.dead.is_empty() && !self.turn.dead_waits;
-            finished.more |= self.rest.is_checkpoint_due();
+            finished.more |= self.rest.is_checkpoint_due() || self.wants_beginning();
             finished.due_ms = self.timers.next_ms();
             finished.more |= finished.due_ms.is_some_and(|due_ms| due_ms <= self.now.ms);
         }
@@ -375,7 +375,7 @@ impl Vhost {
 
     fn is_checkpoint_due(&self) -> bool {
         let bytes = self.journal.bytes_since_checkpoint();
-        if self.rest.is_checkpoint_due() {
+        if self.rest.is_checkpoint_due() || self.wants_beginning() {
             return true;
         }
         if self.sealing.wants_checkpoint && bytes >= self.checkpoint_bytes / 16 {
