@@ -93,6 +93,7 @@ def test_json_is_one_object_a_line(start_own):
     assert acts[0]["method"] == "PUT"
     assert acts[0]["path"] == "/api/users/worker"
     assert (acts[0]["user"], acts[0]["status"], acts[0]["level"]) == ("guest", 201, "INFO")
+    assert ("POST", "/v1/tokens") in {(line["method"], line["path"]) for line in acts}
     asked = [line for line in lines if line["message"] == "HTTP request"]
     assert {line["level"] for line in asked} == {"DEBUG"}
     assert {"/v1/queues/q/messages", "/v1/queues/q/lease", "/v1/leases"} <= {line["path"] for line in asked}

@@ -402,7 +402,6 @@ def test_limits_of_a_user(server, api, vhost, user):
     table(api, [
         ("PUT", f"{limits}/max-connections", {"value": 1}, 204),
         ("PUT", f"{limits}/max-connections", {"value": None}, 400),
-        ("PUT", "/user-limits/nobody-at-all/max-connections", {"value": 2}, 404),
         ("GET", "/user-limits/nobody-at-all", None, 404),
     ])  # fmt: skip
     assert api.get(limits) == [{"user": user, "value": {"max-connections": 1}}]

@@ -10,6 +10,9 @@ use tokio::time::Instant;
 use crate::need::Need;
 use crate::peer::Peer;
 
+/// Everybody makes tokens for himself, and each lets somebody in.
+const TOKENS: &str = "/v1/tokens";
+
 /// A request, before it is answered.
 #[derive(Debug)]
 pub(crate) struct Asked {
@@ -23,7 +26,7 @@ pub(crate) struct Asked {
 /// How important a request is to whoever reads the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Importance {
-    /// It changes how the broker is run: users, rights, virtual hosts, definitions.
+    /// It changes how the broker is run: users, rights, tokens, virtual hosts, definitions.
     Act,
     /// Any other.
     Usual,
@@ -33,8 +36,8 @@ impl Asked {
     /// What there is to say of the request; nothing if nobody reads it.
     pub(crate) fn of(request: &Request, need: Need) -> Option<Asked> {
         let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        let importance =
-            if reads || need.tags().is_empty() { Importance::Usual } else { Importance::Act };
+        let is_act = !need.tags().is_empty() || request.uri().path().starts_with(TOKENS);
+        let importance = if is_act && !reads { Importance::Act } else { Importance::Usual };
         let is_read = match importance {
             Importance::Act => tracing::enabled!(tracing::Level::INFO),
             Importance::Usual => tracing::enabled!(tracing::Level::DEBUG),
