@@ -42,6 +42,13 @@ const CATCHERS: [Catcher; 19] = [
         "broker",
         "requeued_messages_return_to_their_place_and_consumers_take_turns",
     ),
+    unit("purge-forgotten", "broker", "purged_and_deleted_stays_gone_after_a_crash"),
+    unit("segment-deleted-early", "broker", "deadlines_outlive_the_process"),
+    unit(
+        "checkpoint-without-segments",
+        "broker",
+        "confirmed_messages_and_their_topology_survive_a_crash",
+    ),
     unit("checkpoint-without-leases", "broker", "a_restart_ends_no_lease_and_hands_nothing_out"),
     unit("lease-told-before-sync", "broker", "a_lease_is_told_when_it_is_on_disk"),
     unit("stale-lease-token", "broker", "time_ends_a_lease_and_counts_as_a_failure"),
@@ -49,9 +56,6 @@ const CATCHERS: [Catcher; 19] = [
     unit("lease-told-before-sync", "sim", "leases_keep_every_promise"),
     crash_loop("confirm-before-sync", "power-all", "every"),
     crash_loop("ack-lost-at-checkpoint", "kill", "mixed"),
-    crash_loop("purge-forgotten", "kill", "mixed"),
-    crash_loop("segment-deleted-early", "kill", "deep"),
-    crash_loop("checkpoint-without-segments", "kill", "deep"),
 ];
 
 const fn unit(fault: &'static str, package: &'static str, name: &'static str) -> Catcher {

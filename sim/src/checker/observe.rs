@@ -95,8 +95,9 @@ impl Checker {
             (
                 Event::Refused { channel: heard, verb: Verb::Get, refusal: Refusal::NotFound(..) },
                 Told::Got { queue, .. },
-            ) if *heard == number && self.namesake(*queue).is_none() => {
-                // It went while what it had was read from the disk.
+            ) if *heard == number && self.has_gone(*queue) => {
+                // It went while what it had was read from the disk; what has its name by the time
+                // that this is heard came later.
                 self.clear_channel(channel);
                 self.channel(channel).open = false;
                 self.channel(channel).seen_consumers.clear();
@@ -152,6 +153,11 @@ impl Checker {
             }
             _other => wrong(),
         }
+    }
+
+    /// Whether the queue that was meant is no more.
+    fn has_gone(&self, queue: QueueKey) -> bool {
+        self.queues.get(&queue).is_none_or(|queue| queue.deleted)
     }
 
     /// The queue, or what has its name by now.
