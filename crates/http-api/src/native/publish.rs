@@ -63,6 +63,7 @@ struct Kind {
 
 /// What became of a publish.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the fields are the answer's")]
 pub(crate) struct Published {
     /// Messages that are in at least one queue, and on disk if they and it are to survive.
     published: usize,
