@@ -5,6 +5,7 @@ use domain::name::Name;
 use crate::accounts::UserView;
 use crate::broker::Broker;
 use crate::definitions::{Definitions, UserDefinition};
+use crate::own_limits::Limited;
 use crate::vhost::export::Contents;
 
 impl Broker {
@@ -17,6 +18,9 @@ impl Broker {
             Some(vhost) => {
                 let parameters = self.parameters().into_iter();
                 definitions.parameters = parameters.filter(|found| found.vhost == *vhost).collect();
+                let own = Limited::Vhost(vhost.clone());
+                let limits = self.own_limits().into_iter();
+                definitions.limits = limits.filter(|limit| limit.of == own).collect();
             }
         }
         for hub in self.hubs() {
@@ -42,6 +46,7 @@ impl Broker {
         definitions.permissions = self.permissions();
         definitions.topic_permissions = self.topic_permissions();
         definitions.parameters = self.parameters();
+        definitions.limits = self.own_limits();
     }
 }
 

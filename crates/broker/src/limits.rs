@@ -192,5 +192,16 @@ pub const LOOK_FORGOTTEN_AFTER_MS: u64 = 15_000;
 /// Samples of a virtual host's totals that are kept: a minute's, one every five seconds.
 pub const SAMPLES_KEPT: usize = 13;
 
+/// Queues of a virtual host that know how long their own messages take, 1 KiB each: the first that
+/// have traffic.
+pub const QUEUE_LIVES_MAX: usize = 1_000;
+
+/// Classes of errors that are counted apart in each queue.
+pub const ERROR_CLASSES_MAX: usize = 16;
+
+/// Traced messages in the queues of a virtual host that are followed, a few hundred bytes each. Of
+/// those beyond, the time in their queues is not told.
+pub const TRACED_MESSAGES_MAX: usize = 16_384;
+
 /// How often a writer that is to stop looks whether the full disk has room, ten times a second.
 pub const LAST_TRIES_ON_A_FULL_DISK: u32 = 20;

@@ -41,6 +41,7 @@ pub(crate) mod load_job;
 
 mod handing;
 mod sessions;
+pub(crate) mod residences;
 pub(crate) mod chunks;
 pub(crate) mod queues;
 pub(crate) mod leases;
@@ -70,12 +71,14 @@ use crate::lease::LeaseReply;
 use crate::memory::MemoryShare;
 use crate::operation::{ChannelId, Operation};
 use crate::outbox::{InflightShare, Outbox};
+use crate::own_limits::Max;
 use crate::permissions::Access;
 use crate::session_id::SessionId;
 use chunks::{BatchChunk, Chunks};
 use leases::{Held, Leases};
 use load::Loads;
 use queues::{ConsumerSlot, QueueSlot};
+use residences::Residences;
 use rest::Rest;
 use seal::Sealing;
 use sessions::{SessionState, Work};
@@ -121,6 +124,8 @@ pub(crate) struct Vhost {
     checkpoint_bytes: u64,
     /// How long a delivery may be unsettled where neither consumer nor queue says; `None`: for ever.
     consumer_timeout_ms: Option<u64>,
+    /// How many queues there may be.
+    queues_max: Max,
     /// Where the next one stands, until it is durable.
     checkpoint_pending: Option<Position>,
     /// Where the last change of the durable topology stands.
@@ -134,6 +139,8 @@ pub(crate) struct Vhost {
     transactions_bytes: usize,
     stats: Stats,
     tallies: Tallies,
+    /// Where traced messages are, if anybody wants to know.
+    residences: Option<Box<Residences>>,
     /// Why the sessions are being closed; new ones are not let in.
     closing: Option<Closing>,
     /// The time of the present turn.
@@ -225,6 +232,7 @@ impl Vhost {
             checkpoint_staged: false,
             checkpoint_bytes,
             consumer_timeout_ms,
+            queues_max: None,
             checkpoint_pending: None,
             topology_position: Position::default(),
             topology_staged: false,
@@ -233,6 +241,7 @@ impl Vhost {
             transactions_bytes: 0,
             stats: Stats::default(),
             tallies: Tallies::starting_at(now.ms),
+            residences: None,
             closing: None,
             now,
             timers: Timers::default(),

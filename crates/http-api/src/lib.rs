@@ -19,6 +19,8 @@ mod routes;
 
 mod gate;
 
+mod asked;
+
 mod body;
 mod query;
 mod visit;

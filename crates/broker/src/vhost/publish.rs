@@ -16,6 +16,7 @@ use crate::journaled::tag;
 use crate::message_id::MessageId;
 use crate::operation::{Ids, PublishRun, Unroutable, Verb};
 use crate::session_id::SessionId;
+use crate::traces::Taking;
 use crate::views::counts::MessageCounts;
 
 /// When a publish takes effect.
@@ -129,6 +130,10 @@ impl Vhost {
         if !found {
             self.unroutable(session, run, chunk);
         }
+        if self.residences.is_some() {
+            let taking = if found { Taking::Taken } else { Taking::Unroutable };
+            self.trace_publish(run, durability, taking, &chunk.chunk);
+        }
         self.count_publishes(session, run, durability);
     }
 
@@ -180,6 +185,9 @@ impl Vhost {
             if !std::mem::replace(&mut slot.dirty, true) {
                 self.turn.dirty.push(queue);
             }
+            if let Some(residences) = &mut self.residences {
+                residences.enter(queue, &slot.name, &entry, &chunk.chunk);
+            }
             if durability == Durability::Journaled {
                 self.journal_enqueued(queue, &entry);
             }
@@ -224,6 +232,9 @@ impl Vhost {
         let entry = slot.queue.enqueue(&arrival, &self.chunks);
         if !std::mem::replace(&mut slot.dirty, true) {
             self.turn.dirty.push(queue);
+        }
+        if let Some(residences) = &mut self.residences {
+            residences.enter(queue, &slot.name, &entry, &chunk.chunk);
         }
         if arrival.durability == Durability::Journaled {
             self.journal_enqueued(queue, &entry);

@@ -7,6 +7,7 @@ mod repair;
 mod rest;
 mod rules;
 mod sights;
+mod stall;
 mod transactions;
 
 mod world;

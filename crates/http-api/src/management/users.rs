@@ -4,11 +4,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use broker::{
-    Broker, Credentials, DeleteUserError, HashError, PasswordHash, Put, PutUserError, UserView,
+    Broker, Credentials, DeleteUserError, HashError, Limited, OwnLimit, PasswordHash, Put,
+    PutUserError, UserView,
 };
 use serde_json::{Value as Json, json};
 
 use super::fields::Fields;
+use crate::definitions::limits;
 use crate::gate::Guest;
 use crate::hall::Hall;
 use crate::problem::Problem;
@@ -32,27 +34,28 @@ async fn whoami(Guest(user): Guest) -> Response {
     axum::Json(json!({ "name": user.name().as_str(), "tags": user.tags() })).into_response()
 }
 
-fn shown(user: &UserView) -> Json {
+fn shown(user: &UserView, limits: &[OwnLimit]) -> Json {
     let (hash, algorithm) = user.password.export();
     json!({
         "name": user.name.as_str(),
         "password_hash": hash,
         "hashing_algorithm": algorithm,
         "tags": user.tags[..],
-        "limits": {},
+        "limits": limits::shown(limits, &Limited::User(user.name.clone())),
     })
 }
 
 async fn list(State(hall): State<Hall>) -> Response {
-    let users: Json = hall.broker().users().iter().map(shown).collect();
+    let limits = hall.broker().own_limits();
+    let users: Json = hall.broker().users().iter().map(|user| shown(user, &limits)).collect();
     axum::Json(users).into_response()
 }
 
 async fn without_permissions(State(hall): State<Hall>) -> Response {
     let permissions = hall.broker().permissions();
-    let users = hall.broker().users();
+    let (users, limits) = (hall.broker().users(), hall.broker().own_limits());
     let without = users.iter().filter(|user| permissions.iter().all(|it| it.user != user.name));
-    axum::Json(without.map(shown).collect::<Json>()).into_response()
+    axum::Json(without.map(|user| shown(user, &limits)).collect::<Json>()).into_response()
 }
 
 /// The user of that name, or a problem.
@@ -61,7 +64,8 @@ pub(super) fn known(broker: &Broker, name: &str) -> Result<UserView, Problem> {
 }
 
 async fn one(State(hall): State<Hall>, Places(name): Places<String>) -> Result<Response, Problem> {
-    Ok(axum::Json(shown(&known(hall.broker(), &name)?)).into_response())
+    Ok(axum::Json(shown(&known(hall.broker(), &name)?, &hall.broker().own_limits()))
+        .into_response())
 }
 
 async fn put(

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 use utoipa::{IntoParams, ToSchema};
 
-use super::message::{MessageIn, Outgoing};
+use super::message::{MessageIn, Outgoing, TraceHeaders};
 use crate::body;
 use crate::gate::Guest;
 use crate::hall::Hall;
@@ -63,7 +63,7 @@ struct Kind {
 
 /// What became of a publish.
 #[derive(Debug, Serialize, ToSchema)]
-#[expect(clippy::struct_field_names, reason = "the fields are the answer's")]
+#[expect(clippy::struct_field_names, reason = "the fields are what clients read")]
 pub(crate) struct Published {
     /// Messages that are in at least one queue, and on disk if they and it are to survive.
     published: usize,
@@ -181,13 +181,14 @@ async fn publish(
 ) -> Result<Response, Problem> {
     let whole = body::read(hall, headers, body).await?;
     let is_json = body::is_json(headers);
+    let context = TraceHeaders::of(headers);
     let outgoing = if is_json {
-        from_json(&whole.bytes, to, user)?
+        from_json(&whole.bytes, to, &context, user)?
     } else {
         let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         // What curl says when nobody said anything.
         let content_type = content_type.filter(|text| *text != "application/x-www-form-urlencoded");
-        vec![MessageIn::plain(&whole.bytes, content_type, to.routing_key, user)?]
+        vec![MessageIn::plain(&whole.bytes, content_type, to.routing_key, &context, user)?]
     };
     let bytes_max = hall.settings().message_bytes_max;
     if let Some(at) = outgoing.iter().position(|one| one.body.len() > bytes_max as usize) {
@@ -209,7 +210,12 @@ async fn publish(
     Ok((status, axum::Json(published)).into_response())
 }
 
-fn from_json<'a>(bytes: &'a [u8], to: &To<'a>, user: &User) -> Result<Vec<Outgoing<'a>>, Problem> {
+fn from_json<'a>(
+    bytes: &'a [u8],
+    to: &To<'a>,
+    context: &TraceHeaders,
+    user: &User,
+) -> Result<Vec<Outgoing<'a>>, Problem> {
     let Kind { messages } = body::parse(bytes)?;
     let messages = if messages.is_some() {
         body::parse::<Many<'a>>(bytes)?.messages
@@ -227,6 +233,7 @@ fn from_json<'a>(bytes: &'a [u8], to: &To<'a>, user: &User) -> Result<Vec<Outgoi
         }
         let key = to.routing_key.map(std::borrow::Cow::Borrowed);
         message.routing_key = message.routing_key.or(key);
+        message.trace_in(context);
         message.ready(user)
     };
     messages.into_iter().map(ready).collect()
