@@ -24,6 +24,8 @@ mod query;
 mod visit;
 mod looking;
 
+mod tenancy;
+
 mod waited;
 
 pub mod definitions;
