@@ -19,12 +19,12 @@ mod routes;
 
 mod gate;
 
+mod tenancy;
+
 mod body;
 mod query;
 mod visit;
 mod looking;
-
-mod tenancy;
 
 mod waited;
 
