@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use crate::certificate_end::CertificateEnd;
 use crate::listener::Listener;
+use crate::repeats::Repeats;
 
 /// What HTTP is served with.
 #[derive(Clone, Debug)]
@@ -47,6 +48,7 @@ struct Inside {
     room: Arc<Semaphore>,
     /// Places for those who make long lists.
     lookers: Semaphore,
+    repeats: Arc<Repeats>,
 }
 
 /// The unit in which room for bodies is taken.
@@ -66,7 +68,8 @@ impl Hall {
         let units = settings.bodies_bytes_max / ROOM_UNIT_BYTES;
         let room = Arc::new(Semaphore::new(units.clamp(1, Semaphore::MAX_PERMITS)));
         let lookers = Semaphore::new(LOOKERS_MAX);
-        Hall(Arc::new(Inside { broker, settings, room, lookers }))
+        let repeats = Arc::default();
+        Hall(Arc::new(Inside { broker, settings, room, lookers, repeats }))
     }
 
     pub(crate) fn broker(&self) -> &Arc<Broker> {
@@ -79,6 +82,11 @@ impl Hall {
 
     pub(crate) fn lookers(&self) -> &Semaphore {
         &self.0.lookers
+    }
+
+    /// Requests that were done under a key.
+    pub(crate) fn repeats(&self) -> &Arc<Repeats> {
+        &self.0.repeats
     }
 
     pub(crate) fn room(&self) -> &Arc<Semaphore> {

@@ -26,6 +26,8 @@ mod query;
 mod visit;
 mod looking;
 
+mod once;
+
 mod waited;
 
 pub mod definitions;
@@ -37,6 +39,7 @@ mod refusals;
 mod auth;
 
 mod hall;
+mod repeats;
 mod certificate_end;
 mod listener;
 

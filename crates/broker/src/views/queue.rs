@@ -20,8 +20,10 @@ pub struct QueueView {
     pub queue_type: QueueType,
     /// Messages that could be delivered.
     pub ready: u64,
-    /// Messages delivered and not settled.
+    /// Messages delivered and not settled, and those that were given back for later.
     pub unacked: u64,
+    /// Of these: how many were given back for later, and wait until their delay is over.
+    pub delayed: u64,
     /// Bytes of ready bodies; known only where they are limited.
     pub ready_bytes: Option<u64>,
     /// Its consumers.

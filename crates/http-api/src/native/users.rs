@@ -98,8 +98,8 @@ fn shown(view: &UserView) -> UserOut {
 )]
 pub(super) async fn whoami(Guest(user): Guest) -> Response {
     let known = ["administrator", "impersonator", "management", "monitoring", "policymaker"];
-    let counts = |tag: &&Box<str>| user.has_tag(tag) || !known.contains(&&***tag);
-    let tags = user.tags().iter().filter(counts).map(ToString::to_string).collect();
+    let counts = |tag: &&str| user.has_tag(tag) || !known.contains(tag);
+    let tags = user.tags().iter().map(|tag| &**tag).filter(counts).map(str::to_owned).collect();
     axum::Json(WhoamiOut { name: user.name().as_str().to_owned(), tags }).into_response()
 }
 
