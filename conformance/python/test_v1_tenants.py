@@ -106,6 +106,24 @@ def test_permissions_count_at_once(own_server, api):
     assert refused.status == 400
 
 
+def test_a_consumer_goes_on_without_the_right_to_begin(own_server, api):
+    api.put("/v1/users/ada", {"password": "one"})
+    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    api.put("/v1/permissions/ada", everything)
+    channel = enter(own_server, "ada", "one").channel()
+    channel.queue_declare("q", durable=True)
+    came = []
+    channel.basic_consume("q", lambda *delivery: came.append(delivery[3]), auto_ack=True)
+    assert api.put("/v1/permissions/ada", {**everything, "read": ""}) == 204
+    assert api.post("/v1/queues/q/messages", {"body": "one"}).status == 201
+    while not came:
+        channel.connection.process_data_events(time_limit=10)
+    assert came == [b"one"]
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker) as closed:
+        channel.basic_get("q")
+    assert closed.value.reply_code == 403
+
+
 def test_routing_keys_are_limited(own_server, api):
     api.put("/v1/users/ada", {"password": "one"})
     api.put("/v1/permissions/ada", {"configure": ".*", "write": ".*", "read": ".*"})

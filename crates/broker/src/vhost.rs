@@ -10,7 +10,6 @@ mod lease;
 mod lease_end;
 
 mod deliver;
-pub(crate) mod export;
 pub(crate) mod import;
 mod permit;
 mod reply_to;

@@ -68,6 +68,7 @@ impl Vhost {
         let owner = slot.owner.and_then(|owner| self.sessions.get(owner.index()));
         let tally = slot.tally.as_deref();
         let active = queue.consumers.single_active().and_then(|it| self.consumers.get(&it));
+        let exclusive = queue.consumers.exclusive().and_then(|it| self.consumers.get(&it));
         QueueView {
             name: slot.name.clone(),
             declaration: Arc::clone(&slot.declaration),
@@ -78,7 +79,7 @@ impl Vhost {
             ready_bytes: queue.ready_bytes(),
             consumers: queue.consumers.count(),
             consumers_with_room: queue.consumers.count_with_room(),
-            exclusive_consumer: queue.consumers.has_exclusive(),
+            exclusive_consumer_tag: exclusive.map(|consumer| consumer.tag.clone()),
             single_active_consumer: active.map(|consumer| ActiveConsumer {
                 consumer_tag: consumer.tag.clone(),
                 channel: consumer.channel,

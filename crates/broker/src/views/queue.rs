@@ -30,8 +30,8 @@ pub struct QueueView {
     pub consumers: u32,
     /// How many of its consumers have room for more.
     pub consumers_with_room: u32,
-    /// One of them consumes alone.
-    pub exclusive_consumer: bool,
+    /// The tag of the one that consumes alone, of its own will.
+    pub exclusive_consumer_tag: Option<Name>,
     /// The one that is served, where only one is.
     pub single_active_consumer: Option<ActiveConsumer>,
     /// The connection that an exclusive queue belongs to.
