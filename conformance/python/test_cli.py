@@ -1,6 +1,8 @@
 """The command line asks a running broker, and its exit codes tell scripts what came of it."""
 
 import json
+import re
+import shlex
 import subprocess
 
 import pytest
@@ -114,3 +116,67 @@ def test_definitions_go_round(ask, tmp_path):
     status = json.loads(ask("status", "--json"))
     assert status["queues"] >= 1
     assert "complete -F" in ask("completions", "bash")
+
+
+def examples(ask, command):
+    """What the help of a command shows, as words."""
+    text = ask(command, "--help")
+    lines = text.split("Examples:")[1].splitlines()
+    shown = [line.strip() for line in lines if line.strip().startswith("postroom ")]
+    assert shown, text
+    # What it means stands behind two blanks.
+    return [shlex.split(re.split(r" {2,}", line)[0])[1:] for line in shown]
+
+
+def test_messages_are_looked_at_and_found(ask):
+    ask("queues", "declare", "orders")
+    ask("peek", "orders", expect=NOT_THERE)
+    ask("publish", "orders", "--lines", "-", given="one\ntwo\nthree\n")
+    ask("publish", "orders", "--json-body", '{"customer": {"id": 42}, "text": "no. 4711"}',
+        "--header", "tenant=acme", "--header", "retry=1")
+    table = ask("peek", "orders").splitlines()
+    assert len(table) == 5 and "STATE" in table[0] and "one" in table[1] and "ready" in table[1]
+    newest = [json.loads(line) for line in
+              ask("peek", "orders", "--newest", "--max", "2", "--json").splitlines()]
+    assert [message["body"] for message in newest] == [
+        {"customer": {"id": 42}, "text": "no. 4711"}, "three",
+    ]
+    ask("peek", "orders", "--state", "leased", expect=NOT_THERE)
+    assert "two" in ask("search", "orders", "--body", "tw")
+    ask("search", "orders", "--body", "nowhere", expect=NOT_THERE)
+    ask("search", "orders", "--json-path", "..", expect=REFUSED)
+    ask("peek", "nowhere", expect=NOT_THERE)
+    assert ask("consume", "orders") == "one\n", "it was only looked at"
+
+
+def test_tasks_from_the_terminal(ask):
+    ask("queues", "declare", "orders")
+    ask("queues", "declare", "parked")
+    ask("publish", "orders", "--lines", "-", given="one\ntwo\nthree\n")
+    counted = ask("tasks", "delete", "orders", "--body", "o", "--dry-run")
+    assert "two" in counted and "done            0" in counted
+    assert "matched         2" in ask("tasks", "delete", "orders", "--body", "o")
+    moved = json.loads(ask("tasks", "move", "orders", "parked", "--json"))
+    assert (moved["state"], moved["done"]) == ("done", 1)
+    assert ask("consume", "parked") == "three\n"
+    assert ask("tasks").count("done") == 3
+    assert "done" in ask("tasks", "show", moved["id"])
+    ask("tasks", "cancel", "999", expect=NOT_THERE)
+    ask("tasks", "move", "orders", expect=USAGE)
+
+
+@pytest.mark.parametrize("command", ["peek", "search", "tasks"])
+def test_examples_of_the_help_work(ask, command):
+    for queue in ("orders", "parked", "dead-orders"):
+        ask("queues", "declare", queue)
+    for _ in range(3):
+        ask("publish", "orders", "--json-body", '{"customer": {"id": 42}, "text": "no. 4711"}',
+            "--header", "tenant=acme", "--header", "retry=1")
+    for _ in range(7):
+        ask("publish", "parked", "something to do")
+        ask("tasks", "delete", "parked")
+    # Somebody works on one.
+    ask("publish", "orders", "held")
+    for words in examples(ask, command):
+        expect = NOT_THERE if "leased" in words else 0
+        ask(*words, expect=expect)

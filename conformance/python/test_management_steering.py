@@ -5,6 +5,7 @@ CONFORMANCE_URL=amqp://guest:guest@localhost/%2F runs them there. What is only P
 """
 
 import uuid
+from urllib.parse import unquote
 
 import pika
 import pytest
@@ -359,6 +360,85 @@ def test_parameters(api, vhost):
         assert api.get(empty) == []
 
 
+def test_limits_of_a_vhost(server, api, vhost):
+    limits = f"/vhost-limits/{vhost}"
+    table(api, [
+        ("PUT", f"{limits}/max-queues", {"value": 2}, 204),
+        ("PUT", f"{limits}/max-connections", {"value": 1}, 204),
+        ("PUT", f"{limits}/max-queues", {"value": "many"}, 400),
+        ("PUT", f"{limits}/max-queues", {}, 400),
+        ("PUT", "/vhost-limits/nowhere-at-all/max-queues", {"value": 2}, 404),
+        ("GET", "/vhost-limits/nowhere-at-all", None, 404),
+    ])  # fmt: skip
+    name = unquote(vhost)
+    value = {"max-queues": 2, "max-connections": 1}
+    assert api.get(limits) == [{"vhost": name, "value": value}]
+    assert {"vhost": name, "value": value} in api.get("/vhost-limits")
+    where = parameters(server, vhost, "guest", "guest")
+    connection = pika.BlockingConnection(where)
+    with pytest.raises(pika.exceptions.ProbableAccessDeniedError, match="connection limit"):
+        pika.BlockingConnection(where)
+    channel = connection.channel()
+    for queue in ("a", "b", "a"):
+        channel.queue_declare(queue)
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="queue limit") as refused:
+        channel.queue_declare("c")
+    assert refused.value.reply_code == 406
+    channel = connection.channel()
+    assert api.put(f"{limits}/max-queues", {"value": -1}) == 204
+    for queue in ("c", "d"):
+        channel.queue_declare(queue)
+    assert api.delete(f"{limits}/max-connections") == 204
+    pika.BlockingConnection(where).close()
+    assert api.get(limits) == [{"vhost": name, "value": {"max-queues": -1}}]
+    assert api.delete(f"{limits}/max-queues") == 204
+    assert api.get(limits) == []
+    connection.close()
+
+
+def test_limits_of_a_user(server, api, vhost, user):
+    limits = f"/user-limits/{user}"
+    assert api.put(f"/permissions/{vhost}/{user}", ALL) == 201
+    table(api, [
+        ("PUT", f"{limits}/max-connections", {"value": 1}, 204),
+        ("PUT", f"{limits}/max-connections", {"value": None}, 400),
+        ("GET", "/user-limits/nobody-at-all", None, 404),
+    ])  # fmt: skip
+    assert api.get(limits) == [{"user": user, "value": {"max-connections": 1}}]
+    assert {"user": user, "value": {"max-connections": 1}} in api.get("/user-limits")
+    assert api.get(f"/users/{user}")["limits"] == {"max-connections": 1}
+    where = parameters(server, vhost, user, "secret")
+    connection = pika.BlockingConnection(where)
+    with pytest.raises(pika.exceptions.ProbableAccessDeniedError, match="user connection limit"):
+        pika.BlockingConnection(where)
+    assert api.delete(f"{limits}/max-connections") == 204
+    pika.BlockingConnection(where).close()
+    connection.close()
+    assert api.get(limits) == []
+
+
+@pytest.mark.postroom_only(reason="the test reads what only a dry run tells")
+def test_limits_are_defined(api, vhost, user):
+    assert api.put(f"/vhost-limits/{vhost}/max-queues", {"value": 3}) == 204
+    assert api.put(f"/user-limits/{user}/max-connections", {"value": -1}) == 204
+    everything = api.get("/definitions")
+    entry = {"component": "vhost-limits", "name": "limits", "value": {"max-queues": 3}}
+    assert {**entry, "vhost": unquote(vhost)} in everything["parameters"]
+    (theirs,) = (it for it in everything["users"] if it["name"] == user)
+    assert theirs["limits"] == {"max-connections": -1}
+    assert api.get(f"/definitions/{vhost}")["parameters"] == [entry]
+    theirs["limits"] = {"max-connections": 4}
+    told = api.post("/definitions?dry_run=true", {"users": [theirs]}).json
+    assert [it["what"] for it in told["effects"]] == [f"max-connections of user '{user}'"]
+    assert api.post("/definitions", {"users": [theirs]}).status == 204
+    assert api.get(f"/user-limits/{user}")[0]["value"] == {"max-connections": 4}
+    entry["value"] = {"max-queues": 0}
+    assert api.post(f"/definitions/{vhost}", {"parameters": [entry]}).status == 204
+    assert api.get(f"/vhost-limits/{vhost}")[0]["value"] == {"max-queues": 0}
+    refused = api.ask("PUT", f"/queues/{vhost}/q", {})
+    assert refused.status == 400 and "queue limit" in refused.json["reason"]
+
+
 def test_checks(server, api, vhost):
     checks = "/health/checks"
     for name in ("alarms", "local-alarms", "virtual-hosts", "node-is-quorum-critical"):
@@ -386,12 +466,11 @@ def test_a_dry_run_says_what_an_import_would_do(api, vhost):
     assert api.get(f"/definitions/{vhost}")["queues"] == []
 
 
-@pytest.mark.postroom_only(reason="RabbitMQ has policies and limits")
+@pytest.mark.postroom_only(reason="RabbitMQ has policies")
 def test_what_could_not_act_is_not_taken(api, vhost):
     policy = {"pattern": "^q", "definition": {"max-length": 5}}
     table(api, [
         ("PUT", f"/policies/{vhost}/p", policy, 400),
-        ("PUT", f"/vhost-limits/{vhost}/max-connections", {"value": 5}, 400),
         ("POST", "/rebalance/queues", {}, 400),
     ])  # fmt: skip
 

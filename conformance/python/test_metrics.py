@@ -7,6 +7,7 @@ from base64 import b64encode
 
 import pika
 import pytest
+import requests
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
@@ -159,3 +160,64 @@ def test_strangers_measure_nothing(own_server):
             with pytest.raises(urllib.error.HTTPError) as refused:
                 get(own_server, path, login=login)
             assert refused.value.code == 401
+
+
+def test_each_queue_and_consumer_has_its_own(own_server):
+    connection = pika.BlockingConnection(pika.URLParameters(own_server.url))
+    channel = connection.channel()
+    channel.confirm_delivery()
+    channel.basic_qos(prefetch_count=10)
+    for queue in ("one", "two"):
+        channel.queue_declare(queue, durable=True)
+    for number in range(6):
+        channel.basic_publish("", "one", b"x", pika.BasicProperties(delivery_mode=2))
+    for method, _, _ in channel.consume("one"):
+        if method.delivery_tag <= 3:
+            channel.basic_ack(method.delivery_tag)
+        elif method.delivery_tag == 4:
+            channel.basic_reject(method.delivery_tag, requeue=False)
+        elif method.delivery_tag == 5:
+            channel.basic_nack(method.delivery_tag)
+        elif method.redelivered:
+            break
+    channel.queue_declare("one", passive=True)
+    found = samples(own_server, "/metrics/per-queue")
+    one = {"vhost": "/", "queue": "one"}
+    assert value(found, "postroom_queue_queued_seconds_count", **one) == 6
+    assert value(found, "postroom_queue_handling_seconds_count", **one) == 5
+    assert value(found, "postroom_queue_attempts_count", **one) == 3
+    assert value(found, "postroom_queue_attempts_bucket", le="1.0", **one) == 3
+    [events] = [
+        {labels["event"]: count for key, count in found.items() if key[0] == name and (labels := dict(key[1]))}
+        for name in ["postroom_consumer_events_total"]
+    ]
+    assert events == {"delivered": 7, "redelivered": 1, "acknowledged": 3, "requeued": 1, "rejected": 1}
+    labels = next(dict(key[1]) for key in found if key[0] == "postroom_consumer_events_total")
+    assert (labels["queue"], labels["channel"]) == ("one", "1")
+    assert labels["consumer"].startswith("ctag1.")
+    # Nothing happened to the other.
+    assert not [key for key in found if ("queue", "two") in key[1]]
+    connection.close()
+    eventually(lambda: samples(own_server, "/metrics/per-queue"),
+               lambda now: not [key for key in now if key[0] == "postroom_consumer_events_total"])
+
+
+def test_errors_are_counted_by_class(own_server):
+    url = f"http://{own_server.host}:{own_server.http_port}"
+    asking = {"auth": ("guest", "guest"), "timeout": 20}
+    assert requests.put(f"{url}/v1/queues/q", **asking).status_code < 300
+    classes = ["Timeout", "Timeout", None, *(f"C{number}" for number in range(20))]
+    messages = {"messages": [{"body": "x"} for _ in classes]}
+    assert requests.post(f"{url}/v1/queues/q/messages", json=messages, **asking).status_code == 201
+    leased = requests.post(f"{url}/v1/queues/q/lease", json={"max": 100}, **asking).json()["messages"]
+    failed = [
+        {"lease": lease["lease"], "retry": False, **({"error": {"type": name}} if name else {})}
+        for lease, name in zip(leased, classes, strict=True)
+    ]
+    assert requests.post(f"{url}/v1/leases", json={"fail": failed}, **asking).status_code == 200
+    found = samples(own_server)
+    errors = {dict(key[1])["class"]: count for key, count in found.items() if key[0] == "postroom_queue_errors_total"}
+    assert errors.pop("Timeout") == 2
+    assert errors.pop("unnamed") == 1
+    assert errors.pop("other") == 6
+    assert errors == {f"C{number}": 1 for number in range(14)}

@@ -55,17 +55,28 @@ def scrape(own_server):
     channel.queue_declare("orders", durable=True)
     for _ in range(3):
         channel.basic_publish("", "orders", b"x", PERSISTENT)
-    for method, _, _ in channel.consume("orders"):
+    for method, _, _ in channel.consume("orders", auto_ack=False):
         channel.basic_ack(method.delivery_tag)
         break
-    channel.cancel()
+    channel.basic_nack(0, multiple=True)
+    login = base64.b64encode(b"guest:guest").decode()
+    headers = {"Accept": "text/plain", "Authorization": f"Basic {login}"}
+
+    def ask(path, json_body=None):
+        url = f"http://{own_server.host}:{own_server.http_port}{path}"
+        data = None if json_body is None else json.dumps(json_body).encode()
+        more = {} if data is None else {"Content-Type": "application/json"}
+        with urlopen(Request(url, data, headers={**headers, **more}), timeout=20) as answer:
+            return answer.read().decode()
+
+    channel.queue_declare("leased", durable=True)
+    channel.basic_publish("", "leased", b"x", PERSISTENT)
+    leased = json.loads(ask("/v1/queues/leased/lease", {}))["messages"]
+    failed = {"lease": leased[0]["lease"], "error": {"type": "Timeout"}}
+    ask("/v1/leases", {"fail": [failed]})
 
     def get():
-        url = f"http://{own_server.host}:{own_server.http_port}/metrics"
-        login = base64.b64encode(b"guest:guest").decode()
-        headers = {"Accept": "text/plain", "Authorization": f"Basic {login}"}
-        with urlopen(Request(url, headers=headers), timeout=20) as answer:
-            return answer.read().decode()
+        return ask("/metrics") + ask("/metrics/per-queue")
 
     yield get
     connection.close()

@@ -211,6 +211,34 @@ def test_a_missing_segment_takes_no_other_messages(server):
     assert drain(server, "young") == list(range(20))
 
 
+def test_a_virtual_host_without_its_journal_is_not_taken_for_an_empty_one(server):
+    for journal in (server.data_dir / VHOST).glob("journal-*"):
+        journal.unlink()
+    before = contents(server.data_dir / VHOST)
+    said = refused(server)
+    assert "segment-0000000000" in said and "postroom repair --data-dir" in said
+    assert contents(server.data_dir / VHOST) == before, "nothing is deleted"
+    said = repaired(server)
+    assert "whose messages come back" in said
+    (back,) = re.findall(r"with --yes its (\d+) messages come back", said)
+    assert int(back) > 1000
+    server.start()
+    connection = pika.BlockingConnection(parameters(server.url))
+    names = [f"postroom.repaired.queue-{number}" for number in range(3)]
+    found = []
+    for name in names:
+        channel = connection.channel()
+        try:
+            channel.queue_declare(name, passive=True)
+            found.append(name)
+        except pika.exceptions.ChannelClosedByBroker:
+            pass
+    connection.close()
+    (queue,) = found
+    assert drain(server, queue) == list(range(int(back)))
+    server.restart()
+
+
 def test_the_catalogue_keeps_the_virtual_hosts_that_have_folders(server):
     for journal in (server.data_dir / "catalogue").glob("journal-*"):
         data = journal.read_bytes()

@@ -361,6 +361,8 @@ impl Run {
                     Event::Reply { .. } | Event::Ended => {}
                     Event::Delivered(_)
                     | Event::Nacked { .. }
+                    | Event::RemovalAnswer(_)
+                    | Event::Taken { .. }
                     | Event::Returned { .. }
                     | Event::Refused { .. }
                     | Event::ConsumerCancelled { .. } => {

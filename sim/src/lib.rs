@@ -20,6 +20,9 @@ mod life;
 mod process;
 
 mod background;
+mod stall;
+
+mod paced;
 
 mod trace;
 

@@ -1,6 +1,8 @@
 //! One life of a broker: its process, its clients, and the checker that watches both. Whatever
 //! happens to them happens through here, and is seen by the checker at once.
 
+mod writing;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,11 +13,13 @@ use storage::disk::{Faults, SimulatedDisk};
 
 use crate::checker::sessions::Told;
 use crate::checker::snapshot::Snapshot;
-use crate::checker::{Checker, SessionKey, Turn};
+use crate::checker::{Checker, SessionKey};
 use crate::message::MessageId;
 use crate::process::{Process, Woken};
 use crate::trace::{Trace, describe};
 use crate::violation::{Violation, broken, demand};
+pub(crate) use writing::Loss;
+use writing::{Begun, Occasion};
 
 /// A broker and everybody around it.
 #[derive(Debug)]
@@ -33,14 +37,8 @@ pub(crate) struct Life {
     torn: Option<Snapshot>,
     /// What is in the frame that waits for room on the disk.
     waiting: Option<Begun>,
-}
-
-/// A frame that was begun and is not written.
-#[derive(Clone, Debug)]
-struct Begun {
-    snapshot: Snapshot,
-    /// It has everything up to here.
-    turn: Turn,
+    /// What is in the frame that the writer is at, while the disk takes its time.
+    stalled: Option<Begun>,
 }
 
 /// A client's side of its session.
@@ -78,24 +76,6 @@ pub(crate) enum Size {
     Large,
 }
 
-/// Why everything is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Occasion {
-    /// A frame was due.
-    Frame,
-    /// The broker stops, and knows exactly what it delivered.
-    Stop,
-}
-
-/// How a life ended, as far as the disk is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Loss {
-    /// What was not synced may be gone.
-    Unsynced,
-    /// Everything written is there.
-    Nothing,
-}
-
 /// What is done in the background at one moment, and never more.
 const STEPS_MAX: u32 = 20_000;
 
@@ -124,6 +104,7 @@ impl Life {
             frames,
             torn: None,
             waiting: None,
+            stalled: None,
         }
     }
 
@@ -309,90 +290,6 @@ impl Life {
         self.see_and_write()
     }
 
-    /// The journal's writer does one step; says whether it wrote something.
-    pub(crate) fn step(&mut self) -> Result<bool, Violation> {
-        let begun = Begun { snapshot: self.checker.snapshot(), turn: self.checker.turn };
-        let stepped = self.process.broker.step();
-        self.trace.line(format!("the writer steps: {stepped:?}"));
-        match stepped {
-            Ok(true) => {
-                self.written(Occasion::Frame)?;
-                Ok(true)
-            }
-            Ok(false) => {
-                if self.process.broker.is_disk_full() {
-                    // Whatever comes now comes too late for the frame that waits for room.
-                    self.waiting.get_or_insert(begun);
-                }
-                self.see_and_write()?;
-                Ok(false)
-            }
-            Err(_poison) => {
-                self.failed(begun.snapshot)?;
-                Ok(false)
-            }
-        }
-    }
-
-    /// A frame was written: the one that waited for room, or one with everything up to now.
-    fn written(&mut self, occasion: Occasion) -> Result<(), Violation> {
-        let clean = occasion == Occasion::Stop;
-        // A stop writes the one that waits and another one behind it.
-        let begun = self.waiting.take().filter(|_| !clean);
-        let turn = begun.as_ref().map_or(self.checker.turn, |begun| begun.turn);
-        self.checker.writing(turn);
-        self.see()?;
-        self.checker.written(turn);
-        let snapshot = match begun {
-            Some(begun) => begun.snapshot,
-            None => Snapshot { clean, ..self.checker.snapshot() },
-        };
-        if clean {
-            self.frames.clear();
-        } else if self.sync == SyncMode::Always {
-            // Where bits rot the newest frame counts as torn, and the one before it is found.
-            self.frames.drain(..self.frames.len().saturating_sub(1));
-        }
-        self.frames.push(snapshot);
-        self.see_and_write()
-    }
-
-    /// A frame may or may not have been written, and nothing will be any more.
-    fn failed(&mut self, before: Snapshot) -> Result<(), Violation> {
-        self.checker.begin_turn();
-        if !self.checker.poisoned {
-            demand!(self.disk_fails(), PoisonTold, "the broker gives up on a disk that works");
-            self.torn = Some(self.waiting.take().map_or(before, |begun| begun.snapshot));
-        }
-        self.gives_up()
-    }
-
-    /// Whether anything has failed on the disk.
-    fn disk_fails(&self) -> bool {
-        let Faults { fail_write, fail_sync, power_out, .. } = self.faults;
-        let counts = self.disk.counts();
-        let reached = |at: Option<u64>, count: u64| at.is_some_and(|at| at <= count);
-        reached(fail_write, counts.writes)
-            || reached(fail_sync, counts.syncs)
-            || reached(power_out, counts.operations)
-    }
-
-    /// Nothing will be written any more.
-    fn gives_up(&mut self) -> Result<(), Violation> {
-        if !self.checker.poisoned {
-            self.checker.poison();
-        }
-        self.see_and_write()?;
-        for (key, session) in &self.checker.sessions {
-            demand!(
-                session.closing || session.ended,
-                PoisonTold,
-                "session {key} was not told that the journal can't be written"
-            );
-        }
-        Ok(())
-    }
-
     /// There is so much room on the disk from now on.
     pub(crate) fn limit_room(&mut self, capacity_bytes: Option<u64>) {
         self.trace.line(format!("the disk holds {capacity_bytes:?} bytes"));
@@ -425,7 +322,7 @@ impl Life {
             if self.checker.poisoned {
                 return Ok(());
             }
-            quiet = if any {
+            quiet = if any || self.process.is_stalled() {
                 0
             } else if steps == 0 {
                 QUIET_MAX
@@ -453,8 +350,10 @@ impl Life {
         let any = self.process.run_background(choice);
         if !self.checker.poisoned && self.disk_fails() && self.process.is_poisoned() {
             self.trace.line("the background fails".to_owned());
+            self.last_frame()?;
             let stepped = self.process.broker.step();
             demand!(stepped.is_err(), PoisonTold, "the writer goes on: {stepped:?}");
+            self.checker.poison();
             self.gives_up()?;
         }
         self.see_and_write()?;
@@ -475,6 +374,7 @@ impl Life {
     /// A clean stop: sessions are told and go, everything is written.
     pub(crate) fn stop(&mut self) -> Result<(), Violation> {
         self.trace.line("the broker stops".to_owned());
+        self.end_stalls()?;
         self.checker.begin_turn();
         self.checker.stopping = true;
         self.process.broker.close();
@@ -497,24 +397,9 @@ impl Life {
         self.trace.line(format!("finished: {finished:?}"));
         match finished {
             Ok(()) if self.checker.poisoned => broken!(PoisonTold, "a poisoned broker finishes"),
-            Ok(()) => self.written(Occasion::Stop),
+            Ok(()) => self.written(Occasion::Stop, None),
             Err(_poison) => self.failed(before),
         }
-    }
-
-    /// What may be found after this life, newest first.
-    pub(crate) fn outcomes(&self, loss: Loss) -> Vec<Snapshot> {
-        let newest = match (loss, self.sync) {
-            (Loss::Unsynced, SyncMode::Interval { .. } | SyncMode::Never) => self.frames.len(),
-            (Loss::Unsynced, SyncMode::Always) | (Loss::Nothing, _) => 1,
-        };
-        let frames = self.frames.iter().rev().take(newest);
-        self.torn.iter().chain(frames).cloned().collect()
-    }
-
-    /// What may be found where bits rot: the newest frame counts as torn if it is not whole.
-    pub(crate) fn outcomes_where_bits_rot(&self) -> Vec<Snapshot> {
-        self.torn.iter().chain(self.frames.iter().rev()).cloned().collect()
     }
 
     /// Whether the session waits for a message: what it asks for meanwhile is not heard before it is

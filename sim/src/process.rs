@@ -14,8 +14,10 @@ use stdx::clock::{Clock as _, ManualClock};
 use storage::SyncMode;
 use storage::disk::{Disk, SimulatedDisk};
 
-use crate::background::{PacedDisk, Tasks};
+use crate::background::Tasks;
+use crate::paced::PacedDisk;
 use crate::random::Random;
+use crate::stall::{Pen, Stalls, Stepped};
 
 /// How a broker is set up for one life.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +37,7 @@ pub(crate) struct Process {
     pub(crate) broker: Arc<Broker>,
     pub(crate) clock: Arc<ManualClock>,
     tasks: Arc<Tasks>,
+    pen: Pen,
 }
 
 /// Remembers that its session was woken.
@@ -96,7 +99,29 @@ impl Process {
         };
         let (broker, mut recovered) = Broker::open(settings)?;
         let Some(recovered) = recovered.pop() else { unreachable!("there is one vhost") };
-        Ok((Process { broker, clock, tasks }, recovered))
+        Ok((Process { broker, clock, tasks, pen: Pen::default() }, recovered))
+    }
+
+    /// From now on some operations of the disk take long.
+    pub(crate) fn stall_from(&mut self, seed: u64) {
+        self.pen.stall_by(Stalls::new(seed));
+        self.tasks.stall_by(Stalls::new(!seed));
+    }
+
+    /// No operation takes long any more, also none of those that are under way.
+    pub(crate) fn end_stalls(&mut self) {
+        self.pen.end_stalls();
+        self.tasks.end_stalls();
+    }
+
+    /// Whether something waits for an operation that takes long.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.pen.is_stalled() || self.tasks.is_stalled(self.clock.monotonic())
+    }
+
+    /// The journal's writer does one step, or goes on with the one that is under way.
+    pub(crate) fn step(&mut self) -> Stepped {
+        self.pen.step(&self.broker, self.clock.monotonic())
     }
 
     pub(crate) fn connect(&self) -> Result<(Session, Arc<Woken>), ConnectRefusal> {
@@ -127,6 +152,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        self.pen.abandon();
         self.tasks.abandon();
     }
 }

@@ -52,6 +52,8 @@ struct Run {
     random: Random,
     disk: SimulatedDisk,
     flavour: Flavour,
+    /// What the stalls of the disk are made of, where it has any.
+    stalls: Option<Random>,
     messages: Messages,
     /// What the next life starts from.
     start: Snapshot,
@@ -63,6 +65,9 @@ struct Run {
 }
 
 const SESSIONS_MAX: usize = 4;
+
+/// Of so many seeds so many have a disk that stalls.
+const STALLING: (u64, u64) = (2, 7);
 
 /// Makes the run of that seed.
 pub fn run(seed: u64, lines: Lines) -> Outcome {
@@ -77,6 +82,7 @@ pub fn run(seed: u64, lines: Lines) -> Outcome {
         random,
         disk: SimulatedDisk::new(),
         flavour,
+        stalls: (seed % STALLING.1 < STALLING.0).then(|| Random::new(!seed)),
         messages: Messages::default(),
         start: Snapshot::default(),
         instead: Vec::new(),
@@ -136,6 +142,9 @@ impl Run {
             (&self.disk, &faults),
             self.start.clone(),
         );
+        if let Some(stalls) = &mut self.stalls {
+            life.stall_from(stalls.next());
+        }
         let lived = self.live(&mut life, ending);
         self.trace = life.trace.clone();
         lived?;

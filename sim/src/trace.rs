@@ -68,6 +68,8 @@ pub(crate) fn describe(event: &Event) -> String {
         | Event::Refused { .. }
         | Event::ConsumerCancelled { .. }
         | Event::LeaseAnswer(_)
+        | Event::RemovalAnswer(_)
+        | Event::Taken { .. }
         | Event::Closing(_)
         | Event::Ended => format!("{event:?}"),
     }

@@ -163,6 +163,10 @@ impl Gate for Door {
         }
     }
 
+    fn peer(&self) -> Option<SocketAddr> {
+        Some(self.peer.address)
+    }
+
     fn may_impersonate(&self) -> bool {
         self.user.as_ref().is_some_and(User::may_impersonate)
     }

@@ -13,8 +13,8 @@ pub struct Batch {
     transient: Open,
     /// Sealed chunks; an open one takes its number when its first message comes.
     chunks: Vec<Option<Chunk>>,
-    /// Bytes of further routing keys, which lie with the operations.
-    further_keys_bytes: usize,
+    /// Bytes that lie with the operations: further routing keys, messages to be moved.
+    beside_bytes: usize,
 }
 
 /// A chunk being filled, and its number in the batch.
@@ -99,11 +99,14 @@ impl Batch {
     pub(crate) fn cost_bytes(&self) -> usize {
         self.len_bytes()
             + self.operations.len() * std::mem::size_of::<Operation>()
-            + self.further_keys_bytes
+            + self.beside_bytes
     }
 
     /// Adds any operation but a publish.
     pub fn push(&mut self, operation: Operation) {
+        if let Operation::Remove(removal) = &operation {
+            self.beside_bytes += removal.cost_bytes();
+        }
         self.operations.push(operation);
     }
 
@@ -203,7 +206,7 @@ impl Batch {
             return;
         }
         let bytes: usize = also.iter().map(|key| key.len()).sum();
-        self.further_keys_bytes += std::mem::size_of_val(&*also) + bytes;
+        self.beside_bytes += std::mem::size_of_val(&*also) + bytes;
         self.operations.push(Operation::PublishAlso { run, also });
     }
 
@@ -240,7 +243,7 @@ impl Batch {
                 self.chunks[number as usize] = Some(builder.finish());
             }
         }
-        self.further_keys_bytes = 0;
+        self.beside_bytes = 0;
         let chunks = std::mem::take(&mut self.chunks).into_iter().flatten().collect();
         Sealed { operations: std::mem::take(&mut self.operations), chunks }
     }

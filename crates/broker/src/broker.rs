@@ -5,7 +5,7 @@ mod progress;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use domain::name::Name;
 use stdx::clock::Clock;
@@ -32,6 +32,7 @@ use crate::permissions::Access;
 use crate::recover::{AfterLoss, Recovery};
 use crate::session::{Draws, Session};
 use crate::sight::Sight;
+use crate::traces::SpanSink;
 use crate::users::{GUEST, LoginRefusal, User};
 use crate::vhost::stats::Stats;
 use crate::vhost::timers::Moment;
@@ -157,6 +158,8 @@ pub struct Broker {
     places: Arc<Places>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) node: Node,
+    /// Where spans go, if anybody wants them.
+    pub(crate) spans: OnceLock<Arc<dyn SpanSink>>,
 }
 
 impl Broker {
@@ -189,7 +192,9 @@ impl Broker {
             places: Arc::default(),
             connections: Arc::default(),
             node,
+            spans: OnceLock::new(),
         };
+        broker.tell_own_limits();
         broker.erase_doomed();
         Ok((Arc::new(broker), recovered))
     }
@@ -295,7 +300,11 @@ impl Broker {
         self.enter(user, vhost, wake, Coming::Visitor)
     }
 
-    fn access(&self, user: &User, vhost: &str) -> Result<(Arc<Host>, Arc<Access>), ConnectRefusal> {
+    pub(crate) fn access(
+        &self,
+        user: &User,
+        vhost: &str,
+    ) -> Result<(Arc<Host>, Arc<Access>), ConnectRefusal> {
         let host = self.hosts().get(vhost).cloned().ok_or(ConnectRefusal::NoSuchVhost)?;
         let access = self.catalogue.access(user, &host.hub.name);
         Ok((host, access.ok_or(ConnectRefusal::NotAllowed)?))
@@ -310,7 +319,11 @@ impl Broker {
     ) -> Result<Session, ConnectRefusal> {
         let version = self.catalogue.version();
         let (host, access) = self.access(user, vhost)?;
-        let take = || self.places.take(vhost, user.name().as_str()).map_err(ConnectRefusal::Full);
+        let take = || {
+            let name = user.name();
+            let own = self.catalogue.read().connections_max(&host.hub.name, name);
+            self.places.take(vhost, name.as_str(), own).map_err(ConnectRefusal::Full)
+        };
         let (place, connection) = match coming {
             Coming::Visitor => (None, None),
             Coming::Client => (Some(take()?), None),
@@ -488,10 +501,16 @@ pub(crate) fn open_vhost(
     let Opened { journal, writer, summary, .. } =
         opened.map_err(|error| OpenError::Journal { vhost: name.clone(), error })?;
     let after_loss = recovery.after_loss();
+    let has_basis = recovery.has_basis(summary.first);
     let mut restored =
         recovery.finish(&disk).map_err(|error| OpenError::Replay { vhost: name.clone(), error })?;
-    delete_unreferenced(&*disk, &mut restored)
+    let unreferenced = unreferenced(&*disk, &mut restored)
+        .and_then(|numbers| if has_basis { delete(&*disk, &numbers) } else { Ok(numbers) })
         .map_err(|error| OpenError::Disk { what: format!("vhost '{name}'").into(), error })?;
+    if let Some(first) = unreferenced.first() {
+        let (segments, first) = (unreferenced.len(), storage::segment_file_name(*first));
+        return Err(OpenError::Orphaned { vhost: name, segments, first });
+    }
     let found = Recovered {
         vhost: name.clone(),
         queues: restored.queues.len(),
@@ -535,16 +554,21 @@ pub(crate) fn open_vhost(
     Ok((Host { hub, driven, looks: Arc::default() }, found))
 }
 
-/// Deletes segments that nothing refers to: the process ended before the journal knew of them, or
-/// before they were deleted.
-fn delete_unreferenced(disk: &dyn Disk, restored: &mut Restored) -> io::Result<()> {
-    for number in storage::list_segments(disk)? {
-        restored.chunks.segments.give_no_more(number);
-        if !restored.chunks.segments.contains(number) {
-            storage::remove_segment(disk, number)?;
-        }
+/// Segments that nothing refers to: the process ended before the journal knew of them, or before they
+/// were deleted. Their numbers are never given again.
+fn unreferenced(disk: &dyn Disk, restored: &mut Restored) -> io::Result<Vec<u64>> {
+    let mut numbers = storage::list_segments(disk)?;
+    for number in &numbers {
+        restored.chunks.segments.give_no_more(*number);
     }
-    Ok(())
+    numbers.retain(|number| !restored.chunks.segments.contains(*number));
+    Ok(numbers)
+}
+
+/// Deletes segments; says which are left.
+fn delete(disk: &dyn Disk, numbers: &[u64]) -> io::Result<Vec<u64>> {
+    numbers.iter().try_for_each(|number| storage::remove_segment(disk, *number))?;
+    Ok(Vec::new())
 }
 
 fn draw(entropy: &Entropy) -> Box<dyn FnMut() -> u64 + Send> {

@@ -9,6 +9,7 @@ use stdx::fault::{Fault, planted};
 use crate::histogram::Histogram;
 use crate::operation::ChannelId;
 use crate::outbox::{Outbox, WakeList};
+use crate::traces::Passing;
 
 /// Something that happens once a commit is durable.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(crate) enum Waiter {
     Gate { outbox: Arc<Outbox>, ticket: u64 },
     /// Publishes worth so many bytes need no memory on their way to the disk any more.
     Room { outbox: Arc<Outbox>, bytes: usize },
+    /// Spans of publishes end.
+    Traced(Box<Passing>),
 }
 
 /// Nobody is told that what was waited for is safe: it may not be.
@@ -59,6 +62,7 @@ pub(crate) fn release(mut waiters: Vec<Waiter>, now: Monotonic, times: &mut Hist
                 wake.push(outbox);
             }
             Waiter::Room { outbox, bytes } => outbox.give_back(bytes, &mut wake),
+            Waiter::Traced(passing) => passing.hand_over_ended(now),
         }
     }
     wake.wake();

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::own_limits::ConnectionsMax;
+
 /// The limits; `None`: as many as come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionLimits {
@@ -48,7 +50,14 @@ impl Places {
         self.taken().limits = limits;
     }
 
-    pub(crate) fn take(self: &Arc<Places>, vhost: &str, user: &str) -> Result<Place, Full> {
+    /// `own` are the limits of this virtual host and this user alone; without one, that of all
+    /// counts.
+    pub(crate) fn take(
+        self: &Arc<Places>,
+        vhost: &str,
+        user: &str,
+        own: ConnectionsMax,
+    ) -> Result<Place, Full> {
         let mut taken = self.taken();
         let limits = taken.limits;
         let held = |held: &HashMap<Box<str>, u32>, name| held.get(name).copied().unwrap_or(0);
@@ -57,10 +66,13 @@ impl Places {
         if let Some(max) = reached(taken.total, limits.total_max) {
             return Err(Full::Total(max));
         }
-        if let Some(max) = reached(held(&taken.by_vhost, vhost), limits.vhost_max) {
+        if let Some(max) =
+            reached(held(&taken.by_vhost, vhost), own.vhost.unwrap_or(limits.vhost_max))
+        {
             return Err(Full::Vhost(max));
         }
-        if let Some(max) = reached(held(&taken.by_user, user), limits.user_max) {
+        if let Some(max) = reached(held(&taken.by_user, user), own.user.unwrap_or(limits.user_max))
+        {
             return Err(Full::User(max));
         }
         taken.total += 1;
@@ -104,25 +116,33 @@ mod tests {
     #[test]
     fn places_are_limited_in_all_by_vhost_and_by_user() {
         let places = Arc::new(Places::default());
-        let mut inside = vec![places.take("a", "u").unwrap()];
+        let mut inside = vec![places.take("a", "u", ConnectionsMax::default()).unwrap()];
         places.limit(ConnectionLimits {
             total_max: Some(4),
             vhost_max: Some(2),
             user_max: Some(3),
         });
-        let mut come = |vhost, user| match places.take(vhost, user) {
+        let mut own = ConnectionsMax::default();
+        let mut come = |vhost, user, own| match places.take(vhost, user, own) {
             Ok(place) => {
                 inside.push(place);
                 None
             }
             Err(full) => Some(full),
         };
-        assert_eq!(come("a", "u"), None);
-        assert_eq!(come("a", "v"), Some(Full::Vhost(2)));
-        assert_eq!(come("b", "u"), None);
-        assert_eq!(come("b", "u"), Some(Full::User(3)));
-        assert_eq!(come("b", "v"), None);
-        assert_eq!(come("c", "w"), Some(Full::Total(4)));
+        assert_eq!(come("a", "u", own), None);
+        assert_eq!(come("a", "v", own), Some(Full::Vhost(2)));
+        assert_eq!(come("b", "u", own), None);
+        assert_eq!(come("b", "u", own), Some(Full::User(3)));
+        assert_eq!(come("b", "v", own), None);
+        assert_eq!(come("c", "w", own), Some(Full::Total(4)));
+        places.limit(ConnectionLimits { total_max: None, vhost_max: Some(2), user_max: Some(3) });
+        own = ConnectionsMax { vhost: Some(Some(3)), user: Some(None) };
+        assert_eq!(come("a", "u", own), None);
+        assert_eq!(come("a", "w", own), Some(Full::Vhost(3)));
+        own = ConnectionsMax { vhost: None, user: Some(Some(1)) };
+        assert_eq!(come("c", "w", own), None);
+        assert_eq!(come("d", "w", own), Some(Full::User(1)));
         inside.clear();
         let taken = places.taken();
         assert_eq!((taken.total, taken.by_vhost.len(), taken.by_user.len()), (0, 0, 0));

@@ -10,6 +10,7 @@ use domain::queue::QueueDeclaration;
 use domain::refusal::Refusal;
 
 use crate::operation::Destination;
+use crate::own_limits::{Limited, OwnLimit};
 use crate::passwords::PasswordHash;
 use crate::permissions::{NoPattern, Permission, TopicPermission};
 use crate::vhost_notes::VhostNotes;
@@ -25,6 +26,8 @@ pub struct Definitions {
     pub permissions: Vec<PermissionDefinition>,
     pub topic_permissions: Vec<TopicPermissionDefinition>,
     pub parameters: Vec<ParameterDefinition>,
+    /// Of single virtual hosts and users; they stand with these in the file.
+    pub limits: Vec<OwnLimit>,
     pub exchanges: Vec<ExchangeDefinition>,
     pub queues: Vec<QueueDefinition>,
     pub bindings: Vec<BindingDefinition>,
@@ -109,6 +112,7 @@ pub enum Section {
     Permissions,
     TopicPermissions,
     Parameters,
+    Limits,
     Exchanges,
     Queues,
     Bindings,
@@ -199,6 +203,13 @@ impl Definitions {
                 let place =
                     if vhost.is_empty() { String::new() } else { format!(" in vhost '{vhost}'") };
                 format!("{component} '{name}'{place}")
+            }
+            Section::Limits => {
+                let OwnLimit { of, kind, .. } = self.limits.get(index)?;
+                match of {
+                    Limited::Vhost(name) => format!("{} of vhost '{name}'", kind.as_str()),
+                    Limited::User(name) => format!("{} of user '{name}'", kind.as_str()),
+                }
             }
             Section::Exchanges => {
                 let ExchangeDefinition { vhost, name, .. } = self.exchanges.get(index)?;

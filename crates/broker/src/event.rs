@@ -7,9 +7,11 @@ use domain::refusal::Refusal;
 use domain::run::Counts;
 use storage::Poison;
 
-use crate::chunk::Chunk;
+use crate::chunk::{Chunk, Persistence};
 use crate::lease::LeaseAnswer;
+use crate::message_id::MessageId;
 use crate::operation::{ChannelId, Verb};
+use crate::removal::RemovalAnswer;
 
 /// One thing told to a session.
 #[derive(Clone, Debug)]
@@ -65,8 +67,21 @@ pub enum Event {
         /// Its index there.
         index: u32,
     },
+    /// A queue took messages that the session published, side by side in their chunk and in the queue.
+    Taken {
+        /// Which of the batch's chunks they lie in: persistent messages lie apart from others.
+        persistence: Persistence,
+        /// Index of the first one there.
+        index: u32,
+        /// How many.
+        count: u32,
+        /// The first one's id; see [`MessageId::plus`].
+        id: MessageId,
+    },
     /// The answer to a `Lease` or to `SettleLeases`; of different ones in any order.
     LeaseAnswer(Box<LeaseAnswer>),
+    /// The answer to a `Remove`.
+    RemovalAnswer(Box<RemovalAnswer>),
     /// A request worked.
     Reply {
         /// The channel that asked.
@@ -205,6 +220,8 @@ impl Event {
             Event::GotNothing { .. }
             | Event::Confirmed { .. }
             | Event::Nacked { .. }
+            | Event::RemovalAnswer(_)
+            | Event::Taken { .. }
             | Event::Reply { .. }
             | Event::Refused { .. }
             | Event::ConsumerCancelled { .. }

@@ -98,12 +98,7 @@ pub fn explain(refusal: &Refusal, verb: Verb, vhost: &str) -> (RefusalKind, Stri
             type_words(refusal, vhost)
         }
         Refusal::ConsumerTimedOut { channel, timeout_ms } => {
-            let text = format!(
-                "delivery acknowledgement on channel {channel} timed out. Timeout value used: \
-                 {timeout_ms} ms. This timeout value can be configured, see consumers doc guide to \
-                 learn more"
-            );
-            (Code::PreconditionFailed, text)
+            (Code::PreconditionFailed, timed_out_words(*channel, *timeout_ms))
         }
         Refusal::NotTransactional
         | Refusal::Confirming
@@ -120,6 +115,9 @@ pub fn explain(refusal: &Refusal, verb: Verb, vhost: &str) -> (RefusalKind, Stri
             (Code::PreconditionFailed, "reply consumer already set".to_owned())
         }
         Refusal::ChannelOpen => (Code::ChannelError, "second 'channel.open' seen".to_owned()),
+        Refusal::QueueLimit { queue, queues_max } => {
+            (Code::PreconditionFailed, queue_limit_words(queue, *queues_max, vhost))
+        }
         Refusal::NoPermission { kind, name, user } => {
             let name = if name.is_empty() { "amq.default" } else { name.as_str() };
             (Code::AccessRefused, no_access(&full(*kind, &name), user))
@@ -129,6 +127,19 @@ pub fn explain(refusal: &Refusal, verb: Verb, vhost: &str) -> (RefusalKind, Stri
             (Code::AccessRefused, no_access(&topic(routing_key, &exchange), user))
         }
     }
+}
+
+fn queue_limit_words(queue: &Name, queues_max: u32, vhost: &str) -> String {
+    format!(
+        "cannot declare queue '{queue}': queue limit in vhost '{vhost}' ({queues_max}) is reached"
+    )
+}
+
+fn timed_out_words(channel: u16, timeout_ms: u64) -> String {
+    format!(
+        "delivery acknowledgement on channel {channel} timed out. Timeout value used: {timeout_ms} \
+         ms. This timeout value can be configured, see consumers doc guide to learn more"
+    )
 }
 
 /// What queues of one type don't have.

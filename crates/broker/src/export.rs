@@ -15,6 +15,7 @@ use crate::definitions::{
 use crate::hub::Hub;
 use crate::looks;
 use crate::operation::Destination;
+use crate::own_limits::Limited;
 use crate::views::{BindingEnd, BindingView};
 
 impl Broker {
@@ -27,6 +28,9 @@ impl Broker {
             Some(vhost) => {
                 let parameters = self.parameters().into_iter();
                 definitions.parameters = parameters.filter(|found| found.vhost == *vhost).collect();
+                let own = Limited::Vhost(vhost.clone());
+                let limits = self.own_limits().into_iter();
+                definitions.limits = limits.filter(|limit| limit.of == own).collect();
             }
         }
         for hub in self.hubs() {
@@ -49,6 +53,7 @@ impl Broker {
         definitions.permissions = self.permissions();
         definitions.topic_permissions = self.topic_permissions();
         definitions.parameters = self.parameters();
+        definitions.limits = self.own_limits();
     }
 }
 

@@ -37,6 +37,37 @@ impl Histogram {
         self.sum = self.sum.saturating_add(other.sum);
     }
 
+    /// What was counted since it was as `before`.
+    #[must_use]
+    pub fn since(&self, before: &Histogram) -> Histogram {
+        let mut since = *self;
+        for (mine, then) in since.buckets.iter_mut().zip(before.buckets) {
+            *mine = mine.saturating_sub(then);
+        }
+        since.sum = self.sum.saturating_sub(before.sum);
+        since
+    }
+
+    /// Below which value that share of all lies, as exactly as the buckets tell; `None`: there is
+    /// nothing.
+    #[expect(clippy::cast_precision_loss, reason = "a measure needs no more digits")]
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let wanted = share * self.count() as f64;
+        let mut below = 0.0;
+        let mut lower = 0.0;
+        for (at, count) in self.buckets.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let upper = (1_u64 << at) as f64;
+            lower = if at == 0 { 0.0 } else { upper / 2.0 };
+            let count = *count as f64;
+            if below + count >= wanted && at < BUCKETS - 1 {
+                return Some(lower + (upper - lower) * ((wanted - below) / count).clamp(0.0, 1.0));
+            }
+            below += count;
+        }
+        // Above every bound.
+        (below > 0.0).then_some(lower)
+    }
+
     /// How many values were counted.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
@@ -60,6 +91,23 @@ impl Histogram {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_lies_below_a_value() {
+        let mut histogram = Histogram::default();
+        assert_eq!(histogram.quantile(0.5), None);
+        histogram.record(3, 50);
+        let before = histogram;
+        histogram.record(1_000, 50);
+        for (share, expected) in [(0.25, 3.0), (0.5, 4.0), (0.75, 768.0), (1.0, 1_024.0)] {
+            assert_eq!(histogram.quantile(share), Some(expected), "{share}");
+        }
+        let since = histogram.since(&before);
+        assert_eq!((since.count(), since.sum()), (50, 50_000));
+        assert_eq!(since.quantile(0.5), Some(768.0));
+        histogram.record(u64::MAX, 1_000);
+        assert_eq!(histogram.quantile(0.99), Some(2_f64.powi(40)));
+    }
 
     #[test]
     fn a_value_is_counted_under_the_next_power_of_two() {

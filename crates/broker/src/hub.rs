@@ -16,9 +16,11 @@ use crate::connections::Connection;
 use crate::event::Closing;
 use crate::limits;
 use crate::outbox::Outbox;
+use crate::own_limits::Max;
 use crate::permissions::Access;
 use crate::session_id::SessionId;
 use crate::times::Times;
+use crate::traces::SpanSink;
 use crate::vhost::import::{Known, Part};
 use crate::vhost::job::Job;
 use crate::vhost::stats::Stats;
@@ -161,6 +163,9 @@ impl Hub {
                 self.bell.ring();
             }
             finished.wake.wake();
+            if let Some(spans) = finished.spans.take() {
+                spans.hand_over();
+            }
             for job in finished.jobs {
                 self.hand_out(job);
             }
@@ -240,6 +245,13 @@ impl Hub {
         };
         self.work();
         done
+    }
+
+    /// Reads from segments for somebody who looks, and may wait for the disk. `None`: the virtual host
+    /// was deleted, and its files go.
+    pub(crate) fn aside<T>(&self, read: impl FnOnce() -> T) -> Option<T> {
+        let jobs = self.jobs.read().unwrap_or_else(PoisonError::into_inner);
+        (*jobs == Jobs::Done).then(read)
     }
 
     /// The time it is.
@@ -323,6 +335,17 @@ impl Hub {
     /// Makes what is not there.
     pub(crate) fn import(self: &Arc<Hub>, part: &Part<'_>) {
         self.enter(|vhost| vhost.import(part));
+    }
+
+    /// How many queues there may be from now on.
+    pub(crate) fn limit_queues(self: &Arc<Hub>, max: Max) {
+        self.enter(|vhost| vhost.limit_queues(max));
+    }
+
+    /// Follows traced messages from now on.
+    pub(crate) fn trace_to(self: &Arc<Hub>, sink: &Arc<dyn SpanSink>) {
+        let (clock, name) = (Arc::clone(&self.clock), self.name.clone());
+        self.enter(|vhost| vhost.trace_to(Arc::clone(sink), clock, name));
     }
 
     pub(crate) fn session_count(self: &Arc<Hub>) -> usize {

@@ -9,6 +9,7 @@ use domain::name::Name;
 use crate::broker::Broker;
 use crate::catalogue::Unwritten;
 use crate::definitions::{Definitions, Effect, Misfit, Plan, Problem, Section, UserDefinition};
+use crate::own_limits::{Limited, OwnLimit};
 use crate::permissions::check_pattern;
 use crate::register::{Change, Register};
 use crate::users::{Account, GUEST, Reach};
@@ -58,6 +59,9 @@ impl Broker {
             }
         }
         self.catalogue.change(&survey.changes)?;
+        if !definitions.limits.is_empty() {
+            self.tell_own_limits();
+        }
         for (vhost, part) in &survey.parts {
             if let Some(hub) = self.hub(vhost.as_str()) {
                 hub.import(part);
@@ -81,6 +85,7 @@ impl Broker {
             survey.permissions(&register);
             survey.topic_permissions(&register);
             survey.parameters(&register);
+            survey.limits(&register);
             survey.divide(&register);
         }
         for (vhost, part) in &survey.parts {
@@ -225,6 +230,21 @@ impl<'d> Survey<'d> {
             let there = register.parameters.get(&key);
             let change = Change::Parameter(key, found.value.clone());
             self.compare(at, there, &found.value, change);
+        }
+    }
+
+    fn limits(&mut self, register: &Register) {
+        for (index, limit) in self.definitions.limits.iter().enumerate() {
+            let OwnLimit { of, kind, max } = limit;
+            let at = (Section::Limits, index);
+            // A user's limits stand with the user: it is there, or it is being made.
+            if let Limited::Vhost(vhost) = of
+                && !self.is_vhost(register, vhost)
+            {
+                self.misfit(at.0, at.1, Problem::NoVhost(vhost.clone()));
+            }
+            let there = register.limits.get(&(of.clone(), *kind));
+            self.compare(at, there, max, Change::Limit(of.clone(), *kind, *max));
         }
     }
 

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use storage::disk::Disk;
+use storage::disk::{Disk, SalvageDisk, UnreadPlace};
 use storage::{
     Gap, OpenError, Scan, SegmentError, SegmentPlace, SegmentSight, Sight, list_segments, scan,
     segment_file_name, survey_segment,
@@ -84,6 +84,8 @@ pub fn inspect(
     let wanted = |file: &str| {
         inspection.files.is_empty() || inspection.files.iter().any(|wanted| wanted == file)
     };
+    let salvage = Arc::new(SalvageDisk::new(Arc::clone(disk)));
+    let disk = &(Arc::clone(&salvage) as Arc<dyn Disk>);
     let mut inspected = Inspected::default();
     let mut at = String::new();
     let mut tally = Tally::default();
@@ -117,6 +119,10 @@ pub fn inspect(
         if wanted(&segment_file_name(number)) {
             inspected.segment_damages += segment_notes(disk, number, inspection, tell);
         }
+    }
+    for place in salvage.unread().iter().filter(|place| wanted(&place.file)) {
+        tell(unread_note(place));
+        inspected.journal_gaps += u64::from(storage::is_journal_file(&place.file));
     }
     Ok(inspected)
 }
@@ -213,6 +219,16 @@ pub(crate) fn gap_note(gap: &Gap) -> Note {
     let note = Note::new("damage", format!("DAMAGED {file}, offset {offset}: {found}; {lost}"));
     let note = note.text("file", file).number("offset", *offset).number("frames_lost", frames);
     note.number("first_lost", missing.start)
+}
+
+/// What is to be said of what the disk does not give back.
+pub(crate) fn unread_note(place: &UnreadPlace) -> Note {
+    let UnreadPlace { file, offset, bytes } = place;
+    let text = format!(
+        "DAMAGED {file}, offset {offset}: the disk does not give {bytes} bytes back; what was in them \
+         is lost"
+    );
+    Note::new("damage", text).text("file", file).number("offset", *offset).number("bytes", *bytes)
 }
 
 /// What is to be said of a segment that does not open.

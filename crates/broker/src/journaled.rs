@@ -45,6 +45,9 @@
 //! 47   token              user, name, SHA-256 of the secret (32 bytes), scopes u8, vhost (empty: all),
 //!                         made, ends (milliseconds since 1970; 0: never)
 //! 48   token revoked      user, name
+//! 49   limit              of u8 (0 vhost, 1 user), name, kind u8 (0 connections, 1 queues), maximum
+//!                         plus one (0: none)
+//! 50   limit cleared      of u8, name, kind u8
 //!
 //! in any journal, written by a repair:
 //! 30   void               nothing that counts: what was here is lost
@@ -102,6 +105,8 @@ pub(crate) mod tag {
     pub(crate) const VHOST_NOTES: u8 = 46;
     pub(crate) const TOKEN: u8 = 47;
     pub(crate) const TOKEN_REVOKED: u8 = 48;
+    pub(crate) const LIMIT: u8 = 49;
+    pub(crate) const LIMIT_CLEARED: u8 = 50;
     pub(crate) const VOID: u8 = 30;
 }
 

@@ -14,6 +14,7 @@ use stdx::varint::{put, take};
 
 use crate::chunk::Chunk;
 use crate::limits;
+use crate::message_id::MessageId;
 
 /// A wish for messages of a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,9 +143,9 @@ impl LeaseToken {
         Ok((vhost, LeaseToken { queue, message, epoch }))
     }
 
-    /// The message's number in its virtual host: its queue's and its place there.
-    pub fn message_number(self) -> (u64, u64) {
-        (self.queue.0, self.message.0)
+    /// Which message it is of.
+    pub fn message_id(self) -> MessageId {
+        MessageId { queue: self.queue, message: self.message }
     }
 }
 

@@ -7,6 +7,7 @@ mod export;
 mod import;
 
 mod grants;
+mod limiting;
 mod parameters;
 mod passes;
 mod vhosts;
@@ -14,6 +15,8 @@ mod vhosts;
 mod accounts;
 
 mod watch;
+
+mod browse;
 
 mod rehearsal;
 
@@ -76,10 +79,14 @@ pub mod views;
 
 pub mod connections;
 
+pub mod traces;
+
 mod explain;
 
 mod batch;
 pub mod operation;
+
+pub mod removal;
 
 pub mod lease;
 
@@ -88,7 +95,9 @@ mod memory;
 
 pub mod limits;
 mod histogram;
+mod own_limits;
 mod rate;
+mod message_id;
 mod session_id;
 
 pub use accounts::{Credentials, DeleteUserError, Put, PutUserError, UserView};
@@ -97,6 +106,7 @@ pub use batch::{Batch, LargeMessage};
 pub use broker::{
     Background, Broker, BrokerSettings, ConnectRefusal, Entropy, OpenError, Recovered, WriterDrive,
 };
+pub use browse::{Begin, Browse, BrowseCursor, BrowseError, Browsed, NoCursor, Onward, Viewer};
 pub use catalogue::Unwritten;
 pub use chunk::{Chunk, ChunkBuilder, Message, MessageHead, NotMessages, Persistence};
 pub use connection_limits::{ConnectionLimits, Full};
@@ -110,11 +120,14 @@ pub use import::ImportError;
 pub use inspect::{
     Bodies, Detail, Field, InspectError, Inspected, Inspection, Note, inspect, is_stored_file,
 };
+pub use limiting::SetLimitError;
 pub use logins::{Hashing, Login, PasswordCheck, Turn};
 pub use looks::Listing;
 pub use memory::MessagesMemory;
+pub use message_id::{MessageId, NoMessageId};
 pub use node::{Machine, NodeView};
 pub use outbox::{Outbox, Wake};
+pub use own_limits::{LimitKind, Limited, Max, OwnLimit};
 pub use parameters::{ClearParameterError, PutParameterError};
 pub use passes::{MakeTokenError, RevokeError, TokenView, TokenWish};
 pub use passwords::{HashError, HashFailed, PasswordHash};
@@ -130,9 +143,10 @@ pub use sight::{JournalView, Sight};
 pub use times::JournalTimes;
 pub use tokens::Scopes;
 pub use users::{GUEST, LoginRefusal, Reach, User};
+pub use vhost::load_job::ReadError;
 pub use vhost::stats::Stats;
-pub use vhost::tallies::{MessageLives, TotalsSample};
+pub use vhost::tallies::TotalsSample;
 pub use vhost::views::Totals;
 pub use vhost_notes::VhostNotes;
 pub use vhosts::{CreateVhostError, DeleteVhostError, VhostView};
-pub use views::BindingEnd;
+pub use views::{BindingEnd, MessageLives};

@@ -182,6 +182,9 @@ pub const GRANTED_EXCHANGES_MAX: usize = 12;
 /// goes on with its work.
 pub const LOOK_SLICE: usize = 512;
 
+/// Bytes of messages in memory that whoever browses a queue may hold on to, but for one chunk.
+pub const BROWSE_SLICE_BYTES: usize = 8 << 20;
+
 /// A list is shown again until so many times the time has passed that it took to make it: looking at
 /// everything all the time takes a twentieth of a core.
 pub const LOOK_AGAIN_AFTER: u64 = 20;
@@ -191,6 +194,17 @@ pub const LOOK_FORGOTTEN_AFTER_MS: u64 = 15_000;
 
 /// Samples of a virtual host's totals that are kept: a minute's, one every five seconds.
 pub const SAMPLES_KEPT: usize = 13;
+
+/// Queues of a virtual host that know how long their own messages take, 1 KiB each: the first that
+/// have traffic.
+pub const QUEUE_LIVES_MAX: usize = 1_000;
+
+/// Classes of errors that are counted apart in each queue.
+pub const ERROR_CLASSES_MAX: usize = 16;
+
+/// Traced messages in the queues of a virtual host that are followed, a few hundred bytes each. Of
+/// those beyond, the time in their queues is not told.
+pub const TRACED_MESSAGES_MAX: usize = 16_384;
 
 /// How often a writer that is to stop looks whether the full disk has room, ten times a second.
 pub const LAST_TRIES_ON_A_FULL_DISK: u32 = 20;

@@ -47,6 +47,21 @@ pub enum OpenError {
         /// Why.
         error: ReplayError,
     },
+    /// Segments are there, and what referred to them is lost.
+    #[error(
+        "vhost '{vhost}': {segments} segment files with messages are there, {first} and so on, but the \
+         journal that said whose they are is lost: files of it are missing. Nothing was changed. \
+         Restore the data directory from a backup; or let `postroom repair --data-dir DIR` say what \
+         can be brought back, and do that"
+    )]
+    Orphaned {
+        /// Whose.
+        vhost: Name,
+        /// How many.
+        segments: usize,
+        /// The first of them.
+        first: String,
+    },
     /// The system gives no thread for the writer.
     #[error("no thread for the journal's writer: {0}")]
     Thread(std::io::Error),

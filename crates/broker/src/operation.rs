@@ -8,6 +8,7 @@ use domain::queue::QueueDeclaration;
 
 use crate::chunk::Persistence;
 use crate::lease::{LeaseRequest, LeaseSettlements};
+use crate::removal::Removal;
 
 /// A channel of a session. Deliveries, confirms and settlements are counted per channel.
 pub type ChannelId = u16;
@@ -116,6 +117,18 @@ pub struct PublishRun {
 pub struct SessionTraits {
     /// Whether it hears of consumers that the broker ends.
     pub cancel_notify: CancelNotify,
+    /// Whether it hears under which ids queues take what it publishes.
+    pub ids: Ids,
+}
+
+/// Whether a client hears under which ids queues take what it publishes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ids {
+    /// It does not ask.
+    #[default]
+    Untold,
+    /// By [`Event::Taken`](crate::event::Event::Taken), before the confirm.
+    Told,
 }
 
 /// Whether a client hears of consumers that the broker ends (AMQP's capability
@@ -249,6 +262,8 @@ pub enum Operation {
     Lease(Box<LeaseRequest>),
     /// Ends or extends leases of any session; answered by `LeaseAnswer`.
     SettleLeases(Box<LeaseSettlements>),
+    /// Takes messages out of a queue, wherever in it they are; answered by `RemovalAnswer`.
+    Remove(Box<Removal>),
     /// Returns all unsettled deliveries of the channel to their queues.
     Recover {
         /// The channel.
@@ -388,6 +403,7 @@ impl Operation {
             | O::CloseChannel { .. }
             | O::Lease(_)
             | O::SettleLeases(_)
+            | O::Remove(_)
             | O::Introduce(_)
             | O::ResumeDeliveries
             | O::End => return None,

@@ -1,7 +1,10 @@
 //! Recovery: what the journal says becomes a virtual host again. Decisions are replayed as they
 //! were taken; no rule is asked a second time, so rules may change between versions.
 
+mod marks;
+
 pub(crate) mod losses;
+pub(crate) mod orphans;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,6 +37,8 @@ use crate::vhost::load_job::{ReadError, read_blocks};
 use crate::vhost::queues::QueueSlot;
 use crate::vhost::timers::Moment;
 pub use losses::AfterLoss;
+use marks::{mark, take_leased};
+use orphans::Basis;
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 
@@ -94,6 +99,7 @@ pub(crate) struct Recovery {
     gone: Vec<Run>,
     error: Option<ReplayError>,
     after_loss: AfterLoss,
+    basis: Basis,
     /// When recovery began: journaled deadlines are put on the clock of this process.
     now: Moment,
 }
@@ -130,6 +136,7 @@ impl Recovery {
             gone: Vec::new(),
             error: None,
             after_loss: AfterLoss::default(),
+            basis: Basis::default(),
             now,
         }
     }
@@ -144,6 +151,7 @@ impl Recovery {
             self.drop_empty();
         }
         let (tag, position) = (record.tag, record.position.0);
+        self.basis = self.basis.after(position, tag);
         self.error = match self.apply(record) {
             Ok(Known::Yes) => None,
             Ok(Known::No) => Some(ReplayError::UnknownTag { tag, position }),
@@ -558,41 +566,7 @@ fn weigh(chunks: &mut Chunks, runs: &[Run]) -> Result<(), ReplayError> {
     Ok(())
 }
 
-/// Takes out what is leased of a queue, and notes the leases.
-fn take_leased(
-    messages: &mut Runs,
-    queue: QueueId,
-    known: &Leases,
-    leases: &mut Vec<(QueueId, Sequence, Held)>,
-) -> Vec<Run> {
-    let mut taken = Vec::new();
-    for (first, held) in known.held_of(queue) {
-        let before = taken.len();
-        messages.remove(first, held.count, &mut taken);
-        for run in &mut taken[before..] {
-            run.label = run.label.repeated();
-            leases.push((queue, run.first, Held { count: run.count, ..held.clone() }));
-        }
-    }
-    taken
-}
-
 enum Known {
     Yes,
     No,
-}
-
-/// What lies before the watermark may have been delivered before the process ended.
-fn mark(run: Run, watermark: Sequence) -> impl Iterator<Item = Run> {
-    let repeated = |run: Run| Run { label: run.label.repeated(), ..run };
-    let (before, after) = if run.end() <= watermark {
-        (Some(repeated(run)), None)
-    } else if run.first >= watermark {
-        (None, Some(run))
-    } else {
-        let count = u32::try_from(watermark.0 - run.first.0).unwrap_or(run.count);
-        let (front, rest) = run.split(count);
-        (Some(repeated(front)), rest)
-    };
-    before.into_iter().chain(after)
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::name::Name;
 
+use crate::own_limits::{ConnectionsMax, LimitKind, Limited, Max};
 use crate::permissions::{Permission, TopicPermission};
 use crate::tokens::{Token, TokenKey};
 use crate::users::Account;
@@ -29,6 +30,8 @@ pub(crate) struct Register {
     /// JSON, as it came.
     pub(crate) parameters: BTreeMap<ParameterKey, Box<str>>,
     pub(crate) tokens: BTreeMap<TokenKey, Token>,
+    /// Of single virtual hosts and users.
+    pub(crate) limits: BTreeMap<(Limited, LimitKind), Max>,
 }
 
 /// One change: something is there from now on, in place of what had its name, or it is no more.
@@ -50,6 +53,7 @@ pub(crate) enum Change {
     Parameter(ParameterKey, Box<str>),
     VhostNotes(Name, VhostNotes),
     Token(TokenKey, Token),
+    Limit(Limited, LimitKind, Max),
     /// It is gone, with everything that was granted there; its files may not be.
     VhostDeleted(Name),
     /// Nothing is left of its files.
@@ -67,6 +71,7 @@ pub(crate) enum Change {
     },
     ParameterCleared(ParameterKey),
     TokenRevoked(TokenKey),
+    LimitCleared(Limited, LimitKind),
 }
 
 impl Register {
@@ -94,6 +99,9 @@ impl Register {
             Change::Token(key, token) => {
                 self.tokens.insert(key, token);
             }
+            Change::Limit(of, kind, max) => {
+                self.limits.insert((of, kind), max);
+            }
             Change::VhostDeleted(name) => self.delete_vhost(name),
             Change::VhostErased(name) => {
                 self.doomed.remove(&name);
@@ -117,6 +125,9 @@ impl Register {
             Change::TokenRevoked(key) => {
                 self.tokens.remove(&key);
             }
+            Change::LimitCleared(of, kind) => {
+                self.limits.remove(&(of, kind));
+            }
         }
     }
 
@@ -130,6 +141,7 @@ impl Register {
         self.topics.retain(|(_, vhost), _| *vhost != name);
         self.parameters.retain(|(_, vhost, _), _| *vhost != name);
         self.tokens.retain(|_, token| token.vhost.as_ref() != Some(&name));
+        self.limits.retain(|(of, _), _| !matches!(of, Limited::Vhost(vhost) if *vhost == name));
         self.doomed.insert(name);
     }
 
@@ -138,6 +150,7 @@ impl Register {
         self.permissions.remove(name);
         self.topics.retain(|(user, _), _| user != name);
         self.tokens.retain(|(user, _), _| user != name);
+        self.limits.retain(|(of, _), _| !matches!(of, Limited::User(user) if user == name));
     }
 
     /// The changes that make this state from nothing.
@@ -169,8 +182,18 @@ impl Register {
             self.notes.iter().map(|(name, notes)| Change::VhostNotes(name.clone(), notes.clone()));
         let tokens =
             self.tokens.iter().map(|(key, token)| Change::Token(key.clone(), token.clone()));
+        let limits =
+            self.limits.iter().map(|((of, kind), max)| Change::Limit(of.clone(), *kind, *max));
         let granted = permissions.chain(topics).chain(parameters).chain(notes).chain(tokens);
+        let granted = granted.chain(limits);
         doomed.chain(vhosts).chain(users).chain(granted)
+    }
+
+    /// How many connections one virtual host and one user may have, where that is set.
+    pub(crate) fn connections_max(&self, vhost: &Name, user: &Name) -> ConnectionsMax {
+        let of = |of| self.limits.get(&(of, LimitKind::Connections)).copied();
+        let vhost = of(Limited::Vhost(vhost.clone()));
+        ConnectionsMax { vhost, user: of(Limited::User(user.clone())) }
     }
 
     pub(crate) fn permission(&self, user: &Name, vhost: &str) -> Option<&Permission> {

@@ -4,12 +4,14 @@
 //! A lost frame of the journal becomes a record that says so; then the journal is understood as a
 //! start would understand it, and tells which messages are alive in segments. From a segment that is
 //! damaged anywhere, those that can be read are copied to a new one and the others are settled, in one
-//! commit; only then the damaged file is put aside. So a crash leaves what was there before or what
+//! commit; only then the damaged file is put aside. Where the journal's basis is lost, segments that
+//! nothing refers to are taken back whole. So a crash leaves what was there before or what
 //! is there after, and a second repair does the rest.
 
+mod orphans;
 mod survey;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
@@ -17,7 +19,7 @@ use domain::binding::QueueId;
 use domain::name::Name;
 use domain::run::Run;
 use stdx::clock::{Clock, Monotonic};
-use storage::disk::Disk;
+use storage::disk::{Disk, SalvageDisk};
 use storage::{
     Journal, JournalSettings, OpenError, Opened, Poison, Position, Record, RepairSettings,
     SegmentError, SegmentSync, Shortage, Sight, Staged, Work, Writer, list_segments, repair, scan,
@@ -26,9 +28,9 @@ use storage::{
 
 use crate::broker::Entropy;
 use crate::catalogue::Replay;
-use crate::inspect::{Note, gap_note};
+use crate::inspect::{Note, gap_note, unread_note};
 use crate::journaled::catalogue_records::{CatalogueRecord, put};
-use crate::journaled::message_records::put_settled;
+use crate::journaled::message_records::{put_settled, put_watermark};
 use crate::journaled::segment_records::{Alive, KeptRecord};
 use crate::journaled::tag;
 use crate::recover::losses::InSegment;
@@ -36,6 +38,7 @@ use crate::recover::{Recovery, ReplayError};
 use crate::register::{Change, Register};
 use crate::vhost::seal_job::{Part, Piece, SealError, SealJob, Source, Weigh};
 use crate::vhost::timers::Moment;
+use orphans::Orphans;
 use survey::{Keep, Survey};
 
 /// What is damaged in a directory.
@@ -47,6 +50,10 @@ pub struct Damages {
     pub segments: u64,
     /// Messages in those that can't be read.
     pub messages_lost: u64,
+    /// Places that the disk does not give back.
+    pub unreadable: u64,
+    /// Segments of which it is lost whose they are, and whose messages come back.
+    pub segments_orphaned: u64,
     /// Virtual hosts that have a folder, and that the damaged catalogue does not know.
     pub vhosts_unknown: u64,
 }
@@ -86,9 +93,9 @@ pub enum RepairError {
         /// Why.
         error: io::Error,
     },
-    /// The directory can't be listed.
-    #[error("the directory can't be listed: {0}")]
-    List(#[from] io::Error),
+    /// The directory can't be listed, or a place in it not be written.
+    #[error("the directory can't be read or written: {0}")]
+    Io(#[from] io::Error),
 }
 
 /// Tells what is damaged in the directory of a virtual host and what would be lost, and changes
@@ -98,12 +105,17 @@ pub fn examine_vhost(
     clock: &dyn Clock,
     tell: &mut dyn FnMut(Note),
 ) -> Result<Damages, RepairError> {
+    let salvage = Arc::new(SalvageDisk::new(Arc::clone(disk)));
+    let disk = &(Arc::clone(&salvage) as Arc<dyn Disk>);
     let mut recovery = Recovery::new(Moment::now(clock));
-    let journal_gaps = scan_records(disk, tell, &mut |record| recovery.record(record))?;
+    let (journal_gaps, first) = scan_records(disk, tell, &mut |record| recovery.record(record))?;
     if let Some(error) = recovery.take_error() {
         return Err(error.into());
     }
     let mut damages = Damages { journal_gaps, ..Damages::default() };
+    let orphans = Orphans::find(disk, (&mut recovery, first), tell)?;
+    damages.segments_orphaned = orphans.segments();
+    recovery.adopt(&orphans.runs);
     let alive = recovery.in_segments();
     for (number, alive) in &alive {
         let survey = Survey::of(disk, *number, Keep::Places, tell)?;
@@ -121,7 +133,9 @@ pub fn examine_vhost(
         }
     }
     if journal_gaps > 0 {
-        for number in list_segments(&**disk)?.into_iter().filter(|it| !alive.contains_key(it)) {
+        let referred =
+            |number: &u64| alive.contains_key(number) || orphans.unknown.contains(number);
+        for number in list_segments(&**disk)?.into_iter().filter(|number| !referred(number)) {
             let file = segment_file_name(number);
             let text = format!(
                 "{file}: nothing that can be read refers to it; --yes puts it aside, whole as it is"
@@ -129,6 +143,7 @@ pub fn examine_vhost(
             tell(Note::new("unreferenced", text).text("file", &file));
         }
     }
+    damages.unreadable = tell_unread(&salvage, tell);
     let (queues, messages) = recovery.totals();
     let left = messages.saturating_sub(damages.messages_lost);
     let text = format!("{queues} queues with {left} messages can be read");
@@ -144,6 +159,8 @@ pub fn repair_vhost(
     aside: &mut dyn Aside,
 ) -> Result<(), RepairError> {
     let gaps = mend_journal(disk, entropy, aside)?;
+    // What segments do not give back is not copied.
+    let readable = &(Arc::new(SalvageDisk::new(Arc::clone(disk))) as Arc<dyn Disk>);
     let mut recovery = Recovery::new(Moment::now(clock));
     let opened = storage::open(Arc::clone(disk), settings(entropy), &mut |record| {
         recovery.record(&record);
@@ -151,21 +168,34 @@ pub fn repair_vhost(
     if let Some(error) = recovery.take_error() {
         return Err(error.into());
     }
+    let first = opened.summary.first;
     let mut journal = OpenJournal::new(opened, clock.monotonic());
+    let orphans = Orphans::find(readable, (&mut recovery, first), &mut |_| {})?;
+    let delivered = recovery.adopt(&orphans.runs);
+    if !delivered.is_empty() {
+        // Their queues have no names any more.
+        journal.staged.record(tag::VOID, |_nothing| {});
+    }
     let alive = recovery.in_segments();
     let there = list_segments(&**disk)?;
     let after_there = there.last().map_or(0, |last| last.saturating_add(1));
     let mut next_number = recovery.next_segment().max(after_there);
-    let mut gone = Vec::new();
+    let mut gone = orphans.unknown;
     for (number, alive) in &alive {
-        let survey = Survey::of(disk, *number, Keep::Places, &mut |_| {})?;
+        let survey = Survey::of(readable, *number, Keep::Places, &mut |_| {})?;
         if survey.is_whole_for(alive) {
+            if orphans.runs.iter().any(|orphan| orphan.segment == *number) {
+                for alive in alive {
+                    let record = kept_where_it_is(*number, alive, &recovery);
+                    journal.staged.record(tag::KEPT, |out| record.put(out));
+                }
+            }
             continue;
         }
         for (queue, spans) in survey.lost(alive) {
             journal.staged.record(tag::SETTLED, |out| put_settled(out, queue, &spans));
         }
-        let survey = Survey::of(disk, *number, Keep::Messages, &mut |_| {})?;
+        let survey = Survey::of(readable, *number, Keep::Messages, &mut |_| {})?;
         for record in move_readable(disk, next_number, &survey, alive, &recovery)? {
             journal.staged.record(tag::KEPT, |out| record.put(out));
         }
@@ -173,8 +203,16 @@ pub fn repair_vhost(
         journal.sync()?;
         gone.push(*number);
     }
+    if !delivered.is_empty() {
+        for (queue, end) in delivered {
+            journal.staged.record(tag::WATERMARK, |out| put_watermark(out, queue, end));
+        }
+        journal.sync()?;
+    }
     if gaps > 0 {
-        gone.extend(there.iter().filter(|number| !alive.contains_key(number)));
+        let unreferred = |number: &&u64| !alive.contains_key(*number) && !gone.contains(*number);
+        let unreferred: Vec<u64> = there.iter().filter(unreferred).copied().collect();
+        gone.extend(unreferred);
     }
     for number in gone.into_iter().filter(|number| there.contains(number)) {
         let file = segment_file_name(number);
@@ -183,15 +221,26 @@ pub fn repair_vhost(
     Ok(())
 }
 
+/// What the journal has to say of messages that stay in a segment it did not refer to any more.
+fn kept_where_it_is(segment: u64, alive: &InSegment, recovery: &Recovery) -> KeptRecord {
+    let messages = &alive.messages;
+    let InSegment { segment_run: run, queue, .. } = *alive;
+    let alive = vec![recovery.alive(messages, messages.place.index)];
+    KeptRecord { segment, run, queue, alive }
+}
+
 /// As [`examine_vhost`], for the catalogue; `vhosts` have folders.
 pub fn examine_catalogue(
     disk: &Arc<dyn Disk>,
     vhosts: &[Name],
     tell: &mut dyn FnMut(Note),
 ) -> Result<Damages, RepairError> {
+    let salvage = Arc::new(SalvageDisk::new(Arc::clone(disk)));
+    let disk = &(Arc::clone(&salvage) as Arc<dyn Disk>);
     let mut replay = Replay::default();
-    let journal_gaps = scan_records(disk, tell, &mut |record| replay.record(record))?;
-    let mut damages = Damages { journal_gaps, ..Damages::default() };
+    let (journal_gaps, _) = scan_records(disk, tell, &mut |record| replay.record(record))?;
+    let unreadable = tell_unread(&salvage, tell);
+    let mut damages = Damages { journal_gaps, unreadable, ..Damages::default() };
     if journal_gaps == 0 {
         return Ok(damages);
     }
@@ -249,12 +298,13 @@ fn unknown<'v>(vhosts: &'v [Name], register: &'v Register) -> impl Iterator<Item
     vhosts.iter().filter(move |vhost| !known(vhost))
 }
 
-/// Shows the records as they will be after a repair, and tells of every gap.
+/// Shows the records as they will be after a repair, and tells of every gap. Returns how many there
+/// are, and where the journal begins.
 fn scan_records(
     disk: &Arc<dyn Disk>,
     tell: &mut dyn FnMut(Note),
     visit: &mut dyn FnMut(&Record<'_>),
-) -> Result<u64, RepairError> {
+) -> Result<(u64, Option<Position>), RepairError> {
     let found = scan(&**disk, &mut |sight| match sight {
         Sight::Record { position, tag, payload } => {
             visit(&Record { position, tag, payload, file: "", offset: 0 });
@@ -269,7 +319,14 @@ fn scan_records(
         }
         Sight::File { .. } | Sight::Spare { .. } | Sight::Frame { .. } | Sight::TornEnd { .. } => {}
     })?;
-    Ok(found.gaps.len() as u64)
+    Ok((found.gaps.len() as u64, found.first))
+}
+
+/// Says how many places the disk did not give back.
+fn tell_unread(salvage: &SalvageDisk, tell: &mut dyn FnMut(Note)) -> u64 {
+    let places = salvage.unread();
+    places.iter().map(unread_note).for_each(tell);
+    places.len() as u64
 }
 
 fn mend_journal(
@@ -277,10 +334,23 @@ fn mend_journal(
     entropy: &Entropy,
     aside: &mut dyn Aside,
 ) -> Result<usize, RepairError> {
+    let salvage = SalvageDisk::new(Arc::clone(disk));
+    scan(&salvage, &mut |_| {})?;
+    let mut copied = BTreeSet::new();
+    for place in salvage.unread() {
+        let failed = |error| RepairError::Aside { file: place.file.clone(), error };
+        if copied.insert(place.file.clone()) {
+            aside.copy(&place.file).map_err(failed)?;
+        }
+        // From now on the disk gives something back there, which is damaged as anything else is.
+        place.overwrite(&**disk)?;
+    }
     let settings = RepairSettings {
         void_tag: tag::VOID,
         generation: &mut || entropy(),
-        put_aside: &mut |file| aside.copy(file),
+        put_aside: &mut |file| {
+            if copied.insert(file.to_owned()) { aside.copy(file) } else { Ok(()) }
+        },
     };
     Ok(repair(&**disk, settings)?.gaps.len())
 }

@@ -8,6 +8,7 @@ mod declare;
 mod delete;
 mod lease;
 mod lease_end;
+mod remove;
 
 mod deliver;
 pub(crate) mod import;
@@ -22,6 +23,7 @@ mod settle;
 mod dead_letter;
 mod expiry;
 pub(crate) mod turn;
+pub(crate) mod browse;
 pub(crate) mod views;
 
 mod seal;
@@ -38,6 +40,7 @@ pub(crate) mod load_job;
 
 mod handing;
 mod sessions;
+pub(crate) mod residences;
 pub(crate) mod chunks;
 pub(crate) mod queues;
 pub(crate) mod leases;
@@ -67,12 +70,14 @@ use crate::lease::LeaseReply;
 use crate::memory::MemoryShare;
 use crate::operation::{ChannelId, Operation};
 use crate::outbox::{InflightShare, Outbox};
+use crate::own_limits::Max;
 use crate::permissions::Access;
 use crate::session_id::SessionId;
 use chunks::{BatchChunk, Chunks};
 use leases::{Held, Leases};
 use load::Loads;
 use queues::{ConsumerSlot, QueueSlot};
+use residences::Residences;
 use rest::Rest;
 use seal::Sealing;
 use sessions::{SessionState, Work};
@@ -118,6 +123,8 @@ pub(crate) struct Vhost {
     checkpoint_bytes: u64,
     /// How long a delivery may be unsettled where neither consumer nor queue says; `None`: for ever.
     consumer_timeout_ms: Option<u64>,
+    /// How many queues there may be.
+    queues_max: Max,
     /// Where the next one stands, until it is durable.
     checkpoint_pending: Option<Position>,
     /// Where the last change of the durable topology stands.
@@ -131,6 +138,8 @@ pub(crate) struct Vhost {
     transactions_bytes: usize,
     stats: Stats,
     tallies: Tallies,
+    /// Where traced messages are, if anybody wants to know.
+    residences: Option<Box<Residences>>,
     /// Why the sessions are being closed; new ones are not let in.
     closing: Option<Closing>,
     /// The time of the present turn.
@@ -222,6 +231,7 @@ impl Vhost {
             checkpoint_staged: false,
             checkpoint_bytes,
             consumer_timeout_ms,
+            queues_max: None,
             checkpoint_pending: None,
             topology_position: Position::default(),
             topology_staged: false,
@@ -230,6 +240,7 @@ impl Vhost {
             transactions_bytes: 0,
             stats: Stats::default(),
             tallies: Tallies::starting_at(now.ms),
+            residences: None,
             closing: None,
             now,
             timers: Timers::default(),
@@ -355,6 +366,7 @@ impl Vhost {
             }
             Operation::Lease(request) => self.lease(session, &request),
             Operation::SettleLeases(settlements) => self.settle_leases(session, &settlements),
+            Operation::Remove(removal) => self.remove(session, *removal),
             Operation::ResumeDeliveries => self.resume_deliveries(session),
             Operation::End => self.end(session),
             request @ (Operation::SelectConfirms { .. }

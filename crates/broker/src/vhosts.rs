@@ -79,6 +79,9 @@ impl Broker {
             erased.map_err(|error| OpenError::Disk { what: what(), error })?;
         }
         let (host, _) = open_vhost(name, &self.settings, &self.share, &self.alarms)?;
+        if let Some(sink) = self.spans.get() {
+            host.hub.trace_to(sink);
+        }
         self.catalogue.change(&[Change::Vhost(name.clone())])?;
         let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
         hosts.insert(name.clone(), Arc::new(host));

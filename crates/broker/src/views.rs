@@ -3,11 +3,15 @@
 
 pub mod channel;
 pub mod exchange;
+pub mod message;
 pub mod queue;
 
 pub mod counts;
+pub mod lives;
 
-pub use channel::{ChannelView, ConsumerView};
+pub use channel::{ChannelView, ConsumerCounts, ConsumerView};
 pub use counts::{ExchangeCounts, MessageCounts};
 pub use exchange::{BindingEnd, BindingView, ExchangeView};
+pub use lives::MessageLives;
+pub use message::{LeaseView, MessageState, MessageView};
 pub use queue::{QueueTraffic, QueueView};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::broker::Broker;
 use crate::connections::{Connection, ConnectionsSeen};
 use crate::node::{Machine, NodeView};
+use crate::traces::{SpanCounts, SpanSink};
 use crate::vhost::tallies::Sampling;
 
 impl Broker {
@@ -38,6 +39,19 @@ impl Broker {
     /// The node as a whole.
     pub fn node(&self) -> NodeView {
         self.node.view(self.clock().monotonic().ms())
+    }
+
+    /// From now on what happens to traced messages is told there. It is told once, to one.
+    pub fn trace_to(&self, sink: Arc<dyn SpanSink>) {
+        let sink = self.spans.get_or_init(|| sink);
+        for hub in self.hubs() {
+            hub.trace_to(sink);
+        }
+    }
+
+    /// What became of spans; zeros if nobody wants any.
+    pub fn span_counts(&self) -> SpanCounts {
+        self.spans.get().map(|sink| sink.counts()).unwrap_or_default()
     }
 
     /// Takes a sample of everything that has changed since the last one: rates are of the time

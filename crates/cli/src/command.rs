@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use crate::client::Client;
 use crate::commands::{
-    bindings, connections, consume, definitions, exchanges, health, publish, queues, status,
-    tokens, users, vhosts,
+    bindings, connections, consume, definitions, exchanges, health, peek, publish, queues, search,
+    status, tasks, tokens, users, vhosts,
 };
 use crate::failure::Failure;
 use crate::place::Place;
@@ -31,6 +31,15 @@ pub enum CliCommand {
     /// Take messages out of a queue and print them
     #[command(after_help = consume::EXAMPLES)]
     Consume(consume::Arguments),
+    /// Look at a queue's messages without taking them
+    #[command(after_help = peek::EXAMPLES)]
+    Peek(peek::Arguments),
+    /// Find messages of a queue by what they say, without taking them
+    #[command(after_help = search::EXAMPLES)]
+    Search(search::Arguments),
+    /// Delete, move or replay messages of a queue that a filter means
+    #[command(after_help = tasks::EXAMPLES)]
+    Tasks(tasks::Arguments),
     /// List and close connections
     #[command(after_help = connections::EXAMPLES)]
     Connections(connections::Arguments),
@@ -75,6 +84,9 @@ fn done(command: &CliCommand) -> Result<(), Failure> {
         CliCommand::Bindings(it) => bindings::run(&client(&it.place)?, it),
         CliCommand::Publish(it) => publish::run(&client(&it.place)?, it),
         CliCommand::Consume(it) => consume::run(&client(&it.place)?, it),
+        CliCommand::Peek(it) => peek::run(&client(&it.place)?, it),
+        CliCommand::Search(it) => search::run(&client(&it.place)?, it),
+        CliCommand::Tasks(it) => tasks::run(&client(&it.place)?, it),
         CliCommand::Connections(it) => connections::run(&client(&it.place)?, it),
         CliCommand::Users(it) => users::run(&client(&it.place)?, it),
         CliCommand::Vhosts(it) => vhosts::run(&client(&it.place)?, it),

@@ -6,12 +6,18 @@ pub(crate) mod consume;
 pub(crate) mod definitions;
 pub(crate) mod exchanges;
 pub(crate) mod health;
+pub(crate) mod peek;
 pub(crate) mod publish;
 pub(crate) mod queues;
+pub(crate) mod search;
 pub(crate) mod status;
+pub(crate) mod tasks;
 pub(crate) mod tokens;
 pub(crate) mod users;
 pub(crate) mod vhosts;
 
+mod messages;
+
+mod filter;
 mod listing;
 mod values;

@@ -32,9 +32,17 @@ pub(crate) enum Failure {
     #[error("the output can't be written: {0}")]
     Output(#[from] std::io::Error),
 
+    /// A task ended before its work was done.
+    #[error("the task failed: {0}")]
+    Unfinished(String),
+
     /// There was nothing to take.
     #[error("the queue has no message that is ready")]
     NothingThere,
+
+    /// There was nothing to see.
+    #[error("the queue has no such message")]
+    NothingFound,
 }
 
 fn remedied(remedy: Option<&str>) -> String {
@@ -47,10 +55,15 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Failure::Usage(_) => 2,
-            Failure::Refused { status: 404, .. } | Failure::NothingThere => 3,
+            Failure::Refused { status: 404, .. }
+            | Failure::NothingThere
+            | Failure::NothingFound => 3,
             Failure::Refused { status: 401 | 403, .. } => 4,
             Failure::Unreachable { .. } | Failure::NotABroker { .. } => 5,
-            Failure::Refused { .. } | Failure::File { .. } | Failure::Output(_) => 1,
+            Failure::Refused { .. }
+            | Failure::File { .. }
+            | Failure::Output(_)
+            | Failure::Unfinished(_) => 1,
         }
     }
 }

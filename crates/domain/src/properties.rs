@@ -57,6 +57,23 @@ impl<'a> Properties<'a> {
         }
     }
 
+    /// The first header of that name, if it is a text; where it lies.
+    pub fn text_header(&self, name: &str) -> Option<&'a [u8]> {
+        let bytes = self.find(HEADERS).ok().flatten()?;
+        let mut found = None;
+        let look = |known: &'a [u8], value: &'a [u8]| {
+            if found.is_none() && known == name.as_bytes() {
+                found = Some(value);
+            }
+        };
+        table::visit(&mut Reader::new(bytes), look).ok()?;
+        // Behind its tag and its length.
+        match found? {
+            [b'S' | b'x', _, _, _, _, text @ ..] => Some(text),
+            _no_text => None,
+        }
+    }
+
     /// The priority, if one is given.
     pub fn priority(&self) -> Option<u8> {
         self.find(PRIORITY).ok().flatten().and_then(|bytes| bytes.first().copied())
@@ -173,6 +190,30 @@ mod tests {
         }
         assert_eq!(Properties(&[0, 0]).headers(), Ok(Table::default()));
         assert_eq!(Properties(&[]).headers(), Err(TableError::Truncated));
+    }
+
+    #[test]
+    fn a_header_that_is_a_text_is_found_where_it_lies() {
+        let mut headers = Table::default();
+        headers.push("number", Value::I32(7));
+        headers.push("inside", Value::Table(Table(vec![((*b"text").into(), Value::text("no"))])));
+        headers.push("text", Value::text("yes"));
+        headers.push("text", Value::text("second"));
+        headers.push("bytes", Value::Bytes(b"\xff"[..].into()));
+        let bytes = sample(Some(&headers), None);
+        for (name, expected) in [
+            ("text", Some(&b"yes"[..])),
+            ("bytes", Some(b"\xff")),
+            ("number", None),
+            ("inside", None),
+            ("missing", None),
+        ] {
+            assert_eq!(Properties(&bytes).text_header(name), expected, "{name}");
+        }
+        assert_eq!(Properties(&sample(None, None)).text_header("text"), None);
+        for cut in 0..bytes.len() - 5 {
+            assert_eq!(Properties(&bytes[..cut]).text_header("text"), None, "{cut}");
+        }
     }
 
     /// Content type, headers, delivery mode, priority, expiration and a type.

@@ -1,5 +1,7 @@
 //! A queue: each message goes to one consumer, and stays until it is settled.
 
+mod listing;
+
 mod arguments;
 pub mod consumers;
 pub mod levels;
@@ -13,6 +15,7 @@ use crate::run::{Deadline, Durability, Label, Move, Place, Relocation, Run, Runs
 use crate::table::{Table, Value};
 use consumers::{Activity, Consumers};
 use levels::{Fairness, Levels};
+pub use listing::Standing;
 use ready::Ready;
 use settings::{QueueSettings, QueueType, SingleActiveConsumer};
 
@@ -204,11 +207,15 @@ impl Queue {
 
     /// Whether this message is here, ready or leased.
     pub fn has(&self, message: Sequence) -> bool {
-        let ready = match &self.backlog {
+        self.has_ready(message) || self.leases.has(message)
+    }
+
+    /// Whether this message is here and could be delivered.
+    pub fn has_ready(&self, message: Sequence) -> bool {
+        match &self.backlog {
             Backlog::Plain(ready) => ready.has(message),
             Backlog::Levels(levels) => levels.each().any(|ready| ready.has(message)),
-        };
-        ready || self.leases.has(message)
+        }
     }
 
     fn push(&mut self, run: Run) {
@@ -285,6 +292,25 @@ impl Queue {
         };
         self.weigh_out(&run, bodies);
         Some(run)
+    }
+
+    /// Takes out the ready messages among `count` sequences from `first`, wherever in the queue they
+    /// are; they are appended to `taken`.
+    pub fn take_out(
+        &mut self,
+        first: Sequence,
+        count: u32,
+        bodies: &impl Bodies,
+        taken: &mut Vec<Run>,
+    ) {
+        let before = taken.len();
+        match &mut self.backlog {
+            Backlog::Plain(ready) => ready.take_out(first, count, taken),
+            Backlog::Levels(levels) => levels.take_out(first, count, taken),
+        }
+        for run in taken.get(before..).unwrap_or_default() {
+            self.weigh_out(run, bodies);
+        }
     }
 
     /// The leased messages among `count` sequences from `first` are done with; they are gone from

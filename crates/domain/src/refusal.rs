@@ -101,6 +101,13 @@ pub enum Refusal {
         /// What is allowed.
         timeout_ms: u64,
     },
+    /// The virtual host has as many queues as it may have.
+    QueueLimit {
+        /// The queue that was to be made.
+        queue: Name,
+        /// How many there may be.
+        queues_max: u32,
+    },
     /// The user lacks a right.
     NoPermission {
         /// On what kind of thing.

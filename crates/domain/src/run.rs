@@ -3,8 +3,12 @@
 
 mod relocation;
 
+mod direction;
+
 use std::collections::BTreeMap;
 
+pub use direction::Direction;
+pub(crate) use direction::Lane;
 pub use relocation::Move;
 pub(crate) use relocation::Relocation;
 
@@ -163,6 +167,27 @@ impl Run {
         (Run { count, ..self }, Some(rest))
     }
 
+    /// The parts before `first`, from there to before `end`, and from `end` on; those there are.
+    pub(crate) fn cut(self, first: Sequence, end: Sequence) -> [Option<Run>; 3] {
+        let (before, rest) = match self {
+            run if run.first >= first => (None, Some(run)),
+            run if run.end() <= first => (Some(run), None),
+            run => {
+                let (before, rest) = run.split(first.since(run.first));
+                (Some(before), rest)
+            }
+        };
+        let (inside, behind) = match rest {
+            Some(run) if run.first >= end => (None, Some(run)),
+            Some(run) => {
+                let (inside, behind) = run.split(end.since(run.first));
+                (Some(inside), behind)
+            }
+            None => (None, None),
+        };
+        [before, inside, behind]
+    }
+
     /// Whether `next` continues this run in every respect.
     pub fn continues_with(&self, next: &Run) -> bool {
         next.first == self.end()
@@ -236,6 +261,23 @@ impl Runs {
             }
         }
         touched
+    }
+
+    /// The runs of which some messages are from `at` on or, newest first, before it.
+    pub(crate) fn lane(&self, at: Sequence, direction: Direction) -> Lane<'_> {
+        match direction {
+            Direction::OldestFirst => {
+                let begin = self.reaching_past(at).map_or(at, |run| run.first);
+                Box::new(self.by_first.range(begin..).map(|(_, run)| run))
+            }
+            Direction::NewestFirst => Box::new(self.by_first.range(..at).rev().map(|(_, run)| run)),
+        }
+    }
+
+    /// The runs of which some messages are from `first` on and before `end`.
+    pub(crate) fn within(&self, first: Sequence, end: Sequence) -> Vec<Run> {
+        let lane = self.lane(first, Direction::OldestFirst);
+        lane.take_while(|run| run.first < end).copied().collect()
     }
 
     /// The first run that ends behind the message `at`.

@@ -40,9 +40,12 @@ pub(crate) async fn identify(
     }
     if scheme.eq_ignore_ascii_case("bearer") {
         let shown = hall.broker().authenticate_token(credentials.trim(), peer);
-        return shown.map_err(|refusal| match refusal {
-            LoginRefusal::BadCredentials => unauthorized("the token is unknown, or over"),
-            LoginRefusal::LoopbackOnly | LoginRefusal::TooMany => refused(refusal),
+        return shown.map_err(|refusal| {
+            tracing::warn!(%peer, %refusal, "HTTP token refused");
+            match refusal {
+                LoginRefusal::BadCredentials => unauthorized("the token is unknown, or over"),
+                LoginRefusal::LoopbackOnly | LoginRefusal::TooMany => refused(refusal),
+            }
         });
     }
     Err(unauthorized("the header Authorization names an unknown scheme"))
@@ -58,11 +61,18 @@ fn basic(credentials: &str) -> Option<(String, Vec<u8>)> {
 
 async fn log_in(hall: &Hall, name: &str, password: &[u8], peer: IpAddr) -> Result<User, Problem> {
     let login = hall.broker().authenticate(name, password, peer);
-    let checked = match login.map_err(refused)? {
-        Login::Known(user) => return Ok(user),
-        Login::Unknown(check) => timeout(CHECK_TIME_MAX, wait_and_check(check)).await,
+    let checked = match login {
+        Ok(Login::Known(user)) => return Ok(user),
+        Ok(Login::Unknown(check)) => {
+            let checked = timeout(CHECK_TIME_MAX, wait_and_check(check)).await;
+            checked.unwrap_or(Err(LoginRefusal::TooMany))
+        }
+        Err(refusal) => Err(refusal),
     };
-    checked.unwrap_or(Err(LoginRefusal::TooMany)).map_err(refused)
+    checked.map_err(|refusal| {
+        tracing::warn!(user = name, %peer, %refusal, "HTTP login refused");
+        refused(refusal)
+    })
 }
 
 async fn wait_and_check(check: PasswordCheck) -> Result<User, LoginRefusal> {

@@ -6,6 +6,8 @@ mod written;
 mod sections;
 
 mod arguments;
+pub(crate) mod limits;
+
 mod entry;
 
 use broker::definitions::{Definitions, Misfit, Problem, Section};
@@ -33,6 +35,7 @@ pub fn misfit_words(definitions: &Definitions, misfit: &Misfit) -> String {
             let place = found.map_or("parameters", |found| sections::place(&found.component));
             return format!("{place} ({what}): {problem}");
         }
+        Section::Limits => ("parameters", Verb::OpenChannel, String::new()),
         Section::Exchanges => {
             let found = definitions.exchanges.get(*index).map(|found| &found.vhost);
             ("exchanges", Verb::DeclareExchange, vhost(found))

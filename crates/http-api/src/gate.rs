@@ -8,7 +8,9 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use broker::{Scopes, User};
+use domain::name::Name;
 
+use crate::asked::Asked;
 use crate::auth;
 use crate::hall::Hall;
 use crate::need::Need;
@@ -28,10 +30,18 @@ pub(crate) struct Guest(pub(crate) User);
 
 /// Lets a request through to its handler, or says why not.
 pub(crate) async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    match admit(&gate, &mut request).await {
+    let asked = Asked::of(&request, gate.need);
+    let admitted = admit(&gate, &mut request).await;
+    let guest = asked.as_ref().and_then(|_| request.extensions().get::<Guest>());
+    let guest = guest.map(|Guest(user)| user.name().clone());
+    let response = match admitted {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
+    };
+    if let Some(asked) = asked {
+        asked.answered(guest.as_ref().map(Name::as_str), response.status());
     }
+    response
 }
 
 async fn admit(gate: &Gate, request: &mut Request) -> Result<(), Problem> {

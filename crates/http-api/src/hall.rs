@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use crate::certificate_end::CertificateEnd;
 use crate::listener::Listener;
 use crate::repeats::Repeats;
+use crate::tasks::TaskBoard;
 
 /// What HTTP is served with.
 #[derive(Clone, Debug)]
@@ -49,6 +50,7 @@ struct Inside {
     /// Places for those who make long lists.
     lookers: Semaphore,
     repeats: Arc<Repeats>,
+    tasks: TaskBoard,
 }
 
 /// The unit in which room for bodies is taken.
@@ -68,8 +70,8 @@ impl Hall {
         let units = settings.bodies_bytes_max / ROOM_UNIT_BYTES;
         let room = Arc::new(Semaphore::new(units.clamp(1, Semaphore::MAX_PERMITS)));
         let lookers = Semaphore::new(LOOKERS_MAX);
-        let repeats = Arc::default();
-        Hall(Arc::new(Inside { broker, settings, room, lookers, repeats }))
+        let (repeats, tasks) = (Arc::default(), TaskBoard::default());
+        Hall(Arc::new(Inside { broker, settings, room, lookers, repeats, tasks }))
     }
 
     pub(crate) fn broker(&self) -> &Arc<Broker> {
@@ -87,6 +89,11 @@ impl Hall {
     /// Requests that were done under a key.
     pub(crate) fn repeats(&self) -> &Arc<Repeats> {
         &self.0.repeats
+    }
+
+    /// Long work that nobody waits for.
+    pub(crate) fn tasks(&self) -> &TaskBoard {
+        &self.0.tasks
     }
 
     pub(crate) fn room(&self) -> &Arc<Semaphore> {

@@ -20,7 +20,8 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn show(value: &Value) -> Json {
+/// A value as JSON.
+pub(crate) fn show(value: &Value) -> Json {
     match value {
         Value::Bool(flag) => Json::Bool(*flag),
         Value::F32(number) => float((*number).into()),

@@ -19,6 +19,8 @@ mod routes;
 
 mod gate;
 
+mod asked;
+
 mod tenancy;
 
 mod body;
@@ -40,6 +42,7 @@ mod auth;
 
 mod hall;
 mod repeats;
+mod tasks;
 mod certificate_end;
 mod listener;
 

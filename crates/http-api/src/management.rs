@@ -16,6 +16,7 @@ mod closing;
 mod definitions;
 mod messages;
 mod parameters;
+mod limits;
 mod permissions;
 mod topology;
 mod vhosts;
@@ -41,6 +42,7 @@ pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = users::routes(routes);
     let routes = permissions::routes(routes);
     let routes = vhosts::routes(routes);
+    let routes = limits::routes(routes);
     let routes = parameters::routes(routes);
     let routes = definitions::routes(routes);
     let routes = topology::routes(routes);

@@ -1,10 +1,12 @@
 //! `/metrics` and its relatives: what there is to measure, for Prometheus and whatever reads its text.
 //!
 //! `/metrics` has our own names, queue by queue as far as the setting goes, and RabbitMQ's names added up
-//! over all queues, as RabbitMQ has them there. `/metrics/per-object` and `/metrics/detailed` have
+//! over all queues, as RabbitMQ has them there. `/metrics/per-queue` has what is many series for each
+//! queue and consumer, under our own names. `/metrics/per-object` and `/metrics/detailed` have
 //! RabbitMQ's names for each object.
 
 mod native;
+mod per_queue;
 mod rabbitmq;
 
 mod house;
@@ -29,6 +31,7 @@ use rabbitmq::Scope;
 pub(crate) fn routes(routes: Routes) -> Routes {
     routes
         .get("/metrics", Need::Monitoring, all)
+        .get("/metrics/per-queue", Need::Monitoring, per_queue)
         .get("/metrics/per-object", Need::Monitoring, per_object)
         .get("/metrics/detailed", Need::Monitoring, detailed)
 }
@@ -40,6 +43,11 @@ async fn all(State(hall): State<Hall>, headers: HeaderMap) -> Response {
         rabbitmq::write(house, &Scope::Together, page);
     })
     .await
+}
+
+/// Histograms of each queue, and what consumers do.
+async fn per_queue(State(hall): State<Hall>, headers: HeaderMap) -> Response {
+    answer(hall, &headers, |house, page| per_queue::write(house, page)).await
 }
 
 /// RabbitMQ's names for each queue, channel and connection.

@@ -20,6 +20,15 @@ mod queues;
 
 mod cursor;
 
+mod tasks;
+
+mod task_run;
+
+mod browse;
+
+mod filter;
+mod json_path;
+
 mod delivery;
 mod message;
 
@@ -38,6 +47,8 @@ pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = node::routes(routes);
     let routes = clients::routes(routes);
     let routes = queues::routes(routes);
+    let routes = browse::routes(routes);
+    let routes = tasks::routes(routes);
     let routes = routing::routes(routes);
     topology::routes(routes)
 }

@@ -1,7 +1,10 @@
 //! Parameters behind the question mark, with a complaint that names the one at fault; and parts of
 //! the path.
 
+use std::str::FromStr;
+
 use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::Uri;
 use axum::http::request::Parts;
 use domain::name::Name;
 use serde::Deserialize;
@@ -19,11 +22,41 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Paramet
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Parameters<T>, Problem> {
         let query = Query::<T>::try_from_uri(&parts.uri);
         let complain = |error: axum::extract::rejection::QueryRejection| {
-            Problem::bad_request(error.body_text())
-                .remedy("the parameters there are stand in /v1/openapi.json")
+            Problem::bad_request(error.body_text()).remedy(KNOWN)
         };
         query.map(|Query(value)| Parameters(value)).map_err(complain)
     }
+}
+
+/// Where what there is to ask is said.
+const KNOWN: &str = "the parameters there are stand in /v1/openapi.json";
+
+/// Parameters behind the question mark as they came, some of which may come several times.
+pub(crate) fn pairs(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
+    let query = Query::<Vec<(String, String)>>::try_from_uri(uri);
+    let pairs = query.map_err(|error| Problem::bad_request(error.body_text()).remedy(KNOWN))?;
+    Ok(pairs.0)
+}
+
+/// Reads a parameter that comes once.
+pub(crate) fn once<T: FromStr>(
+    slot: &mut Option<T>,
+    name: &str,
+    text: &str,
+) -> Result<(), Problem> {
+    let Ok(value) = text.parse() else {
+        let problem = Problem::bad_request(format!("this can't be {text:?}"));
+        return Err(problem.field(name).remedy(KNOWN));
+    };
+    if slot.replace(value).is_some() {
+        return Err(Problem::bad_request("this is given more than once").field(name));
+    }
+    Ok(())
+}
+
+/// There is no parameter of that name.
+pub(crate) fn unknown(name: &str) -> Problem {
+    Problem::bad_request(format!("there is no parameter {name:?}")).field(name).remedy(KNOWN)
 }
 
 /// Parts of the path, decoded.

@@ -14,6 +14,8 @@ use std::path::PathBuf;
 
 use domain::name::Name;
 
+use crate::endpoint::Url;
+
 /// What the whole of `postroom serve` can be told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Settings {
@@ -39,9 +41,8 @@ pub(crate) struct Settings {
     #[command(flatten)]
     pub(crate) watermarks: Watermarks,
 
-    /// The least important log lines to show.
-    #[arg(long, value_name = "LEVEL", default_value = "info", help_heading = "Sight")]
-    pub(crate) log: LogLevel,
+    #[command(flatten)]
+    pub(crate) sight: Sight,
 }
 
 /// Where clients find the broker.
@@ -304,6 +305,55 @@ fn share(text: &str) -> Result<f64, String> {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
         _other => Err("a number from 0 to 1 is needed".to_owned()),
     }
+}
+
+/// What the broker tells those who run it.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Sight")]
+pub(crate) struct Sight {
+    /// The least important log lines to show.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub(crate) log: LogLevel,
+
+    /// How a log line is written.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+
+    /// Where spans of traced messages go, by OTLP over HTTP: the URL to which /v1/traces is added,
+    /// as http://127.0.0.1:4318. No spans are made if not given.
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp_endpoint: Option<Url>,
+
+    /// Headers that go with them, as NAME=VALUE, separated by commas; better given by the environment.
+    #[arg(long, value_name = "HEADERS")]
+    pub(crate) otlp_headers: Option<Secret>,
+
+    /// The share of the traces, of those that their makers record, from which there are spans.
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0, value_parser = share)]
+    pub(crate) otlp_sample_share: f64,
+
+    /// Where alerts are posted, when they begin and when they are over, as Prometheus' Alertmanager
+    /// posts them. Nowhere if not given.
+    #[arg(long, value_name = "URL")]
+    pub(crate) alert_webhook: Option<Url>,
+
+    /// Headers that go with them, as NAME=VALUE, separated by commas; better given by the environment.
+    #[arg(long, value_name = "HEADERS")]
+    pub(crate) alert_headers: Option<Secret>,
+
+    /// How long something is alarming before it is told, in milliseconds; each condition has a time
+    /// of its own if not given.
+    #[arg(long, value_name = "MS")]
+    pub(crate) alert_after_ms: Option<u64>,
+}
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// A JSON object a line, for programs; nothing else is printed
+    Json,
 }
 
 /// How much the log says.

@@ -13,7 +13,9 @@ mod reload;
 mod definitions;
 mod first_user;
 mod folders;
+mod alerts;
 mod samples;
+mod traces;
 mod watermarks;
 mod welcome;
 
@@ -33,9 +35,12 @@ mod logging;
 
 mod config;
 
+mod endpoint;
+
 use std::process::ExitCode;
 
 use args::Command;
+use config::LogFormat;
 use config::layers::SettingsError;
 
 fn main() -> ExitCode {
@@ -50,8 +55,14 @@ fn main() -> ExitCode {
     };
     match command {
         Command::Serve(settings) => {
-            logging::start(settings.log);
-            ended(serve::run(&settings, args::given_settings).map(|()| ExitCode::SUCCESS))
+            logging::start(settings.sight.log, settings.sight.log_format);
+            match serve::run(&settings, args::given_settings) {
+                Err(error) if settings.sight.log_format == LogFormat::Json => {
+                    tracing::error!(%error, "ended");
+                    ExitCode::FAILURE
+                }
+                outcome => ended(outcome.map(|()| ExitCode::SUCCESS)),
+            }
         }
         Command::Backup(arguments) => ended(backup::run(&arguments).map(|()| ExitCode::SUCCESS)),
         Command::Inspect(arguments) => ended(inspect::run(&arguments)),

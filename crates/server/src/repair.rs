@@ -4,7 +4,7 @@
 //! Virtual hosts first, the catalogue last: a virtual host is not made known again before it can start.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,12 +13,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use broker::{Aside, Damages, Note, RepairError};
 use domain::name::Name;
 use stdx::clock::SystemClock;
-use storage::disk::Disk;
+use storage::disk::{Disk, SalvageDisk};
 use storage::{DirectoryLock, LockError};
 
 use crate::folders::{CATALOGUE, existing, vhost_name};
 use crate::inspect::{Style, open_disk, say};
 use crate::serve::entropy;
+
+/// So much of a file is copied at once.
+const COPIED_BYTES: usize = 1 << 20;
 
 /// What to repair.
 #[derive(Debug, clap::Args)]
@@ -102,6 +105,8 @@ pub(crate) fn run(arguments: &RepairArguments) -> Result<ExitCode, RepairFailure
         sum.journal_gaps += found.journal_gaps;
         sum.segments += found.segments;
         sum.messages_lost += found.messages_lost;
+        sum.segments_orphaned += found.segments_orphaned;
+        sum.unreadable += found.unreadable;
         sum.vhosts_unknown += found.vhosts_unknown;
         if found != Damages::default() {
             damaged.push(folder);
@@ -111,11 +116,20 @@ pub(crate) fn run(arguments: &RepairArguments) -> Result<ExitCode, RepairFailure
         repair.tell_end(&sum, "nothing is damaged");
         return Ok(ExitCode::SUCCESS);
     }
-    let Damages { journal_gaps, segments, messages_lost, .. } = sum;
-    let what = format!(
+    let Damages { journal_gaps, segments, messages_lost, segments_orphaned, unreadable, .. } = sum;
+    let mut what = format!(
         "damaged places of journals: {journal_gaps}, and whatever was in lost frames is lost; damaged \
          segments: {segments}, and {messages_lost} messages in them are lost"
     );
+    if unreadable > 0 {
+        what = format!("{what}; places that the disk does not give back: {unreadable}");
+    }
+    if segments_orphaned > 0 {
+        what = format!(
+            "{what}; segments whose journal is lost, and whose messages come back: \
+             {segments_orphaned}"
+        );
+    }
     if !*yes {
         repair.tell_end(&sum, &format!("{what}. Nothing was changed; --yes gives that up"));
         return Ok(ExitCode::FAILURE);
@@ -180,9 +194,27 @@ impl Repair<'_> {
             "journal_gaps": sum.journal_gaps,
             "segments": sum.segments,
             "messages_lost": sum.messages_lost,
+            "segments_orphaned": sum.segments_orphaned,
+            "unreadable": sum.unreadable,
             "text": text,
         });
         say(&object.to_string());
+    }
+}
+
+/// Copies a file, with zeros where the disk does not give back what is there.
+fn copy_readable(folder: &Path, name: &str, target: &Path) -> io::Result<()> {
+    let file = SalvageDisk::new(open_disk(folder)?).open(name)?;
+    let mut copy = File::create_new(target)?;
+    let mut bytes = vec![0; COPIED_BYTES];
+    let mut at = 0;
+    loop {
+        let read = file.read_at(&mut bytes, at)?;
+        if read == 0 {
+            return copy.sync_all();
+        }
+        copy.write_all(&bytes[..read])?;
+        at += read as u64;
     }
 }
 
@@ -195,8 +227,7 @@ struct Beside {
 impl Aside for Beside {
     fn copy(&mut self, file: &str) -> io::Result<()> {
         let target = self.make(file)?;
-        fs::copy(self.from.join(file), &target)?;
-        File::open(&target)?.sync_all()?;
+        copy_readable(&self.from, file, &target)?;
         File::open(&self.to)?.sync_all()
     }
 

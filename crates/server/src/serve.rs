@@ -13,9 +13,11 @@ use stdx::fault::{FAULTS, planted};
 use storage::{DirectoryLock, LockError, SyncMode};
 
 use crate::accept::{self, Accepting};
+use crate::alerts::Alerts;
 use crate::config::{DefinitionsMode, Listen, Settings, Sync};
 use crate::definitions::{self, DefinitionsError};
 use crate::doors::Doors;
+use crate::endpoint::NoHeaders;
 use crate::first_user::{self, FirstUserError};
 use crate::folders::Folders;
 use crate::listeners::ListenError;
@@ -24,6 +26,7 @@ use crate::reload::{Reload, Reread};
 use crate::reserve::Reserve;
 use crate::shutdown::{GOODBYE_MAX, LAST_WORDS, SESSIONS_LOOK, Signals};
 use crate::tls::{TlsDoor, TlsError};
+use crate::traces::{Traces, TracesError};
 use crate::watermarks::Scales;
 use crate::{open_files, samples, watermarks, welcome};
 
@@ -57,6 +60,12 @@ pub(crate) enum ServeError {
     #[error(transparent)]
     FirstUser(#[from] FirstUserError),
 
+    #[error(transparent)]
+    Traces(#[from] TracesError),
+
+    #[error("--alert-headers: {0}")]
+    AlertHeaders(#[from] NoHeaders),
+
     #[error(
         "only users that may log in from this machine are known, so listening on {0} would let \
          nobody in: set POSTROOM_DEFAULT_USER and POSTROOM_DEFAULT_PASS at the first start, or \
@@ -84,7 +93,12 @@ pub(crate) fn run(settings: &Settings, reread: Reread) -> Result<(), ServeError>
     PortsFile::remove_stale(data_dir).map_err(unusable)?;
     let first_user = first_user::choose(&settings.users, |name| std::env::var_os(name))?;
     let reserve = Arc::new(Reserve::of(&settings.storage.data_dir));
-    let broker = open_broker(settings, first_user, &runtime, Arc::clone(&reserve))?;
+    let clock = Arc::new(SystemClock::start());
+    let traces = Traces::start(&settings.sight, Arc::clone(&clock) as _)?;
+    let broker = open_broker(settings, first_user, &runtime, Arc::clone(&reserve), clock)?;
+    if let Some(traces) = &traces {
+        broker.trace_to(traces.sink());
+    }
     if let Some(file) = &settings.users.definitions {
         match settings.users.definitions_mode {
             DefinitionsMode::Import => definitions::import(file, &broker)?,
@@ -99,6 +113,9 @@ pub(crate) fn run(settings: &Settings, reread: Reread) -> Result<(), ServeError>
     runtime.block_on(accept_until_told(settings, reread, &broker, tls, open_files, reserve))?;
 
     broker.finish().map_err(ServeError::Unfinished)?;
+    if let Some(traces) = traces {
+        traces.finish();
+    }
     for (vhost, counted) in broker.stats() {
         tracing::info!(
             %vhost,
@@ -148,9 +165,9 @@ fn open_broker(
     first_user: FirstUser,
     runtime: &tokio::runtime::Runtime,
     reserve: Arc<Reserve>,
+    clock: Arc<SystemClock>,
 ) -> Result<Arc<Broker>, ServeError> {
     let storage = &settings.storage;
-    let clock = Arc::new(SystemClock::start());
     let (broker, recovered) = Broker::open(BrokerSettings {
         disks: Arc::new(Folders { data_dir: storage.data_dir.clone(), reserve }),
         first_user,
@@ -202,7 +219,7 @@ async fn accept_until_told(
     let reload = Reload::catch(settings, reread, Arc::clone(broker), tls.clone())?;
     let doors = Doors::open(&settings.listen, tls)?;
     let ports_file = PortsFile::write(&settings.storage.data_dir, doors.ports())?;
-    welcome::print(settings, &doors, broker);
+    welcome::show(settings, &doors, broker);
 
     let data_dir = settings.storage.data_dir.clone();
     let watermarks = reload.watermarks.subscribe();
@@ -214,6 +231,9 @@ async fn accept_until_told(
     tokio::spawn(watermarks::watch(data_dir, reserve, Arc::clone(broker), watermarks));
     tokio::spawn(samples::take(Arc::clone(broker), scales));
     tokio::spawn(reload.when_told());
+    if let Some(alerts) = Alerts::new(settings, broker)? {
+        tokio::spawn(alerts.watch());
+    }
     let entrances = doors.into_entrances();
     let accepting = accept::start(entrances, broker, &settings.limits, open_files);
     let signal = signals.next().await;

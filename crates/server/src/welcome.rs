@@ -4,14 +4,23 @@ use std::net::SocketAddr;
 
 use broker::Broker;
 
-use crate::config::{Settings, Sync};
+use crate::config::{LogFormat, Settings, Sync};
 use crate::doors::Doors;
 use crate::listeners::Listeners;
 
-/// Prints it to standard output, where no log line goes.
+/// Prints it to standard output, where no log line goes; where a program reads, it is a log line.
 #[expect(clippy::print_stdout, reason = "it is for the person who started the broker")]
-pub(crate) fn print(settings: &Settings, doors: &Doors, broker: &Broker) {
-    print!("{}", text(settings, doors, Login::of(broker)));
+pub(crate) fn show(settings: &Settings, doors: &Doors, broker: &Broker) {
+    match settings.sight.log_format {
+        LogFormat::Text => print!("{}", text(settings, doors, Login::of(broker))),
+        LogFormat::Json => tracing::info!(
+            amqp = listed(&doors.amqp.plain),
+            amqps = doors.amqp.encrypted.as_ref().map(listed),
+            http = listed(&doors.http.plain),
+            https = doors.http.encrypted.as_ref().map(listed),
+            "ready"
+        ),
+    }
 }
 
 /// Whose name a first try needs.

@@ -4,6 +4,7 @@
 //! crashes, tears, forgets and rots from a seed; later on an object store.
 
 mod real;
+mod salvage;
 mod simulated;
 
 use std::fmt::Debug;
@@ -11,6 +12,8 @@ use std::io::{self, IoSlice};
 
 pub use real::RealDisk;
 pub(crate) use real::create_directory;
+pub(crate) use salvage::is_unreadable;
+pub use salvage::{SalvageDisk, UnreadPlace};
 pub use simulated::{DiskCounts, Faults, Rot, SimulatedDisk, Stall};
 
 /// What the system's memory and files are cut into, or a multiple of it.

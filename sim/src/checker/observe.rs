@@ -52,6 +52,8 @@ impl Checker {
             | Event::GotNothing { .. }
             | Event::Returned { .. }
             | Event::LeaseAnswer(_)
+            | Event::RemovalAnswer(_)
+            | Event::Taken { .. }
             | Event::Reply { .. }
             | Event::Refused { .. }
             | Event::Ended => self.answer(session, event),

@@ -36,6 +36,7 @@ impl Checker {
             | Operation::PublishAlso { .. }
             | Operation::Lease(_)
             | Operation::SettleLeases(_)
+            | Operation::Remove(_)
             | Operation::Introduce(_)
             | Operation::ResumeDeliveries
             | Operation::SelectConfirms { .. }
@@ -151,6 +152,7 @@ impl Checker {
             | O::ConsumeReplies { .. }
             | O::Lease(_)
             | O::SettleLeases(_)
+            | O::Remove(_)
             | O::Settle { .. }
             | O::OpenChannel { .. }
             | O::CloseChannel { .. }
@@ -327,6 +329,7 @@ fn asker(operation: &Operation) -> Option<(ChannelId, Verb, Answer)> {
         | O::ConsumeReplies { .. }
         | O::Lease(_)
         | O::SettleLeases(_)
+        | O::Remove(_)
         | O::Settle { .. }
         | O::OpenChannel { .. }
         | O::CloseChannel { .. }

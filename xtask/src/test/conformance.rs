@@ -34,7 +34,8 @@ pub(super) fn python(_form: Form) -> Result<Outcome, Failure> {
     let report = format!("--junitxml={REPORTS}/python.xml");
     succeed(&mut program(
         python_packages()?,
-        ["-m", "pytest", "-q", &report, "conformance/python"],
+        // They wait more than they work, so there are more at once than there are cores.
+        ["-m", "pytest", "-q", "-n", "3", "--dist", "loadfile", &report, "conformance/python"],
     ))?;
     Ok(Outcome::Passed)
 }

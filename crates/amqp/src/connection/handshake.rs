@@ -3,6 +3,8 @@
 
 #![deny(clippy::indexing_slicing)]
 
+use std::net::SocketAddr;
+
 use broker::{ConnectRefusal, Full, LoginRefusal};
 use domain::name::Name;
 use domain::table::{Table, Value};
@@ -29,6 +31,11 @@ pub enum Admission {
 pub trait Gate {
     /// Checks a user's password.
     fn login(&mut self, user: &str, password: &[u8]) -> Result<Admission, LoginRefusal>;
+
+    /// Where the client comes from, for the log.
+    fn peer(&self) -> Option<SocketAddr> {
+        None
+    }
 
     /// Whether who has logged in may publish in the names of others.
     fn may_impersonate(&self) -> bool;
@@ -182,7 +189,8 @@ impl Handshake {
                 Ok(Step::On)
             }
             Err(refusal) => {
-                tracing::warn!(user = self.client.user, %refusal, "AMQP login refused");
+                let peer = gate.peer().map(tracing::field::display);
+                tracing::warn!(user = self.client.user, peer, %refusal, "AMQP login refused");
                 if !self.client.authentication_failure_close {
                     return Ok(Step::Mute);
                 }

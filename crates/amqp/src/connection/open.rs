@@ -86,7 +86,7 @@ impl Open {
     pub(crate) fn traits(&self) -> SessionTraits {
         let cancel_notify =
             if self.client.cancel_notify { CancelNotify::Heard } else { CancelNotify::Unheard };
-        SessionTraits { cancel_notify }
+        SessionTraits { cancel_notify, ..SessionTraits::default() }
     }
 
     /// Takes a frame, and of the bytes that follow as much as belongs to it.
@@ -312,7 +312,7 @@ impl Open {
                 return self.refused(*channel, *verb, refusal, out);
             }
             // Nothing of what this protocol asks is answered so.
-            Event::LeaseAnswer(_) => {}
+            Event::LeaseAnswer(_) | Event::RemovalAnswer(_) | Event::Taken { .. } => {}
             Event::Closing(closing) => return Verdict::Closing(closing.clone()),
             Event::Ended => return Verdict::Ended,
         }

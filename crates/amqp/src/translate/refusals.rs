@@ -327,6 +327,13 @@ mod tests {
                  rabbit_quorum_queue",
             ),
             (
+                Refusal::QueueLimit { queue: name("q"), queues_max: 2 },
+                Verb::DeclareQueue,
+                406,
+                "PRECONDITION_FAILED - cannot declare queue 'q': queue limit in vhost '/' (2) is \
+                 reached",
+            ),
+            (
                 Refusal::InvalidProperty { queue: name("q"), property: "non-durable" },
                 Verb::DeclareQueue,
                 406,

@@ -55,6 +55,8 @@ pub(super) fn record_kind(tag: u8) -> &'static str {
         tag::VHOST_NOTES => "vhost notes",
         tag::TOKEN => "token",
         tag::TOKEN_REVOKED => "token revoked",
+        tag::LIMIT => "limit",
+        tag::LIMIT_CLEARED => "limit cleared",
         tag::VOID => "void",
         _ => "of unknown kind",
     }
@@ -190,6 +192,8 @@ fn change_line(change: &Change) -> String {
         Change::ParameterCleared((component, vhost, name)) => {
             format!("{component} '{name}' of vhost '{vhost}' cleared")
         }
+        Change::Limit(of, kind, max) => format!("{} of {of:?}: {max:?}", kind.as_str()),
+        Change::LimitCleared(of, kind) => format!("{} of {of:?} cleared", kind.as_str()),
         Change::TokenRevoked((user, name)) => format!("token '{name}' of user '{user}' revoked"),
     }
 }

@@ -7,6 +7,7 @@ use stdx::varint;
 use storage::Staged;
 
 use super::{Malformed, finished, put_short, tag, take_name, take_short};
+use crate::own_limits::{LimitKind, Limited, Max};
 use crate::passwords::PasswordHash;
 use crate::permissions::{Permission, TopicPermission};
 use crate::register::Change;
@@ -49,6 +50,8 @@ impl CatalogueRecord {
                 Change::VhostNotes(..) => tag::VHOST_NOTES,
                 Change::Token(..) => tag::TOKEN,
                 Change::TokenRevoked(_) => tag::TOKEN_REVOKED,
+                Change::Limit(..) => tag::LIMIT,
+                Change::LimitCleared(..) => tag::LIMIT_CLEARED,
             },
         }
     }
@@ -102,6 +105,11 @@ impl CatalogueRecord {
                 put_token(out, token);
             }
             Change::TokenRevoked((user, name)) => put_names(out, [user, name]),
+            Change::Limit(of, kind, max) => {
+                put_limit(out, of, *kind);
+                put_max(out, *max);
+            }
+            Change::LimitCleared(of, kind) => put_limit(out, of, *kind),
         }
     }
 
@@ -156,6 +164,14 @@ impl CatalogueRecord {
             }
             tag::TOKEN => Change::Token((take_name(from)?, take_name(from)?), take_token(from)?),
             tag::TOKEN_REVOKED => Change::TokenRevoked((take_name(from)?, take_name(from)?)),
+            tag::LIMIT => {
+                let (of, kind) = take_limit(from)?;
+                Change::Limit(of, kind, take_max(from)?)
+            }
+            tag::LIMIT_CLEARED => {
+                let (of, kind) = take_limit(from)?;
+                Change::LimitCleared(of, kind)
+            }
             _unknown => return Ok(None),
         };
         finished(from).map(|()| Some(CatalogueRecord::Change(change)))
@@ -210,6 +226,49 @@ fn take_token(reader: &mut Reader<'_>) -> Result<Token, Malformed> {
     let created_ms = varint::take(reader)?;
     let expires_ms = Some(varint::take(reader)?).filter(|ms| *ms > 0);
     Ok(Token { digest, scopes, vhost, created_ms, expires_ms })
+}
+
+const OF_VHOST: u8 = 0;
+const OF_USER: u8 = 1;
+const CONNECTIONS: u8 = 0;
+const QUEUES: u8 = 1;
+
+fn put_limit(out: &mut Vec<u8>, of: &Limited, kind: LimitKind) {
+    let (whose, name) = match of {
+        Limited::Vhost(name) => (OF_VHOST, name),
+        Limited::User(name) => (OF_USER, name),
+    };
+    out.push(whose);
+    put_name(out, name);
+    out.push(match kind {
+        LimitKind::Connections => CONNECTIONS,
+        LimitKind::Queues => QUEUES,
+    });
+}
+
+fn take_limit(reader: &mut Reader<'_>) -> Result<(Limited, LimitKind), Malformed> {
+    let whose = reader.u8()?;
+    let name = take_name(reader)?;
+    let of = match whose {
+        OF_VHOST => Limited::Vhost(name),
+        OF_USER => Limited::User(name),
+        _unknown => return Err(Malformed),
+    };
+    match reader.u8()? {
+        CONNECTIONS => Ok((of, LimitKind::Connections)),
+        QUEUES => Ok((of, LimitKind::Queues)),
+        _unknown => Err(Malformed),
+    }
+}
+
+/// 0: without a bound.
+fn put_max(out: &mut Vec<u8>, max: Max) {
+    varint::put(out, max.map_or(0, |max| u64::from(max) + 1));
+}
+
+fn take_max(reader: &mut Reader<'_>) -> Result<Max, Malformed> {
+    let Some(max) = varint::take(reader)?.checked_sub(1) else { return Ok(None) };
+    u32::try_from(max).map(Some).map_err(|_too_large| Malformed)
 }
 
 fn put_account(out: &mut Vec<u8>, account: &Account) {
@@ -287,6 +346,9 @@ mod tests {
                 Token::of("secret", Scopes::MANAGE, Some(name("v")), 1, None),
             ),
             Change::TokenRevoked((name("u"), name("t"))),
+            Change::Limit(Limited::Vhost(name("/")), LimitKind::Queues, Some(u32::MAX)),
+            Change::Limit(Limited::User(name("u")), LimitKind::Connections, None),
+            Change::LimitCleared(Limited::Vhost(name("/")), LimitKind::Connections),
         ] {
             let record = CatalogueRecord::Change(change);
             let mut bytes = Vec::new();

@@ -227,6 +227,7 @@ impl Vhost {
             | O::CloseChannel { .. }
             | O::Lease(_)
             | O::SettleLeases(_)
+            | O::Remove(_)
             | O::Introduce(_)
             | O::ResumeDeliveries
             | O::End => Ok(None),

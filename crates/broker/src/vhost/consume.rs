@@ -18,6 +18,7 @@ use super::{Vhost, tags};
 use crate::event::{Event, Reply};
 use crate::operation::{Acknowledgement, ChannelId, Consume, Sharing};
 use crate::session_id::SessionId;
+use crate::views::channel::ConsumerCounts;
 
 impl Vhost {
     pub(crate) fn consume(
@@ -73,6 +74,7 @@ impl Vhost {
             credit,
             timeout_ms,
             timed: false,
+            counts: ConsumerCounts::default(),
         };
         self.consumers.insert(id, consumer);
         if let Some(slot) = self.queues.get_mut(&queue) {

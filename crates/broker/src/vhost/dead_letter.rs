@@ -18,6 +18,7 @@ use super::turn::Dead;
 use crate::chunk::{ChunkBuilder, Message, MessageHead, Persistence};
 use crate::lease::LeaseError;
 use crate::limits;
+use crate::traces::Leaving;
 use crate::views::counts::MessageCounts;
 
 /// Messages rewritten, laid down by whether they are to survive a restart.
@@ -57,6 +58,7 @@ impl Vhost {
             Reason::MaxLength => self.stats.overflow_dropped += count,
             Reason::DeliveryLimit => self.stats.failed_dropped += count,
         }
+        self.trace_end(queue, &run, Leaving::Dropped(reason));
         self.left(queue, &run);
     }
 
@@ -111,6 +113,7 @@ impl Vhost {
             self.post(rewritten, dead.reason, &to);
         }
         self.handed_out(dead.run.place, dead.run.count);
+        self.trace_end(dead.queue, &dead.run, Leaving::DeadLettered(dead.reason));
         self.left(dead.queue, &dead.run);
     }
 

@@ -15,6 +15,7 @@ use crate::event::Reply;
 use crate::journaled::binding_records::BindingRecord;
 use crate::journaled::{exchange_records, queue_records, tag};
 use crate::operation::{BindingChange, ChannelId, Declare, Destination};
+use crate::own_limits::Max;
 use crate::session_id::SessionId;
 
 impl Vhost {
@@ -75,6 +76,7 @@ impl Vhost {
                     return Err(Refusal::ReservedName(Kind::Queue, name));
                 }
                 check(&name, &declaration)?;
+                self.check_queue_count(&name)?;
                 self.make_queue(session, &name, declaration);
             }
         }
@@ -90,6 +92,20 @@ impl Vhost {
         let (messages, consumers) =
             slot.map_or((0, 0), |slot| (slot.queue.ready_messages(), slot.queue.consumers.count()));
         Ok(Reply::QueueDeclared { queue: name, messages, consumers })
+    }
+
+    fn check_queue_count(&self, queue: &Name) -> Result<(), Refusal> {
+        match self.queues_max {
+            Some(queues_max) if self.queues.len() >= queues_max as usize => {
+                Err(Refusal::QueueLimit { queue: queue.clone(), queues_max })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// From now on; what is there stays.
+    pub(crate) fn limit_queues(&mut self, max: Max) {
+        self.queues_max = max;
     }
 
     pub(super) fn make_queue(

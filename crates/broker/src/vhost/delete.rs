@@ -12,6 +12,7 @@ use crate::event::{Event, Reply};
 use crate::journaled::{exchange_records, queue_records, tag};
 use crate::operation::ChannelId;
 use crate::session_id::SessionId;
+use crate::traces::Leaving;
 
 impl Vhost {
     pub(crate) fn delete_exchange(
@@ -88,6 +89,7 @@ impl Vhost {
                 self.chunks.release(&run);
                 continue;
             }
+            self.trace_end(id, &run, Leaving::Purged);
             self.left(id, &run);
         }
         self.gone = gone;
@@ -106,6 +108,7 @@ impl Vhost {
         let Some(mut slot) = self.queues.remove(&id) else { return };
         self.roster.remove(&id);
         self.stats.queues_deleted += 1;
+        self.tallies.queue_goes(slot.tally.as_deref());
         for consumer in slot.queue.consumers.iter() {
             let Some(consumer) = self.consumers.remove(&consumer) else { continue };
             let (session, channel) = (consumer.session, consumer.channel);
@@ -121,6 +124,7 @@ impl Vhost {
             let count = u64::from(run.count);
             self.stats.purged += count;
             self.tallies.totals.counts.purged += count;
+            self.trace_end(id, &run, Leaving::Purged);
             self.chunks.release(&run);
         }
         self.gone = gone;

@@ -16,6 +16,7 @@ use crate::journaled::tag;
 use crate::limits;
 use crate::operation::{Acknowledgement, ChannelId};
 use crate::session_id::SessionId;
+use crate::traces::Leaving;
 
 /// What the consumer in front can take.
 enum Offer {
@@ -150,6 +151,10 @@ impl Vhost {
         if state.acknowledgement == Acknowledgement::Manual {
             state.credit.take(run.count);
         }
+        state.counts.delivered += u64::from(run.count);
+        if handing.is_repeated() {
+            state.counts.redelivered += u64::from(run.count);
+        }
         let acknowledgement = state.acknowledgement;
         let since_ms = match (acknowledgement, state.timeout_ms) {
             (Acknowledgement::Manual, Some(_)) => {
@@ -229,6 +234,7 @@ impl Vhost {
         run: &Run,
         acknowledgement: Acknowledgement,
     ) {
+        self.trace_delivery(queue, run);
         match acknowledgement {
             Acknowledgement::Manual => {
                 if run.label.durability == Durability::Journaled {
@@ -237,6 +243,7 @@ impl Vhost {
             }
             Acknowledgement::Automatic => {
                 self.stats.acknowledged += u64::from(run.count);
+                self.trace_end(queue, run, Leaving::Sent);
                 self.left(queue, run);
             }
         }

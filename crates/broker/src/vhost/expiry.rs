@@ -14,7 +14,7 @@ use super::sessions::Unsettled;
 use super::timers::{Moment, Timer};
 use crate::event::Event;
 use crate::limits;
-use crate::operation::{CancelNotify, ChannelId, Verb};
+use crate::operation::{CancelNotify, ChannelId, Outcome, Verb};
 use crate::session_id::SessionId;
 
 impl Vhost {
@@ -187,7 +187,7 @@ impl Vhost {
         }
         for (_, delivery) in held {
             self.requeue(&delivery, Return::Released);
-            self.give_credit(session, channel, &delivery);
+            self.give_credit(session, channel, &delivery, Outcome::Failed);
         }
         if heard {
             let tag = self.consumers.get(&consumer).map(|slot| slot.tag.clone());

@@ -137,6 +137,7 @@ impl Vhost {
             }
             LeaseEnd::Rejected(error) => {
                 self.take_lease(queue, message, group.count);
+                self.count_errors(queue, error.as_ref(), group.count);
                 // The message may stay until it is read from the disk and dead-lettered.
                 self.journal_end(queue, message, group.count);
                 let ended = Unsettled::of_lease(queue, message, group.count);
@@ -145,6 +146,7 @@ impl Vhost {
             }
             LeaseEnd::Failed { error, delay_ms } => {
                 self.take_lease(queue, message, group.count);
+                self.count_errors(queue, error.as_ref(), group.count);
                 self.stats.leases_failed += u64::from(group.count);
                 let ended = Unsettled::of_lease(queue, message, group.count);
                 self.return_failed(&ended, error.as_ref(), *delay_ms);
@@ -160,7 +162,17 @@ impl Vhost {
     /// The lease is over; how long it took is counted.
     fn take_lease(&mut self, queue: QueueId, first: Sequence, count: u32) {
         for (_, held) in self.leases.take(queue, first, count) {
-            self.tallies.count_handling(held.since_ms, self.now.ms, held.count);
+            self.count_handling(queue, held.since_ms, held.count);
+        }
+    }
+
+    /// Holders say what went wrong.
+    fn count_errors(&mut self, queue: QueueId, error: Option<&Arc<LeaseError>>, count: u32) {
+        let Some(slot) = self.queues.get_mut(&queue) else { return };
+        // Whatever happens to a queue's messages makes it count.
+        slot.count(queue, &mut self.tallies, self.now.ms);
+        if let Some(tally) = &mut slot.tally {
+            tally.count_errors(error.map_or("", |error| &error.kind), count);
         }
     }
 
@@ -224,7 +236,7 @@ impl Vhost {
                 continue;
             }
             self.stats.leases_expired += u64::from(held.count);
-            self.tallies.count_handling(held.since_ms, self.now.ms, held.count);
+            self.count_handling(queue, held.since_ms, held.count);
             self.return_failed(&ended, None, 0);
         }
         while let Some((waiter, queue)) = self.leases.take_impatient(self.now.ms) {

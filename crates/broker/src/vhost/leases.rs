@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::binding::QueueId;
 use domain::name::Name;
-use domain::run::{Durability, Sequence};
+use domain::run::{Direction, Durability, Sequence};
 use stdx::fault::{Fault, planted};
 
 use super::Map;
@@ -124,6 +124,27 @@ impl Leases {
     pub(crate) fn held_of(&self, queue: QueueId) -> impl Iterator<Item = (Sequence, &Held)> {
         let all = (queue, Sequence(0))..=(queue, Sequence(u64::MAX));
         self.held.range(all).map(|((_, first), held)| (*first, held))
+    }
+
+    /// The first lease, in the direction, of one of the messages from the first to before the last.
+    pub(crate) fn touching(
+        &self,
+        queue: QueueId,
+        (first, end): (Sequence, Sequence),
+        direction: Direction,
+    ) -> Option<(Sequence, &Held)> {
+        let before = |at: Sequence| {
+            let found = self.held.range((queue, Sequence(0))..(queue, at)).next_back();
+            found.filter(|((_, at), held)| at.plus(held.count) > first)
+        };
+        let found = match direction {
+            Direction::OldestFirst => {
+                let inside = || self.held.range((queue, first)..(queue, end)).next();
+                before(first).or_else(inside)
+            }
+            Direction::NewestFirst => before(end),
+        };
+        found.map(|((_, at), held)| (*at, held))
     }
 
     /// Messages that are not leased yet, are from now on.
@@ -318,6 +339,29 @@ mod tests {
             let pieces: Vec<String> =
                 pieces.iter().map(|(first, held)| format!("{}+{}", first.0, held.count)).collect();
             assert_eq!((pieces.join(" ").as_str(), shown(&leases).as_str()), (taken, left));
+        }
+    }
+
+    #[test]
+    fn the_next_lease_is_found_from_either_end() {
+        use Direction::{NewestFirst, OldestFirst};
+        let leases = leases();
+        for (first, end, direction, expected) in [
+            (0, 100, OldestFirst, Some(10)),
+            (0, 100, NewestFirst, Some(20)),
+            (12, 14, OldestFirst, Some(10)),
+            (12, 14, NewestFirst, Some(10)),
+            (15, 20, OldestFirst, Some(15)),
+            (15, 20, NewestFirst, Some(15)),
+            (16, 20, OldestFirst, None),
+            (16, 20, NewestFirst, None),
+            (16, 21, OldestFirst, Some(20)),
+            (23, 99, OldestFirst, None),
+            (23, 99, NewestFirst, None),
+        ] {
+            let found = leases.touching(QUEUE, (Sequence(first), Sequence(end)), direction);
+            let found = found.map(|(first, _)| first.0);
+            assert_eq!(found, expected, "{first}..{end} {direction:?}");
         }
     }
 

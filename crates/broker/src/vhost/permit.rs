@@ -137,6 +137,18 @@ impl Vhost {
             .try_for_each(|(right, _queue)| state.access.demand(*right, Kind::Queue, queue))
     }
 
+    /// Refuses to take messages out of a queue to whoever may not take them in turn.
+    pub(super) fn permit_removal(&self, session: SessionId, queue: &Name) -> Result<(), Refusal> {
+        let Some(state) = self.sessions.get(session.index()) else { return Ok(()) };
+        state.access.demand_taking(Right::Read, queue)
+    }
+
+    /// Refuses to put messages into queues to whoever may not publish to them.
+    pub(super) fn permit_move(&self, session: SessionId) -> Result<(), Refusal> {
+        let Some(state) = self.sessions.get(session.index()) else { return Ok(()) };
+        state.access.demand(Right::Write, Kind::Exchange, &Name::default())
+    }
+
     /// A queue's name that was made up just now must be one that the user may configure.
     pub(super) fn permit_made_up(
         &self,
@@ -223,6 +235,7 @@ impl Vhost {
             | O::CloseChannel { .. }
             | O::Lease(_)
             | O::SettleLeases(_)
+            | O::Remove(_)
             | O::SelectConfirms { .. }
             | O::SelectTransactions { .. }
             | O::Commit { .. }

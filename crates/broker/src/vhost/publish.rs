@@ -13,8 +13,10 @@ use crate::chunk::Message;
 use crate::event::Event;
 use crate::journaled::message_records::{Enqueued, Mark, put_chunk_head};
 use crate::journaled::tag;
-use crate::operation::{PublishRun, Unroutable, Verb};
+use crate::message_id::MessageId;
+use crate::operation::{Ids, PublishRun, Unroutable, Verb};
 use crate::session_id::SessionId;
+use crate::traces::Taking;
 use crate::views::counts::MessageCounts;
 
 /// When a publish takes effect.
@@ -107,10 +109,17 @@ impl Vhost {
         };
         let mut durability = Durability::InMemory;
         let mut found = false;
+        let tells_ids =
+            self.sessions.get(session.index()).is_some_and(|it| it.traits.ids == Ids::Told);
         for queue in queues {
+            let before = if tells_ids { self.next_id(*queue) } else { None };
+            let refused = self.refused.len();
             // In a transaction a queue may have gone since the message was routed.
             let taken = self.enqueue(*queue, incoming, chunk);
             found |= taken.is_some();
+            if let Some(before) = before {
+                self.tell_ids(session, run, before, refused);
+            }
             if taken == Some(Durability::Journaled) {
                 durability = Durability::Journaled;
             }
@@ -121,7 +130,38 @@ impl Vhost {
         if !found {
             self.unroutable(session, run, chunk);
         }
+        if self.residences.is_some() {
+            let taking = if found { Taking::Taken } else { Taking::Unroutable };
+            self.trace_publish(run, durability, taking, &chunk.chunk);
+        }
         self.count_publishes(session, run, durability);
+    }
+
+    fn next_id(&self, queue: QueueId) -> Option<MessageId> {
+        let slot = self.queues.get(&queue)?;
+        Some(MessageId { queue, message: slot.queue.next_sequence() })
+    }
+
+    /// A queue took messages of a run, but for what was refused since there were so many refused; their
+    /// ids begin with this one.
+    fn tell_ids(
+        &mut self,
+        session: SessionId,
+        run: PublishRun,
+        mut id: MessageId,
+        refused_before: usize,
+    ) {
+        let refused = self.refused.get(refused_before..).unwrap_or_default().to_vec();
+        let mut from = 0;
+        for offset in refused.into_iter().chain([run.count]) {
+            let count = offset.saturating_sub(from);
+            if count > 0 {
+                let (persistence, index) = (run.persistence, run.first + from);
+                self.tell(session, Event::Taken { persistence, index, count, id });
+                id = id.plus(count);
+            }
+            from = offset.saturating_add(1);
+        }
     }
 
     /// Offers messages to a queue; what it refuses is noted in `refused`. Returns what those that
@@ -144,6 +184,9 @@ impl Vhost {
             let entry = slot.queue.enqueue(&arrival, &self.chunks);
             if !std::mem::replace(&mut slot.dirty, true) {
                 self.turn.dirty.push(queue);
+            }
+            if let Some(residences) = &mut self.residences {
+                residences.enter(queue, &slot.name, &entry, &chunk.chunk);
             }
             if durability == Durability::Journaled {
                 self.journal_enqueued(queue, &entry);
@@ -189,6 +232,9 @@ impl Vhost {
         let entry = slot.queue.enqueue(&arrival, &self.chunks);
         if !std::mem::replace(&mut slot.dirty, true) {
             self.turn.dirty.push(queue);
+        }
+        if let Some(residences) = &mut self.residences {
+            residences.enter(queue, &slot.name, &entry, &chunk.chunk);
         }
         if arrival.durability == Durability::Journaled {
             self.journal_enqueued(queue, &entry);

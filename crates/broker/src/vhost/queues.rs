@@ -16,7 +16,9 @@ use crate::chunk::Persistence;
 use crate::journaled::message_records::Span;
 use crate::operation::{Acknowledgement, ChannelId, Sharing};
 use crate::session_id::SessionId;
+use crate::views::channel::ConsumerCounts;
 use crate::views::counts::MessageCounts;
+use crate::views::lives::MessageLives;
 
 /// A queue and its bookkeeping.
 #[derive(Debug)]
@@ -92,7 +94,7 @@ impl QueueSlot {
     ) -> &mut MessageCounts {
         let it = self.tally.get_or_insert_with(|| {
             let (ready, oldest) = (self.queue.ready_messages(), self.queue.oldest());
-            Box::new(QueueTally::of(ready, oldest, tallies.started_ms))
+            Box::new(QueueTally::of(ready, oldest, tallies))
         });
         it.touched_ms = now_ms;
         if !std::mem::replace(&mut it.tally.listed, true) {
@@ -125,11 +127,19 @@ impl QueueSlot {
     }
 
     /// Messages go out; how long they have waited is counted if it is the first time.
-    pub(crate) fn count_wait(&self, run: &Run, tallies: &mut Tallies, now_ms: u64) {
+    pub(crate) fn count_wait(&mut self, run: &Run, tallies: &mut Tallies, now_ms: u64) {
         if run.label.redelivery == Redelivery::First {
-            let waited_ms = self.waited_ms(run.first, tallies.started_ms, now_ms);
-            tallies.lives.queued.record(waited_ms * 1_000, run.count.into());
+            let waited_us = self.waited_ms(run.first, tallies.started_ms, now_ms) * 1_000;
+            tallies.lives.queued.record(waited_us, run.count.into());
+            if let Some(lives) = self.lives() {
+                lives.queued.record(waited_us, run.count.into());
+            }
         }
+    }
+
+    /// How long its messages take, if that is known of this queue.
+    pub(crate) fn lives(&mut self) -> Option<&mut MessageLives> {
+        self.tally.as_mut()?.lives.as_deref_mut()
     }
 
     /// How long a message of the queue has been there, in milliseconds.
@@ -163,4 +173,6 @@ pub(crate) struct ConsumerSlot {
     pub(crate) timeout_ms: Option<u64>,
     /// Whether a timer looks after that.
     pub(crate) timed: bool,
+    /// What became of what it was handed.
+    pub(crate) counts: ConsumerCounts,
 }

@@ -43,6 +43,8 @@ pub(crate) struct Sealing {
     doomed: Vec<(Position, u64)>,
     /// A checkpoint would let journal files go.
     pub(crate) wants_checkpoint: bool,
+    /// Something is to be sealed, and there is no journal yet.
+    waits_for_beginning: bool,
 }
 
 /// What is to be copied.
@@ -68,7 +70,11 @@ impl Vhost {
         // What went without a word in the journal is covered by what was said before.
         self.doom_segments(self.sealing.committed);
         if !self.sealing.busy && self.sealing.retry_at_ms <= self.now.ms {
-            if let Some(age) = self.age_to_seal() {
+            let age = self.age_to_seal();
+            self.sealing.waits_for_beginning = age.is_some() && !self.has_journal();
+            if self.sealing.waits_for_beginning {
+                // A start takes segments without a journal for what is left of a lost one.
+            } else if let Some(age) = age {
                 self.start_sealing(Choice::Older(age));
             } else if self.chunks.segments.is_changed() && self.sealing.rewrite_at_ms <= self.now.ms
             {
@@ -87,12 +93,25 @@ impl Vhost {
         self.time_storage();
     }
 
+    /// Whether anything stands in the journal.
+    fn has_journal(&self) -> bool {
+        self.journal.durable() > Position(0)
+    }
+
+    /// Whether a checkpoint is to be written only so that there is a journal.
+    pub(crate) fn wants_beginning(&self) -> bool {
+        let empty = self.checkpoint_pending.is_none() && self.journal.bytes_since_checkpoint() == 0;
+        self.sealing.waits_for_beginning && empty && !self.has_journal()
+    }
+
     /// Sees to it that somebody looks again although nothing happens.
     fn time_storage(&mut self) {
         let now_ms = self.now.ms;
         let busy = self.sealing.busy;
         // What is written and not synced waits for a sync that may be far.
-        let soon = self.checkpoint_pending.is_some() || self.waits_for_journal();
+        let soon = self.checkpoint_pending.is_some()
+            || self.sealing.waits_for_beginning
+            || self.waits_for_journal();
         let waits = !busy
             && (self.chunks.memory_bytes() > self.memory.idle_bytes()
                 || self.chunks.segments.is_changed());

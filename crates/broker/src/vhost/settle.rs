@@ -9,6 +9,7 @@ use domain::refusal::Refusal;
 use domain::run::{Durability, Run};
 
 use super::Vhost;
+use super::queues::QueueSlot;
 use super::sessions::{Channel, Unsettled};
 use super::turn::GivenUp;
 use crate::journaled::message_records::{CountedSpan, put_returned};
@@ -16,6 +17,8 @@ use crate::journaled::tag;
 use crate::lease::LeaseError;
 use crate::operation::{ChannelId, Outcome, Tags, Verb};
 use crate::session_id::SessionId;
+use crate::traces::Leaving;
+use crate::views::channel::ConsumerCounts;
 use crate::views::counts::MessageCounts;
 
 impl Vhost {
@@ -60,7 +63,7 @@ impl Vhost {
         delivery: &Unsettled,
         outcome: Outcome,
     ) {
-        self.tallies.count_handling(Some(delivery.since_ms), self.now.ms, delivery.count);
+        self.count_handling(delivery.queue, Some(delivery.since_ms), delivery.count);
         match outcome {
             Outcome::Acknowledged => {
                 self.stats.acknowledged += self.drop_leased(delivery, None);
@@ -74,7 +77,18 @@ impl Vhost {
             Outcome::Requeued => self.requeue(delivery, Return::Released),
             Outcome::Failed => self.requeue(delivery, Return::Failed),
         }
-        self.give_credit(session, channel, delivery);
+        self.give_credit(session, channel, delivery, outcome);
+    }
+
+    /// Deliveries of a queue ended; how long they took is counted, where it is known when they were
+    /// made.
+    pub(crate) fn count_handling(&mut self, queue: QueueId, since_ms: Option<u64>, count: u32) {
+        let Some(since_ms) = since_ms else { return };
+        let handled_us = self.now.ms.saturating_sub(since_ms) * 1_000;
+        self.tallies.lives.handling.record(handled_us, count.into());
+        if let Some(lives) = self.queues.get_mut(&queue).and_then(QueueSlot::lives) {
+            lives.handling.record(handled_us, count.into());
+        }
     }
 
     pub(crate) fn give_credit(
@@ -82,6 +96,7 @@ impl Vhost {
         session: SessionId,
         channel: ChannelId,
         delivery: &Unsettled,
+        outcome: Outcome,
     ) {
         let Some(consumer) = delivery.consumer else { return };
         let was_full = match self.channel_mut(session, channel) {
@@ -94,6 +109,7 @@ impl Vhost {
         };
         if let Some(slot) = self.consumers.get_mut(&consumer) {
             slot.credit.give(delivery.count);
+            outcome.count_for_consumer(delivery.count, &mut slot.counts);
             self.resume(consumer);
         }
         if was_full {
@@ -112,6 +128,9 @@ impl Vhost {
                     count += u64::from(run.count);
                     let attempts = run.label.attempts();
                     self.tallies.lives.attempts.record(attempts.into(), run.count.into());
+                    if let Some(lives) = slot.lives() {
+                        lives.attempts.record(attempts.into(), run.count.into());
+                    }
                 }
                 slot.count(delivery.queue, &mut self.tallies, self.now.ms).acknowledged += count;
                 self.tallies.totals.counts.acknowledged += count;
@@ -121,7 +140,10 @@ impl Vhost {
         for run in gone.drain(..) {
             count += u64::from(run.count);
             match given_up {
-                None => self.left(delivery.queue, &run),
+                None => {
+                    self.trace_end(delivery.queue, &run, Leaving::Acknowledged);
+                    self.left(delivery.queue, &run);
+                }
                 Some(GivenUp { reason, error }) => {
                     self.bury_for(delivery.queue, run, *reason, error.as_ref());
                 }
@@ -213,7 +235,7 @@ impl Vhost {
         let Some(state) = self.channel_mut(session, channel) else { return };
         for delivery in std::mem::take(&mut state.unsettled).into_values() {
             self.requeue(&delivery, Return::Released);
-            self.give_credit(session, channel, &delivery);
+            self.give_credit(session, channel, &delivery, Outcome::Requeued);
         }
     }
 }
@@ -221,6 +243,16 @@ impl Vhost {
 impl Outcome {
     /// Counts what a channel has settled.
     fn count(self, count: u64, counts: &mut MessageCounts) {
+        match self {
+            Outcome::Acknowledged => counts.acknowledged += count,
+            Outcome::Rejected => counts.rejected += count,
+            Outcome::Requeued | Outcome::Failed => counts.requeued += count,
+        }
+    }
+
+    /// Counts what a consumer has settled.
+    fn count_for_consumer(self, count: u32, counts: &mut ConsumerCounts) {
+        let count = u64::from(count);
         match self {
             Outcome::Acknowledged => counts.acknowledged += count,
             Outcome::Rejected => counts.rejected += count,

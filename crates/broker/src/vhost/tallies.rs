@@ -2,19 +2,19 @@
 //! How fast it goes comes from samples, and only what has changed since the last one is sampled, so
 //! that what rests costs nothing.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use domain::binding::{ExchangeId, QueueId};
 use domain::run::Sequence;
 
 use super::Vhost;
 use super::timeline::Timeline;
-use crate::histogram::Histogram;
 use crate::limits;
 use crate::operation::ChannelId;
 use crate::rate::per_second;
 use crate::session_id::SessionId;
 use crate::views::counts::{Activity, ExchangeCounts, MessageCounts, Round, Tally};
+use crate::views::lives::MessageLives;
 use crate::views::queue::QueueTraffic;
 
 /// What a virtual host counts beside its queues and channels.
@@ -23,6 +23,8 @@ pub(crate) struct Tallies {
     pub(crate) totals: Tally<MessageCounts>,
     pub(crate) exchanges: super::Map<Source, Tally<ExchangeCounts>>,
     pub(crate) lives: Box<MessageLives>,
+    /// So many queues have their own.
+    lives_granted: usize,
     /// What has changed since the last sample, or had just before.
     listed: Listed,
     /// What is yet to be looked at for the present sample.
@@ -45,18 +47,11 @@ pub struct TotalsSample {
     pub counts: MessageCounts,
 }
 
-/// How long messages take, in microseconds, and how often they are tried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MessageLives {
-    /// From coming into a queue to the first delivery. To the millisecond; a queue that is long knows
-    /// it to a few percent, and what was found at a start has waited since then.
-    pub queued: Histogram,
-    /// From delivery to settlement, to four milliseconds.
-    pub handling: Histogram,
-    /// Deliveries that an acknowledged message took. A classic queue knows that it was more than one,
-    /// not how many.
-    pub attempts: Histogram,
-}
+/// The class of errors that have none.
+const UNNAMED_ERRORS: &str = "unnamed";
+
+/// The class of errors of which there are too many classes.
+const OTHER_ERRORS: &str = "other";
 
 /// What messages come from. `None`: the default exchange.
 pub(crate) type Source = Option<ExchangeId>;
@@ -76,6 +71,10 @@ pub(crate) struct QueueTally {
     pub(crate) touched_ms: u64,
     /// When its messages came.
     pub(crate) timeline: Timeline,
+    /// How long they take here; known of so many queues.
+    pub(crate) lives: Option<Box<MessageLives>>,
+    /// How often who leased one said what went wrong, by its class.
+    pub(crate) errors: BTreeMap<Box<str>, u64>,
     ready_sampled: u64,
     unacked_sampled: u64,
     ready_rate: f64,
@@ -85,12 +84,30 @@ pub(crate) struct QueueTally {
 impl QueueTally {
     /// The first thing of a queue is counted that has so many messages, the oldest of them found at the
     /// start or just come.
-    pub(crate) fn of(ready: u64, oldest: Option<Sequence>, started_ms: u64) -> QueueTally {
+    pub(crate) fn of(ready: u64, oldest: Option<Sequence>, tallies: &mut Tallies) -> QueueTally {
         let mut timeline = Timeline::default();
         if let Some(oldest) = oldest {
-            timeline.mark(oldest, started_ms, oldest);
+            timeline.mark(oldest, tallies.started_ms, oldest);
         }
-        QueueTally { ready_sampled: ready, timeline, ..QueueTally::default() }
+        let lives = tallies.grant_lives();
+        QueueTally { ready_sampled: ready, timeline, lives, ..QueueTally::default() }
+    }
+
+    /// Holders of leases said what went wrong.
+    pub(crate) fn count_errors(&mut self, class: &str, count: u32) {
+        let class = if class.is_empty() { UNNAMED_ERRORS } else { class };
+        let is_known = self.errors.contains_key(class);
+        let class = if is_known || self.errors.len() < limits::ERROR_CLASSES_MAX {
+            class
+        } else {
+            OTHER_ERRORS
+        };
+        *self.errors.entry(class.into()).or_default() += u64::from(count);
+    }
+
+    /// Errors by class.
+    pub(crate) fn errors(&self) -> Vec<(Box<str>, u64)> {
+        self.errors.iter().map(|(class, count)| (class.clone(), *count)).collect()
     }
 
     pub(crate) fn traffic(&self) -> QueueTraffic {
@@ -108,11 +125,19 @@ impl Tallies {
         Tallies { started_ms: now_ms, sampled_ms: now_ms, ..Tallies::default() }
     }
 
-    /// Deliveries ended; how long they took is counted, where it is known when they were made.
-    pub(crate) fn count_handling(&mut self, since_ms: Option<u64>, now_ms: u64, count: u32) {
-        let Some(since_ms) = since_ms else { return };
-        let handled_ms = now_ms.saturating_sub(since_ms);
-        self.lives.handling.record(handled_ms * 1_000, count.into());
+    /// What a queue that begins to count gets to know of its messages' lives, if there are not too
+    /// many yet that know.
+    pub(crate) fn grant_lives(&mut self) -> Option<Box<MessageLives>> {
+        if self.lives_granted >= limits::QUEUE_LIVES_MAX {
+            return None;
+        }
+        self.lives_granted += 1;
+        Some(Box::default())
+    }
+
+    /// A queue goes.
+    pub(crate) fn queue_goes(&mut self, tally: Option<&QueueTally>) {
+        self.lives_granted -= usize::from(tally.is_some_and(|tally| tally.lives.is_some()));
     }
 
     /// Something of a queue is counted that rested.

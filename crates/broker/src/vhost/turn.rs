@@ -26,6 +26,7 @@ use crate::lease::LeaseError;
 use crate::operation::{ChannelId, Destination};
 use crate::outbox::{Outbox, WakeList};
 use crate::session_id::SessionId;
+use crate::traces::Passing;
 
 /// What has gathered since the last turn was finished.
 #[derive(Debug, Default)]
@@ -114,6 +115,8 @@ pub(crate) struct Finished {
     pub(crate) jobs: Vec<Job>,
     /// When another turn is due whatever happens, in milliseconds.
     pub(crate) due_ms: Option<u64>,
+    /// Spans that are over, if somebody wants them.
+    pub(crate) spans: Option<Passing>,
 }
 
 impl Vhost {
@@ -150,12 +153,13 @@ impl Vhost {
         self.remove_ended();
         finished.jobs = std::mem::take(&mut self.turn.jobs);
         finished.wake = std::mem::take(&mut self.turn.wake);
+        finished.spans = self.residences.as_mut().and_then(|it| it.take_done());
         self.turn.dead_bytes = 0;
         finished.more |= !self.turn.dirty.is_empty();
         finished.more |= !self.chunks.waiting_in_vain.is_empty();
         if !self.is_poisoned() {
             finished.more |= !self.turn.dead.is_empty() && !self.turn.dead_waits;
-            finished.more |= self.rest.is_checkpoint_due();
+            finished.more |= self.rest.is_checkpoint_due() || self.wants_beginning();
             finished.due_ms = self.timers.next_ms();
             finished.more |= finished.due_ms.is_some_and(|due_ms| due_ms <= self.now.ms);
         }
@@ -371,7 +375,7 @@ impl Vhost {
 
     fn is_checkpoint_due(&self) -> bool {
         let bytes = self.journal.bytes_since_checkpoint();
-        if self.rest.is_checkpoint_due() {
+        if self.rest.is_checkpoint_due() || self.wants_beginning() {
             return true;
         }
         if self.sealing.wants_checkpoint && bytes >= self.checkpoint_bytes / 16 {

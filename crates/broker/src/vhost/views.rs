@@ -12,13 +12,14 @@ use domain::table::Table;
 use super::Vhost;
 use super::queues::QueueSlot;
 use super::sessions::{Channel, SessionState};
-use super::tallies::{MessageLives, Source, TotalsSample};
+use super::tallies::{QueueTally, Source, TotalsSample};
 use super::timers::Moment;
 use crate::connections::Connection;
 use crate::event::{Closing, Event};
 use crate::limits;
 use crate::operation::ChannelId;
 use crate::views::counts::MessageCounts;
+use crate::views::lives::MessageLives;
 use crate::views::queue::ActiveConsumer;
 use crate::views::{BindingEnd, BindingView, ChannelView, ConsumerView, ExchangeView, QueueView};
 
@@ -90,6 +91,8 @@ impl Vhost {
             oldest_ms: slot.oldest_ms(self.tallies.started_ms, now.ms),
             idle_ms: tally.map(|tally| now.ms.saturating_sub(tally.touched_ms)),
             traffic: tally.map(|tally| Box::new(tally.traffic())),
+            lives: tally.and_then(|tally| tally.lives.clone()),
+            errors: tally.map_or_else(Vec::new, QueueTally::errors),
         }
     }
 
@@ -303,6 +306,7 @@ impl Vhost {
             single_active: slot.queue.consumers.single_active() == Some(id),
             timeout_ms: consumer.timeout_ms,
             arguments: Arc::clone(&consumer.arguments),
+            counts: consumer.counts,
         })
     }
 

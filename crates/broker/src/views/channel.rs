@@ -42,6 +42,21 @@ pub struct ChannelView {
     pub rates: MessageCounts<f64>,
 }
 
+/// What became of what a consumer was handed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConsumerCounts {
+    /// Handed to it.
+    pub delivered: u64,
+    /// Of those: some that may have been handed out before.
+    pub redelivered: u64,
+    /// It acknowledged them.
+    pub acknowledged: u64,
+    /// It gave them back, or kept them for too long.
+    pub requeued: u64,
+    /// It rejected them for good.
+    pub rejected: u64,
+}
+
 /// A consumer.
 #[derive(Clone, Debug)]
 pub struct ConsumerView {
@@ -69,4 +84,6 @@ pub struct ConsumerView {
     pub timeout_ms: Option<u64>,
     /// Its arguments as they came.
     pub arguments: Arc<Table>,
+    /// What became of what it was handed.
+    pub counts: ConsumerCounts,
 }

@@ -7,6 +7,7 @@ use domain::queue::QueueDeclaration;
 use domain::queue::settings::QueueType;
 
 use super::counts::MessageCounts;
+use super::lives::MessageLives;
 use crate::connections::Connection;
 
 /// A queue.
@@ -42,6 +43,10 @@ pub struct QueueView {
     pub idle_ms: Option<u64>,
     /// What happened to its messages; `None`: nothing since the start.
     pub traffic: Option<Box<QueueTraffic>>,
+    /// How long its messages take; `None`: nobody counts that, because too many queues do already.
+    pub lives: Option<Box<MessageLives>>,
+    /// How often who leased a message said what went wrong, by its class.
+    pub errors: Vec<(Box<str>, u64)>,
 }
 
 /// Whom a queue serves that serves one at a time.

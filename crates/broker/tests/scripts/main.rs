@@ -2,10 +2,12 @@
 
 mod leases;
 mod promises;
+mod removals;
 mod repair;
 mod rest;
 mod rules;
 mod sights;
+mod stall;
 mod transactions;
 
 mod world;

@@ -8,8 +8,8 @@ use std::io;
 use std::sync::Arc;
 
 use broker::{
-    Aside, Bodies, Damages, Detail, Entropy, Field, Inspected, Inspection, Note, examine_vhost,
-    inspect, repair_vhost,
+    Aside, Bodies, Damages, Detail, Entropy, Field, Inspected, Inspection, Note, OpenError,
+    examine_vhost, inspect, repair_vhost,
 };
 use stdx::clock::ManualClock;
 use storage::disk::{Disk, SimulatedDisk};
@@ -86,6 +86,16 @@ fn examined(disk: &SimulatedDisk) -> (Damages, Vec<Note>) {
     (found.unwrap(), notes)
 }
 
+fn repair_on(disk: &SimulatedDisk, kept: &mut Kept) {
+    let entropy: Entropy = {
+        let draws = std::sync::atomic::AtomicU64::new(1 << 40);
+        Arc::new(move || draws.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+    };
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let mut keeper = Keeper { disk, kept };
+    repair_vhost(&shared, &ManualClock::default(), &entropy, &mut keeper).unwrap();
+}
+
 /// Looks, repairs, looks again, and says what was there before and what the repaired files are.
 fn repaired(files: &Files, what: &str) -> (Damages, Files) {
     let disk = SimulatedDisk::with_files(files.clone());
@@ -95,13 +105,7 @@ fn repaired(files: &Files, what: &str) -> (Damages, Files) {
         return (found, files.clone());
     }
     let mut kept = Kept::default();
-    let entropy: Entropy = {
-        let draws = std::sync::atomic::AtomicU64::new(1 << 40);
-        Arc::new(move || draws.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
-    };
-    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let mut keeper = Keeper { disk: &disk, kept: &mut kept };
-    repair_vhost(&shared, &ManualClock::default(), &entropy, &mut keeper).unwrap();
+    repair_on(&disk, &mut kept);
     for (name, bytes) in files.iter().filter(|(name, _)| !name.starts_with("spare")) {
         let is = disk.files().get(name) == Some(bytes) || kept.0.get(name) == Some(bytes);
         assert!(is, "{what}: the original of {name} is kept");
@@ -225,6 +229,13 @@ fn number(note: &Note, name: &str) -> Option<u64> {
     })
 }
 
+fn text(note: &Note, name: &str) -> Option<String> {
+    note.fields.iter().find_map(|(field, value)| match value {
+        Field::Text(text) if *field == name => Some(text.clone()),
+        Field::Number(_) | Field::Text(_) => None,
+    })
+}
+
 fn lost_position(files: &Files) -> Option<u64> {
     let (_, notes) = examined(&SimulatedDisk::with_files(files.clone()));
     let note = notes.iter().find(|note| note.kind == "damage")?;
@@ -238,6 +249,163 @@ fn is_fit(left: &[String], all: &[String]) -> bool {
     sorted.sort();
     sorted.dedup();
     sorted.len() == left.len() && left.iter().all(|one| all.contains(one))
+}
+
+/// A store without its journal files.
+fn without_journal(files: &Files) -> Files {
+    files.iter().filter(|(name, _)| !name.starts_with("journal")).map(clone).collect()
+}
+
+fn clone((name, bytes): (&String, &Vec<u8>)) -> (String, Vec<u8>) {
+    (name.clone(), bytes.clone())
+}
+
+/// The same whether or not they were delivered before.
+fn unmarked(drained: Vec<String>) -> Vec<String> {
+    drained.into_iter().map(|line| line.trim_end_matches('\'').to_owned()).collect()
+}
+
+/// How many messages segments say they have that say anything.
+fn in_segments(files: &Files) -> u64 {
+    let (_, notes) = notes(files, Detail::Frames, Bodies::Hidden);
+    let runs = notes.iter().filter(|note| note.kind == "run");
+    runs.filter_map(|note| number(note, "messages")).sum()
+}
+
+#[test]
+fn without_its_journal_a_store_is_not_taken_for_an_empty_one() {
+    let (files, all) = store(SEALED_BYTES);
+    let files = without_journal(&files);
+    assert!(in_segments(&files) > all.len() as u64 / 4, "much of it is sealed");
+    let disk = SimulatedDisk::with_files(files.clone());
+    let refusal = World::refusal(&disk).unwrap().to_string();
+    for word in ["vhost '/'", "segment-0000000000", "postroom repair --data-dir", "backup"] {
+        assert!(refusal.contains(word), "{word}: {refusal}");
+    }
+    assert_eq!(disk.files(), files, "nothing was changed");
+    let (found, after) = repaired(&files, "no journal");
+    assert!(found.segments_orphaned > 0 && found.messages_lost == 0, "{found:?}");
+    assert_eq!(World::refusal(&SimulatedDisk::with_files(after.clone())).map(drop), None);
+    let left = drained(&after, SEALED_BYTES);
+    assert_eq!(left.len() as u64, in_segments(&files));
+    assert!(left.iter().all(|line| line.ends_with('\'')), "who knows what was delivered before");
+    let left = unmarked(left);
+    for queue in 0..2 {
+        let (left, all) = (bodies(&left, queue), bodies(&all, queue));
+        assert!(is_fit(&left, &all), "{left:?}");
+    }
+    assert!(is_part(&bodies(&left, 0), &bodies(&all, 0)), "in order, but for lost levels");
+}
+
+#[test]
+fn damaged_segments_without_a_journal_lose_only_their_damaged_blocks() {
+    let (files, all) = store(SEALED_BYTES);
+    let files = without_journal(&files);
+    let names: Vec<&String> = files.keys().filter(|name| name.starts_with("segment")).collect();
+    let (mut lost, mut unknown) = (0, 0);
+    for name in names {
+        for offset in (40..files[name].len()).step_by(61) {
+            let mut files = files.clone();
+            let before = in_segments(&files);
+            files.get_mut(name).unwrap()[offset] ^= 4;
+            let what = format!("{name}, byte {offset}");
+            let (found, after) = repaired(&files, &what);
+            let left = unmarked(drained(&after, SEALED_BYTES));
+            // Without an index nobody knows whose the messages are.
+            let known = in_segments(&files);
+            unknown += before - known;
+            assert_eq!(left.len() as u64, known - found.messages_lost, "{what}");
+            lost += found.messages_lost;
+            assert!(is_part(&bodies(&left, 0), &bodies(&all, 0)), "{what}");
+            assert!(is_fit(&bodies(&left, 1), &bodies(&all, 1)), "{what}");
+        }
+    }
+    assert!(lost > 0 && unknown > 0, "{lost} lost, {unknown} nobody's");
+}
+
+#[test]
+fn a_lost_checkpoint_takes_names_and_no_messages() {
+    let (files, all) = store(SEALED_BYTES);
+    let mut world = World::on(SimulatedDisk::with_files(files), SEALED_BYTES);
+    world.run("sync");
+    world.run("stop");
+    world.run("sync");
+    world.run("s publish - a,b last");
+    world.run("sync");
+    let files = world.disk.files();
+    let frames = notes(&files, Detail::Frames, Bodies::Hidden).1;
+    let checkpoints: Vec<(String, usize)> = (frames.iter())
+        .filter(|note| note.kind == "frame" && note.text.contains("checkpoint"))
+        .map(|note| {
+            (text(note, "file").unwrap(), usize::try_from(number(note, "offset").unwrap()).unwrap())
+        })
+        .collect();
+    let mut damaged = files.clone();
+    for (file, offset) in &checkpoints {
+        damaged.get_mut(file).unwrap()[offset + 70] ^= 1;
+    }
+    assert!(frames.iter().all(|note| number(note, "position") != Some(1)), "the beginning is gone");
+    let disk = SimulatedDisk::with_files(damaged.clone());
+    assert!(matches!(World::refusal(&disk), Some(OpenError::Journal { .. })));
+    let (found, after) = repaired(&damaged, "a lost checkpoint");
+    assert!(found.segments_orphaned > 0, "{found:?}");
+    let left = unmarked(drained(&after, SEALED_BYTES));
+    for queue in 0..2 {
+        let (left, mut all) = (bodies(&left, queue), bodies(&all, queue));
+        all.push("last".to_owned());
+        assert!(is_fit(&left, &all), "{left:?}");
+        assert_eq!(left.len(), all.len(), "{left:?}");
+    }
+}
+
+#[test]
+fn a_repair_that_was_cut_short_is_not_taken_for_a_whole_one() {
+    let (files, _) = store(SEALED_BYTES);
+    let mut files = without_journal(&files);
+    // What is left of a journal whose basis is lost: a frame that stands for lost ones.
+    let (_, repaired) = repaired(&files, "no journal");
+    files.extend(repaired.iter().filter(|(name, _)| name.starts_with("journal")).map(clone));
+    assert_eq!(World::refusal(&SimulatedDisk::with_files(files.clone())).map(drop), None);
+    files.insert("segment-0000000099".to_owned(), files["segment-0000000000"].clone());
+    let refusal = World::refusal(&SimulatedDisk::with_files(files));
+    assert!(matches!(refusal, Some(OpenError::Orphaned { segments: 1, .. })), "{refusal:?}");
+}
+
+#[test]
+fn what_the_disk_does_not_give_back_is_damage_like_any_other() {
+    for memory_bytes in [YOUNG_BYTES, SEALED_BYTES] {
+        let (files, all) = store(memory_bytes);
+        let summaries = summaries(&files);
+        let mut unreadable = 0;
+        for (name, bytes) in files.iter().filter(|(name, _)| !name.starts_with("spare")) {
+            for page in 0..bytes.len().div_ceil(4096) {
+                let what = format!("{memory_bytes}: {name}, page {page}");
+                let disk = SimulatedDisk::with_files(files.clone());
+                disk.spoil(name, page * 4096 + 100..page * 4096 + 101);
+                let (found, notes) = examined(&disk);
+                assert_eq!(disk.files(), files, "{what}: looking changes nothing");
+                if found == Damages::default() {
+                    continue;
+                }
+                unreadable += found.unreadable;
+                let lost = notes.iter().find_map(|note| number(note, "first_lost"));
+                let mut kept = Kept::default();
+                repair_on(&disk, &mut kept);
+                assert_eq!(kept.0.get(name), Some(bytes), "{what}: the original is kept");
+                assert_eq!(examined(&disk).0, Damages::default(), "{what}: nothing is left to do");
+                let left = drained(&disk.files(), memory_bytes);
+                let sums_up = lost.is_some_and(|position| summaries.contains(&position));
+                for queue in 0..2 {
+                    let (left, all) = (bodies(&left, queue), bodies(&all, queue));
+                    assert!(is_fit(&left, &all), "{what}: {left:?}");
+                    let missing = (all.len() - left.len()) as u64;
+                    let in_frame = FRAME_MESSAGES as u64;
+                    assert!(sums_up || missing <= in_frame + found.messages_lost, "{what}");
+                }
+            }
+        }
+        assert!(unreadable > 10, "{unreadable}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a busy time took of the disk is given back when little is written.
 
-use crate::world::check_with_plenty;
+use crate::world::{check_sealed, check_with_plenty};
 
 #[test]
 fn a_drained_broker_takes_little_of_the_disk() {
@@ -49,5 +49,22 @@ fn what_still_lives_moves_out_of_the_way() {
          sync
          rest
          disk -> 1 journals, 1 spares, 0 segments, 2 MiB",
+    );
+}
+
+#[test]
+fn segments_come_after_a_journal() {
+    // Nothing of this would be journaled by itself, and all of it moves to segments.
+    check_sealed(
+        "a queue q -> a: q has 0, 0 consumers
+         a publish - q one two transient
+         a publish - q three transient
+         disk -> 0 journals, 0 spares, 0 segments, 0 MiB
+         sync
+         wait 100
+         disk -> 1 journals, 0 spares, 1 segments, 0 MiB
+         a get q -> a: got#1 one, 2 left
+         crash
+         a queue q -> a: q has 0, 0 consumers",
     );
 }

@@ -2,13 +2,17 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's own code")]
 
-use broker::Broker;
+use std::net::IpAddr;
+
 use broker::connections::Connection;
-use broker::views::{BindingEnd, MessageCounts, QueueView};
+use broker::views::{BindingEnd, MessageCounts, MessageState, MessageView, QueueView};
+use broker::{Begin, Broker, Browse, Message, Onward, Viewer};
+use domain::name::Name;
+use domain::run::Direction;
 
 use crate::world::check_what_matters as check;
 
-/// Says what there is: `queue Q`, `queues`, `exchange X`, `bindings`, `channels`, `consumers`,
+/// Says what there is: `queue Q`, `messages Q`, `newest Q`, `queues`, `exchange X`, `bindings`, `channels`, `consumers`,
 /// `connections`, `totals`; counts of zero are left out.
 pub(crate) fn see(broker: &Broker, what: &[&str]) -> Vec<String> {
     let said = say(broker, what);
@@ -28,6 +32,8 @@ fn say(broker: &Broker, what: &[&str]) -> Vec<String> {
                 format!("ready {:+}, unacked {:+}", traffic.ready_rate, traffic.unacked_rate);
             vec![format!("{}; {depth}", counts(&traffic.rates))]
         }
+        ["messages", queue] => messages(broker, queue, Direction::OldestFirst),
+        ["newest", queue] => messages(broker, queue, Direction::NewestFirst),
         ["queues"] => sight.queues().iter().map(of_queue).collect(),
         ["exchange", name] => {
             let name = if name == "-" { "" } else { name };
@@ -81,6 +87,82 @@ fn say(broker: &Broker, what: &[&str]) -> Vec<String> {
         }
         _ => panic!("{what:?}"),
     }
+}
+
+/// Shows messages two at a time.
+struct Two(Vec<String>);
+
+impl Viewer for Two {
+    fn wants(&mut self, _view: &MessageView<'_>) -> bool {
+        true
+    }
+
+    fn look(&mut self, view: &MessageView<'_>, message: &Message<'_>) -> Onward {
+        let state = match view.state {
+            MessageState::Ready => "ready".to_owned(),
+            MessageState::Leased(lease) => format!("leased by {}", lease.holder),
+            MessageState::Delivered => "delivered".to_owned(),
+        };
+        let body = String::from_utf8_lossy(message.body);
+        let times = if view.attempts == 0 { String::new() } else { format!(" {}x", view.attempts) };
+        self.0.push(format!("{body} {state}{times}"));
+        if self.0.len().is_multiple_of(2) { Onward::Stop } else { Onward::GoOn }
+    }
+}
+
+fn messages(broker: &Broker, queue: &str, direction: Direction) -> Vec<String> {
+    let user = broker.authenticate_external("guest", IpAddr::from([127, 0, 0, 1])).unwrap();
+    let mut two = Two(Vec::new());
+    let mut begin = Begin::End(direction);
+    loop {
+        let queue = Name::new(queue).unwrap();
+        let browse = Browse { queue, begin, until: None, messages_max: 100, bytes_max: 1 << 20 };
+        match broker.browse(&user, "/", &browse, &mut two).unwrap().next {
+            Some(cursor) => begin = Begin::Behind(cursor),
+            None => return two.0,
+        }
+    }
+}
+
+#[test]
+fn messages_are_seen_in_order_of_arrival_and_stay_as_they_are() {
+    check(
+        "a queue q
+         a publish - q one two three four five transient
+         see messages q -> one ready; two ready; three ready; four ready; five ready
+         a get q -> a: got#1 one, 4 left
+         b lease q 2 60000 -> b: leased two three
+         see messages q -> one delivered 1x; two leased by guest 1x; three leased by guest 1x; four ready; five ready
+         see newest q -> five ready; four ready; three leased by guest 1x; two leased by guest 1x; one delivered 1x
+         a requeue 1
+         see messages q -> one ready 1x; two leased by guest 1x; three leased by guest 1x; four ready; five ready
+         a get q -> a: got#2 one', 2 left
+         see messages q -> one delivered 2x; two leased by guest 1x; three leased by guest 1x; four ready; five ready
+         a ack 2
+         see newest q -> five ready; four ready; three leased by guest 1x; two leased by guest 1x
+         b lease-ack two
+         sync -> b: done
+         see messages q -> three leased by guest 1x; four ready; five ready",
+    );
+}
+
+#[test]
+fn messages_on_disk_are_seen_where_they_are() {
+    check(
+        "a queue q durable
+         a publish - q one two three four five
+         rest
+         b lease q 2 60000
+         sync
+         see messages q -> one leased by guest 1x; two leased by guest 1x; three ready; four ready; five ready
+         see newest q -> five ready; four ready; three ready; two leased by guest 1x; one leased by guest 1x
+         b lease-ack one
+         b publish - q six
+         sync
+         see messages q -> two leased by guest 1x; three ready; four ready; five ready; six ready
+         rest
+         see newest q -> six ready; five ready; four ready; three ready; two leased by guest 1x",
+    );
 }
 
 fn who(connection: &Connection) -> &str {

@@ -20,7 +20,7 @@ use broker::lease::{
 use broker::operation::*;
 use broker::{
     Background, Batch, Broker, BrokerSettings, Closing, Disks, Event, FirstUser, LargeMessage,
-    MessageHead, Persistence, Reply, Session, Wake, WriterDrive,
+    MessageHead, OpenError, Persistence, Reply, Session, Wake, WriterDrive,
 };
 use domain::binding::BindingArguments;
 use domain::exchange::{ExchangeSettings, ExchangeType};
@@ -124,7 +124,7 @@ fn open(
     clock: &Arc<ManualClock>,
     later: &Arc<Later>,
     means: Means,
-) -> Arc<Broker> {
+) -> Result<Arc<Broker>, OpenError> {
     let draws = std::sync::atomic::AtomicU64::new(1);
     let settings = BrokerSettings {
         disks: Arc::new(OneVhost(Arc::clone(disk))),
@@ -139,7 +139,7 @@ fn open(
         background: Arc::clone(later) as _,
         drive: WriterDrive::ByHand,
     };
-    Broker::open(settings).unwrap().0
+    Broker::open(settings).map(|(broker, _)| broker)
 }
 
 impl World {
@@ -152,11 +152,17 @@ impl World {
         World::with(disk, Means { memory_bytes, journal_file_bytes: 64 << 10 })
     }
 
+    /// Why a broker does not start on this disk, if it does not.
+    pub(crate) fn refusal(disk: &SimulatedDisk) -> Option<OpenError> {
+        let means = Means { memory_bytes: 1 << 20, journal_file_bytes: 64 << 10 };
+        open(&Arc::new(disk.clone()), &Arc::default(), &Arc::default(), means).err()
+    }
+
     fn with(disk: SimulatedDisk, means: Means) -> World {
         let disk = Arc::new(disk);
         let clock = Arc::new(ManualClock::default());
         let later = Arc::new(Later::default());
-        let broker = open(&disk, &clock, &later, means);
+        let broker = open(&disk, &clock, &later, means).unwrap();
         let (sessions, tokens) = (BTreeMap::new(), BTreeMap::new());
         World { means, disk, broker, clock, later, sessions, tokens }
     }
@@ -182,7 +188,7 @@ impl World {
                 self.sessions.clear();
                 self.later = Arc::default();
                 self.disk = Arc::new(self.disk.crash(7));
-                self.broker = open(&self.disk, &self.clock, &self.later, self.means);
+                self.broker = open(&self.disk, &self.clock, &self.later, self.means).unwrap();
             }
             ["stop"] => {
                 self.broker.close();
@@ -190,7 +196,7 @@ impl World {
                 self.broker.finish().unwrap();
                 // What it wanted to do later nobody does.
                 self.later = Arc::default();
-                self.broker = open(&self.disk, &self.clock, &self.later, self.means);
+                self.broker = open(&self.disk, &self.clock, &self.later, self.means).unwrap();
             }
             ["sample"] => self.broker.sample(),
             ["see", ref what @ ..] => seen = Some(crate::sights::see(&self.broker, what)),
@@ -244,6 +250,12 @@ impl World {
         let mut words = vec![verb];
         words.extend(arguments);
         for words in words.split(|word| *word == "+") {
+            if matches!(words[0], "drop" | "move") {
+                for removal in crate::removals::operations(broker, words[0], &words[1..]) {
+                    batch.push(removal);
+                }
+                continue;
+            }
             match words[0].strip_prefix("lease-") {
                 Some(end) => batch.push(settle_leases(&self.tokens, end, &words[1..])),
                 None => request(&mut batch, words[0], &words[1..]),
@@ -456,7 +468,10 @@ fn request(batch: &mut Batch, verb: &str, arguments: &[&str]) {
             Operation::SetPrefetch { channel, count: number(0).try_into().unwrap(), scope }
         }
         "ack" | "ack-up-to" | "requeue" | "reject" | "fail" => settle(verb, number(0)),
-        "introduce" => Operation::Introduce(SessionTraits { cancel_notify: CancelNotify::Heard }),
+        "introduce" => Operation::Introduce(SessionTraits {
+            cancel_notify: CancelNotify::Heard,
+            ..SessionTraits::default()
+        }),
         "recover" => Operation::Recover { channel, answer },
         "open" => Operation::OpenChannel { channel },
         "close" => Operation::CloseChannel { channel, answer },
@@ -580,6 +595,8 @@ fn text(event: &Event) -> String {
         }
         Event::ConsumerCancelled { consumer_tag, .. } => format!("cancelled {consumer_tag}"),
         Event::LeaseAnswer(answer) => format!("{answer:?}"),
+        Event::Taken { .. } => format!("{event:?}"),
+        Event::RemovalAnswer(answer) => crate::removals::text(answer),
         Event::Closing(Closing::Forced(why)) => format!("closing: {why}"),
         Event::Closing(_) => "closing".to_owned(),
         Event::Ended => "ended".to_owned(),
@@ -598,6 +615,11 @@ pub(crate) fn check(script: &str) {
 
 fn check_with(memory_bytes: usize, script: &str, silence: Silence) {
     check_within(Means { memory_bytes, journal_file_bytes: 64 << 10 }, script, silence);
+}
+
+/// As [`check`], with so little memory that messages move to the disk at once.
+pub(crate) fn check_sealed(script: &str) {
+    check_with(MEMORIES_BYTES[1], script, Silence::Meant);
 }
 
 /// As [`check`], with as much of everything as there usually is.

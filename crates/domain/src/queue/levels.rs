@@ -158,6 +158,17 @@ impl Levels {
         }
     }
 
+    /// Takes out what there is of the `count` messages from `first` on.
+    pub(crate) fn take_out(&mut self, first: Sequence, count: u32, taken: &mut Vec<Run>) {
+        let before = taken.len();
+        for ready in self.by_level.values_mut() {
+            ready.take_out(first, count, taken);
+        }
+        let out = taken.get(before..).unwrap_or_default();
+        self.messages -= out.iter().map(|run| u64::from(run.count)).sum::<u64>();
+        self.by_level.retain(|_, ready| ready.messages() > 0);
+    }
+
     fn taken(&mut self, level: u8, run: Option<Run>) -> Option<Run> {
         self.messages -= run.map_or(0, |run| u64::from(run.count));
         if self.by_level.get(&level).is_some_and(|ready| ready.messages() == 0) {

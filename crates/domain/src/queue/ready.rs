@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use stdx::fault::{Fault, planted};
 
-use crate::run::{Deadline, Move, Relocation, Run, Runs, Sequence};
+use crate::run::{Deadline, Direction, Lane, Move, Relocation, Run, Runs, Sequence};
 
 /// How many runs there may be room for without need.
 const SPARE_RUNS: usize = 256;
@@ -126,6 +126,35 @@ impl Ready {
         deadline.is_over(now).then_some(*first)
     }
 
+    /// Takes out what there is of the `count` messages from `first` on; the pieces go to `taken`.
+    pub(crate) fn take_out(&mut self, first: Sequence, count: u32, taken: &mut Vec<Run>) {
+        let end = first.plus(count);
+        for run in self.scattered.within(first, end) {
+            if self.take_scattered(run.first, run.count).is_none() {
+                continue;
+            }
+            let [before, inside, behind] = run.cut(first, end);
+            taken.extend(inside);
+            for rest in [before, behind].into_iter().flatten() {
+                self.scatter(rest);
+            }
+        }
+        let begin = self.fresh.partition_point(|run| run.end() <= first);
+        let beyond = self.fresh.partition_point(|run| run.first < end);
+        if begin >= beyond {
+            return;
+        }
+        let mut behind = self.fresh.split_off(beyond);
+        let touched: Vec<Run> = self.fresh.drain(begin..).collect();
+        for run in touched {
+            let [before, inside, rest] = run.cut(first, end);
+            self.fresh.extend([before, rest].into_iter().flatten());
+            self.fresh_messages -= inside.map_or(0, |inside| u64::from(inside.count));
+            taken.extend(inside);
+        }
+        self.fresh.append(&mut behind);
+    }
+
     fn take_fresh(&mut self, count: u32) -> Option<Run> {
         let run = self.fresh.front_mut()?;
         let (front, rest) = run.split(count);
@@ -166,6 +195,22 @@ impl Ready {
     /// The scattered runs, in order.
     pub(crate) fn scattered(&self) -> impl Iterator<Item = &Run> {
         self.scattered.iter()
+    }
+
+    /// The runs of which some messages are from `at` on or, newest first, before it: the fresh ones
+    /// and the scattered ones.
+    pub(crate) fn lanes(&self, at: Sequence, direction: Direction) -> [Lane<'_>; 2] {
+        let fresh: Lane<'_> = match direction {
+            Direction::OldestFirst => {
+                let begin = self.fresh.partition_point(|run| run.end() <= at);
+                Box::new(self.fresh.range(begin..))
+            }
+            Direction::NewestFirst => {
+                let end = self.fresh.partition_point(|run| run.first < at);
+                Box::new(self.fresh.range(..end).rev())
+            }
+        };
+        [fresh, self.scattered.lane(at, direction)]
     }
 
     /// Keeps at their new places what is here of what was moved.

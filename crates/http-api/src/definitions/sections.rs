@@ -6,7 +6,7 @@ use broker::definitions::{
     QueueDefinition, TopicPermissionDefinition, UserDefinition,
 };
 use broker::operation::Destination;
-use broker::{Permission, TopicPermission, VhostNotes};
+use broker::{Limited, OwnLimit, Permission, TopicPermission, VhostNotes};
 use domain::binding::BindingArguments;
 use domain::exchange::{ExchangeSettings, ExchangeType};
 use domain::name::Name;
@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::arguments;
 use super::entry::{Entry, Fault, Problem};
+use super::limits::{self, VHOST_LIMITS};
 
 /// What a file may say beside its sections.
 const REMARKS: [&str; 9] = [
@@ -76,17 +77,23 @@ pub fn parse(json: &Value) -> Result<Definitions, Vec<Fault>> {
         }
     }
     let mut read = Sections { json: object, faults };
-    let mut parameters = read.section("parameters", parameter);
+    let (parameters, limits): (Vec<_>, Vec<_>) =
+        read.section("parameters", parameter).into_iter().unzip();
+    let mut parameters: Vec<_> = parameters.into_iter().flatten().collect();
+    let mut limits: Vec<_> = limits.into_iter().flatten().collect();
     parameters.extend(read.section("global_parameters", global_parameter));
     parameters.extend(read.section("policies", policy));
+    let (users, own): (_, Vec<_>) = read.section("users", user).into_iter().unzip();
+    limits.extend(own.into_iter().flatten());
     let noted = read.section("vhosts", vhost);
     let definitions = Definitions {
         vhosts: noted.iter().map(|(name, _)| name.clone()).collect(),
         vhost_notes: noted.into_iter().filter_map(|(name, notes)| Some((name, notes?))).collect(),
-        users: read.section("users", user),
+        users,
         permissions: read.section("permissions", permission),
         topic_permissions: read.section("topic_permissions", topic_permission),
         parameters,
+        limits,
         exchanges: read.section("exchanges", exchange),
         queues: read.section("queues", queue),
         bindings: read.section("bindings", binding),
@@ -134,7 +141,7 @@ fn vhost(entry: &Entry<'_>) -> Result<(Name, Option<VhostNotes>), Fault> {
     Ok((entry.name("name")?, any.then_some(notes)))
 }
 
-fn user(entry: &Entry<'_>) -> Result<UserDefinition, Fault> {
+fn user(entry: &Entry<'_>) -> Result<(UserDefinition, Vec<OwnLimit>), Fault> {
     if entry.get("password").is_some() {
         return Err(entry.fault("password", Problem::Password));
     }
@@ -142,7 +149,9 @@ fn user(entry: &Entry<'_>) -> Result<UserDefinition, Fault> {
     let algorithm = entry.text_or("hashing_algorithm", SHA256)?;
     let password = PasswordHash::import(hash, algorithm)
         .map_err(|error| entry.fault("password_hash", error.into()))?;
-    Ok(UserDefinition { name: entry.name("name")?, tags: tags(entry)?, password })
+    let user = UserDefinition { name: entry.name("name")?, tags: tags(entry)?, password };
+    let own = limits::of_entry(entry, "limits", &Limited::User(user.name.clone()))?;
+    Ok((user, own))
 }
 
 /// An array, or one text with commas as older versions wrote it.
@@ -186,13 +195,20 @@ fn topic_permission(entry: &Entry<'_>) -> Result<TopicPermissionDefinition, Faul
     })
 }
 
-fn parameter(entry: &Entry<'_>) -> Result<ParameterDefinition, Fault> {
-    Ok(ParameterDefinition {
-        component: entry.name("component")?,
+/// Limits of a virtual host stand here, too.
+fn parameter(entry: &Entry<'_>) -> Result<(Option<ParameterDefinition>, Vec<OwnLimit>), Fault> {
+    let component = entry.name("component")?;
+    if component.as_str() == VHOST_LIMITS {
+        let of = Limited::Vhost(entry.name("vhost")?);
+        return Ok((None, limits::of_entry(entry, "value", &of)?));
+    }
+    let parameter = ParameterDefinition {
+        component,
         vhost: entry.name("vhost")?,
         name: entry.name("name")?,
         value: entry.json("value")?,
-    })
+    };
+    Ok((Some(parameter), Vec::new()))
 }
 
 fn global_parameter(entry: &Entry<'_>) -> Result<ParameterDefinition, Fault> {

@@ -1,5 +1,6 @@
 //! Definitions as RabbitMQ's format has them, with what is Postroom's own under further keys.
 
+use broker::Limited;
 use broker::definitions::{
     BindingDefinition, Definitions, ExchangeDefinition, ParameterDefinition, QueueDefinition,
 };
@@ -7,6 +8,7 @@ use broker::operation::Destination;
 use domain::name::Name;
 use serde_json::{Map, Value as Json, json};
 
+use super::limits::{self, LIMITS, VHOST_LIMITS};
 use super::sections::{GLOBAL_PARAMETER, POLICY};
 use crate::json_table;
 
@@ -44,11 +46,13 @@ pub(crate) fn written(definitions: &Definitions, scope: Scope<'_>) -> Json {
     let mut policies = Vec::new();
     for found in &definitions.parameters {
         match found.component.as_str() {
-            GLOBAL_PARAMETER => {}
+            // Limits of a virtual host act, and are kept apart; older versions kept them here.
+            GLOBAL_PARAMETER | VHOST_LIMITS => {}
             POLICY => policies.push(own(&found.vhost, policy(found))),
             _other => parameters.push(own(&found.vhost, parameter(found))),
         }
     }
+    parameters.extend(vhost_limits(definitions).map(|(vhost, entry)| own(vhost, entry)));
     document.insert("parameters".to_owned(), Json::Array(parameters));
     document.insert("policies".to_owned(), Json::Array(policies));
     let exchanges = definitions.exchanges.iter().map(|it| own(&it.vhost, exchange(it)));
@@ -58,6 +62,21 @@ pub(crate) fn written(definitions: &Definitions, scope: Scope<'_>) -> Json {
     let bindings = definitions.bindings.iter().map(|it| own(&it.vhost, binding(it)));
     document.insert("bindings".to_owned(), bindings.collect());
     Json::Object(document)
+}
+
+/// The limits of each virtual host that has some, as a parameter.
+fn vhost_limits(definitions: &Definitions) -> impl Iterator<Item = (&Name, Map<String, Json>)> {
+    let mut named = Vec::new();
+    for limit in &definitions.limits {
+        if let Limited::Vhost(name) = &limit.of {
+            named.push(name);
+        }
+    }
+    named.dedup();
+    named.into_iter().map(|name| {
+        let value = limits::shown(&definitions.limits, &Limited::Vhost(name.clone()));
+        (name, object(json!({ "component": VHOST_LIMITS, "name": LIMITS, "value": value })))
+    })
 }
 
 /// The sections that one virtual host has not.
@@ -70,7 +89,7 @@ fn node(definitions: &Definitions) -> Map<String, Json> {
             "password_hash": hash,
             "hashing_algorithm": algorithm,
             "tags": user.tags,
-            "limits": {},
+            "limits": limits::shown(&definitions.limits, &Limited::User(user.name.clone())),
         })
     });
     sections.insert("users".to_owned(), users.collect());
@@ -176,12 +195,15 @@ mod tests {
     fn what_is_written_is_read_again() {
         let text = r#"{
             "vhosts": [{"name": "/", "description": "d", "tags": ["t"]}, {"name": "v"}],
-            "users": [{"name": "u", "password_hash": "", "tags": ["monitoring"]}],
+            "users": [{"name": "u", "password_hash": "", "tags": ["monitoring"],
+                       "limits": {"max-connections": -1}}],
             "permissions": [{"user": "u", "vhost": "v", "configure": "", "write": "^w", "read": ".*"}],
             "topic_permissions":
                 [{"user": "u", "vhost": "v", "exchange": "x", "write": "^w", "read": "r"}],
             "parameters":
-                [{"component": "shovel", "vhost": "v", "name": "s", "value": {"src-uri": "amqp://"}}],
+                [{"component": "shovel", "vhost": "v", "name": "s", "value": {"src-uri": "amqp://"}},
+                 {"component": "vhost-limits", "vhost": "v", "name": "limits",
+                  "value": {"max-connections": 7, "max-queues": 0}}],
             "global_parameters": [{"name": "cluster_name", "value": "c"}],
             "policies": [{"vhost": "v", "name": "p", "pattern": "^q", "apply-to": "all",
                           "definition": {"max-length": 1}, "priority": 0}],

@@ -43,12 +43,6 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/api/operator-policies", Need::Management, nothing)
         .get("/api/operator-policies/{vhost}", Need::Management, nothing)
         .put("/api/operator-policies/{vhost}/{name}", Need::Administrator, put_policy)
-        .get("/api/vhost-limits", Need::Management, nothing)
-        .get("/api/vhost-limits/{vhost}", Need::Management, nothing)
-        .put("/api/vhost-limits/{vhost}/{name}", Need::Administrator, put_limit)
-        .get("/api/user-limits", Need::Administrator, nothing)
-        .get("/api/user-limits/{user}", Need::Administrator, nothing)
-        .put("/api/user-limits/{user}/{name}", Need::Administrator, put_limit)
 }
 
 fn is_parameter(found: &ParameterDefinition) -> bool {
@@ -300,11 +294,6 @@ async fn delete_policy(
 ) -> Result<StatusCode, Problem> {
     check_entry(&hall, &guest, &vhost)?;
     clear(&hall, POLICY, &vhost, &name).await
-}
-
-async fn put_limit() -> Problem {
-    let problem = Problem::bad_request("limits of single vhosts and users do not act yet");
-    problem.remedy("limit all of them with --vhost-connections-max and --user-connections-max")
 }
 
 async fn nothing() -> Response {

@@ -3,10 +3,11 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use broker::{Credentials, DeleteUserError, UserView};
+use broker::{Credentials, DeleteUserError, Limited, OwnLimit, UserView};
 use serde_json::{Value as Json, json};
 
 use super::fields::Fields;
+use crate::definitions::limits;
 use crate::gate::Guest;
 use crate::hall::Hall;
 use crate::problem::Problem;
@@ -30,30 +31,33 @@ async fn whoami(Guest(user): Guest) -> Response {
     axum::Json(json!({ "name": user.name().as_str(), "tags": user.tags() })).into_response()
 }
 
-fn shown(user: &UserView) -> Json {
+fn shown(user: &UserView, limits: &[OwnLimit]) -> Json {
     let (hash, algorithm) = user.password.export();
     json!({
         "name": user.name.as_str(),
         "password_hash": hash,
         "hashing_algorithm": algorithm,
         "tags": user.tags[..],
-        "limits": {},
+        "limits": limits::shown(limits, &Limited::User(user.name.clone())),
     })
 }
 
 async fn list(State(hall): State<Hall>) -> Response {
-    axum::Json(hall.broker().users().iter().map(shown).collect::<Json>()).into_response()
+    let limits = hall.broker().own_limits();
+    let all: Json = hall.broker().users().iter().map(|user| shown(user, &limits)).collect();
+    axum::Json(all).into_response()
 }
 
 async fn without_permissions(State(hall): State<Hall>) -> Response {
     let permissions = hall.broker().permissions();
-    let all = hall.broker().users();
+    let (all, limits) = (hall.broker().users(), hall.broker().own_limits());
     let without = all.iter().filter(|user| permissions.iter().all(|it| it.user != user.name));
-    axum::Json(without.map(shown).collect::<Json>()).into_response()
+    axum::Json(without.map(|user| shown(user, &limits)).collect::<Json>()).into_response()
 }
 
 async fn one(State(hall): State<Hall>, Places(name): Places<String>) -> Result<Response, Problem> {
-    Ok(axum::Json(shown(&known(hall.broker(), &name)?)).into_response())
+    Ok(axum::Json(shown(&known(hall.broker(), &name)?, &hall.broker().own_limits()))
+        .into_response())
 }
 
 async fn put(

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use broker::connections::{Connection, ConnectionsSeen};
+use broker::traces::SpanCounts;
 use broker::views::{ChannelView, ConsumerView, QueueView};
 use broker::{Alarms, JournalView, Listing, MessagesMemory, NodeView, Sight, Stats, Totals};
 
@@ -16,6 +17,7 @@ pub(super) struct House {
     pub(super) messages_memory: MessagesMemory,
     pub(super) connections: Vec<Arc<Connection>>,
     pub(super) connections_seen: ConnectionsSeen,
+    pub(super) spans: SpanCounts,
     pub(super) vhosts: Vec<Room>,
     /// How many queues have series of their own.
     pub(super) queues_max: usize,
@@ -58,6 +60,7 @@ impl House {
             messages_memory: broker.messages_memory(),
             connections: broker.connections(),
             connections_seen: broker.connections_seen(),
+            spans: broker.span_counts(),
             vhosts: broker.sights().iter().map(Room::look).collect(),
             queues_max: hall.settings().metrics_queues_max,
         }

@@ -1,5 +1,6 @@
 //! Metrics under our own names.
 
+use broker::Stats;
 use broker::connections::ConnectionState;
 use broker::views::{MessageCounts, QueueView};
 
@@ -15,6 +16,7 @@ const OTHERS: &str = "";
 pub(super) fn write(house: &House, page: &mut Page) {
     node(house, page);
     queues(house, page);
+    errors(house, page);
     vhosts(house, page);
     lives(house, page);
 }
@@ -69,6 +71,9 @@ fn node(house: &House, page: &mut Page) {
     for (name, help, value) in gauges {
         page.family(&format!("postroom_{name}"), Kind::Gauge, help).sample(&[], value);
     }
+    let mut spans = page.family("postroom_spans", Kind::Counter, "Spans of traces, by their fate.");
+    spans.sample(&[("outcome", "exported")], house.spans.exported);
+    spans.sample(&[("outcome", "dropped")], house.spans.dropped);
 }
 
 /// What is added up of the queues that have no series of their own.
@@ -173,6 +178,25 @@ fn queues(house: &House, page: &mut Page) {
         for (event, count) in events(&others.counts) {
             family.sample(&[("vhost", OTHERS), ("queue", OTHERS), ("event", event)], count);
         }
+    }
+}
+
+/// What those who lease say went wrong, queue by queue; there are series only of what went wrong.
+fn errors(house: &House, page: &mut Page) {
+    let mut family = page.family(
+        "postroom_queue_errors",
+        Kind::Counter,
+        "Leases that ended with an error, by its class.",
+    );
+    for (vhost, queue) in house.shown_queues() {
+        for (class, count) in &queue.errors {
+            let labels = [("vhost", vhost), ("queue", queue.name.as_str()), ("class", &**class)];
+            family.sample(&labels, count);
+        }
+    }
+    let others: u64 = house.other_queues().flat_map(|it| &it.errors).map(|(_, count)| count).sum();
+    if others > 0 {
+        family.sample(&[("vhost", OTHERS), ("queue", OTHERS), ("class", OTHERS)], others);
     }
 }
 
@@ -282,6 +306,22 @@ fn vhosts(house: &House, page: &mut Page) {
             ),
         ],
     );
+    let mut family = page.family(
+        "postroom_lease_events",
+        Kind::Counter,
+        "What happened to leases without a connection.",
+    );
+    for room in &house.vhosts {
+        let Stats { leased, leases_failed, leases_expired, leases_lost, .. } = room.stats;
+        for (event, count) in [
+            ("leased", leased),
+            ("failed", leases_failed),
+            ("expired", leases_expired),
+            ("settled_late", leases_lost),
+        ] {
+            family.sample(&[("vhost", &room.name), ("event", event)], count);
+        }
+    }
     let mut family = page.family(
         "postroom_vhost_poisoned",
         Kind::Gauge,

@@ -21,7 +21,7 @@ const JSON_TYPE: &str = "application/json";
 /// `application/json` other than a text; else `body_base64`.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LeasedMessage<'a> {
-    /// Names the message in its virtual host.
+    /// Names the message: `GET /v1/messages/{id}` tells what it is doing.
     id: String,
     /// Proof of the lease; needed to settle it.
     lease: String,
@@ -82,7 +82,17 @@ enum BodyOut<'a> {
 }
 
 impl<'a> MessageOut<'a> {
+    /// The whole message.
     fn of(message: &broker::Message<'a>) -> MessageOut<'a> {
+        MessageOut::with_body(message, message.body)
+    }
+
+    /// A message with so many bytes of its body at most.
+    pub(super) fn cut(message: &broker::Message<'a>, body_bytes_max: usize) -> MessageOut<'a> {
+        MessageOut::with_body(message, front(message.body, body_bytes_max))
+    }
+
+    fn with_body(message: &broker::Message<'a>, body: &'a [u8]) -> MessageOut<'a> {
         // They were checked when they came in.
         let list = PropertyList::read(message.properties).unwrap_or_default();
         let headers = list.headers.as_ref().map(json_table::shown).unwrap_or_default();
@@ -92,7 +102,7 @@ impl<'a> MessageOut<'a> {
             routing_key: json_table::text(message.routing_key),
             persistent: list.delivery_mode == Some(PERSISTENT),
             headers,
-            body: BodyOut::of(message.body, content_type.as_deref()),
+            body: BodyOut::of(body, content_type.as_deref()),
             content_type,
             content_encoding: shown(list.content_encoding),
             priority: list.priority,
@@ -104,6 +114,19 @@ impl<'a> MessageOut<'a> {
             user_id: shown(list.user_id),
             app_id: shown(list.app_id),
         }
+    }
+}
+
+/// The first so many bytes, or a few less, so that a text stays one.
+fn front(body: &[u8], bytes_max: usize) -> &[u8] {
+    let Some(front) = body.get(..bytes_max).filter(|front| front.len() < body.len()) else {
+        return body;
+    };
+    match std::str::from_utf8(front) {
+        Err(error) if error.error_len().is_none() => {
+            front.get(..error.valid_up_to()).unwrap_or(front)
+        }
+        Ok(_) | Err(_) => front,
     }
 }
 
@@ -132,9 +155,8 @@ pub(super) fn messages<'r>(runs: &'r [LeasedRun], vhost: &Name) -> Vec<LeasedMes
         for offset in 0..run.count {
             let Some(message) = run.chunk.message(run.first + offset) else { continue };
             let token = run.token(offset);
-            let (queue, number) = token.message_number();
             messages.push(LeasedMessage {
-                id: format!("{queue}-{number}"),
+                id: token.message_id().to_text(vhost),
                 lease: token.to_text(vhost),
                 lease_expires_at_ms: run.until_wall_ms,
                 attempt: run.attempt(),
@@ -149,6 +171,22 @@ pub(super) fn messages<'r>(runs: &'r [LeasedRun], vhost: &Name) -> Vec<LeasedMes
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cut_body_is_still_a_text_if_it_was_one() {
+        for (body, bytes_max, expected) in [
+            ("short".as_bytes(), 5, "short".as_bytes()),
+            ("short".as_bytes(), 9, "short".as_bytes()),
+            ("short".as_bytes(), 2, "sh".as_bytes()),
+            ("aé€".as_bytes(), 2, "a".as_bytes()),
+            ("aé€".as_bytes(), 3, "aé".as_bytes()),
+            ("aé€".as_bytes(), 5, "aé".as_bytes()),
+            (b"\xff\xfe\xfd", 2, b"\xff\xfe"),
+            (b"text", 0, b""),
+        ] {
+            assert_eq!(front(body, bytes_max), expected, "{body:?} {bytes_max}");
+        }
+    }
 
     #[test]
     fn a_body_comes_out_as_it_went_in() {

@@ -11,7 +11,8 @@ use crate::hall::Hall;
 use crate::routes::{Need, Routes};
 
 use super::{
-    clients, lease, node, permissions, publish, queues, routing, tokens, topology, users, vhosts,
+    browse, clients, lease, node, permissions, publish, queues, routing, tasks, tokens, topology,
+    users, vhosts,
 };
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -78,6 +79,12 @@ struct ProblemDocument {
         queues::list_queues,
         queues::get_queue,
         queues::get_scale,
+        browse::browse_queue,
+        browse::get_message,
+        tasks::begin_task,
+        tasks::list_tasks,
+        tasks::get_task,
+        tasks::cancel_task,
         routing::list_exchanges,
         routing::get_exchange,
         routing::list_bindings,

@@ -7,14 +7,14 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use broker::operation::Unroutable;
-use broker::{Event, Persistence, User};
+use broker::operation::{Ids, Operation, SessionTraits, Unroutable};
+use broker::{Event, MessageId, Persistence, User};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
 use utoipa::{IntoParams, ToSchema};
 
-use super::message::{MessageIn, Outgoing};
+use super::message::{MessageIn, Outgoing, TraceHeaders};
 use crate::body::{self, Whole};
 use crate::gate::Guest;
 use crate::hall::Hall;
@@ -66,9 +66,14 @@ struct Kind {
 
 /// What became of a publish.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the fields are what clients read")]
 pub(crate) struct Published {
     /// Messages that are in at least one queue, and on disk if they and it are to survive.
     published: usize,
+    /// The ids of those published to a queue, in order; `null` for those that are not in it. An exchange
+    /// may send a message to many queues, under an id in each: nothing is told of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ids: Vec<Option<String>>,
     /// Those that are nowhere, by their place in the request, counted from 0.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     failed: Vec<Failed>,
@@ -189,6 +194,8 @@ struct Posted {
     to: To,
     body: Whole,
     kind: BodyKind,
+    /// Which trace the request belongs to. It is no part of what tells requests apart.
+    context: TraceHeaders,
 }
 
 /// What a request's body is.
@@ -221,7 +228,8 @@ async fn publish(
 ) -> Result<Response, Problem> {
     let key = once::key(headers)?;
     let body = body::read(hall, headers, body).await?;
-    let posted = Posted { user: user.clone(), to, body, kind: BodyKind::of(headers) };
+    let (kind, context) = (BodyKind::of(headers), TraceHeaders::of(headers));
+    let posted = Posted { user: user.clone(), to, body, kind, context };
     let Some(key) = key else { return posted.publish(hall).await.map(Answer::into_response) };
     let keyed = Keyed { key, fingerprint: posted.fingerprint() };
     let own = hall.clone();
@@ -240,12 +248,13 @@ impl Posted {
     }
 
     async fn publish(&self, hall: &Hall) -> Outcome {
-        let Posted { user, to, body, kind } = self;
+        let Posted { user, to, body, kind, context } = self;
         let routing_key = to.routing_key.as_deref();
         let outgoing = match kind {
-            BodyKind::Json => from_json(&body.bytes, to, user)?,
+            BodyKind::Json => from_json(&body.bytes, to, context, user)?,
             BodyKind::Plain { content_type } => {
-                vec![MessageIn::plain(&body.bytes, content_type.as_deref(), routing_key, user)?]
+                let content_type = content_type.as_deref();
+                vec![MessageIn::plain(&body.bytes, content_type, routing_key, context, user)?]
             }
         };
         let bytes_max = hall.settings().message_bytes_max;
@@ -258,18 +267,25 @@ impl Posted {
         wait_for_memory(hall).await?;
         let visit = Visit::enter(hall.broker(), user, &to.vhost)?;
         let single = outgoing.len() == 1;
-        let failed = confirm(visit, &to.exchange, &outgoing).await?;
+        let Confirmed { failed, ids } = confirm(visit, to, &outgoing).await?;
         if let (true, Some(Failed { reason, .. })) = (single, failed.first()) {
             return Err(failure(*reason, to));
         }
         let status = if failed.is_empty() { StatusCode::CREATED } else { StatusCode::MULTI_STATUS };
-        let published = Published { published: outgoing.len() - failed.len(), failed };
+        let vhost = query::name(&to.vhost, "vhost")?;
+        let ids = ids.into_iter().map(|id| id.map(|id| id.to_text(&vhost))).collect();
+        let published = Published { published: outgoing.len() - failed.len(), ids, failed };
         let json = serde_json::to_vec(&published).map_err(|_unwritable| Problem::broken())?;
         Ok(Answer { status, json: json.into() })
     }
 }
 
-fn from_json<'a>(bytes: &'a [u8], to: &'a To, user: &User) -> Result<Vec<Outgoing<'a>>, Problem> {
+fn from_json<'a>(
+    bytes: &'a [u8],
+    to: &'a To,
+    context: &TraceHeaders,
+    user: &User,
+) -> Result<Vec<Outgoing<'a>>, Problem> {
     let Kind { messages } = body::parse(bytes)?;
     let messages = if messages.is_some() {
         body::parse::<Many<'a>>(bytes)?.messages
@@ -287,6 +303,7 @@ fn from_json<'a>(bytes: &'a [u8], to: &'a To, user: &User) -> Result<Vec<Outgoin
         }
         let key = to.routing_key.as_deref().map(std::borrow::Cow::Borrowed);
         message.routing_key = message.routing_key.or(key);
+        message.trace_in(context);
         message.ready(user)
     };
     messages.into_iter().map(ready).collect()
@@ -317,17 +334,30 @@ fn blocked(what: &str) -> Problem {
         .remedy("let consumers drain the queues, or give the broker more")
 }
 
+/// What the broker has said of published messages.
+struct Confirmed {
+    failed: Vec<Failed>,
+    /// Empty: nothing was asked of them.
+    ids: Vec<Option<MessageId>>,
+}
+
 /// Publishes and waits until the broker has spoken of every message.
 async fn confirm(
     mut visit: Visit,
-    exchange: &str,
+    to: &To,
     outgoing: &[Outgoing<'_>],
-) -> Result<Vec<Failed>, Problem> {
+) -> Result<Confirmed, Problem> {
+    let mut ids = Vec::new();
+    if to.is_queue {
+        ids.resize(outgoing.len(), None);
+        let traits = SessionTraits { ids: Ids::Told, ..SessionTraits::default() };
+        visit.batch().push(Operation::Introduce(traits));
+    }
     visit.select_confirms();
     // A returned message is known by its place among those of its kind.
     let (mut persistent, mut transient) = (Vec::new(), Vec::new());
     for (index, message) in outgoing.iter().enumerate() {
-        let head = message.head(exchange);
+        let head = message.head(&to.exchange);
         match head.persistence {
             Persistence::Persistent => persistent.push(index),
             Persistence::Transient => transient.push(index),
@@ -353,10 +383,21 @@ async fn confirm(
             };
             let index = indexes.get(index as usize).copied().unwrap_or_default();
             failed.push(Failed { index, reason: Failure::Unroutable });
+        } else if let Event::Taken { persistence, index, count, id } = event {
+            let indexes = match persistence {
+                Persistence::Transient => &transient,
+                Persistence::Persistent => &persistent,
+            };
+            let taken = indexes.iter().skip(index as usize).zip(0..count);
+            for (place, offset) in taken {
+                if let Some(slot) = ids.get_mut(*place) {
+                    *slot = Some(id.plus(offset));
+                }
+            }
         }
     }
     failed.sort_by_key(|failed| failed.index);
-    Ok(failed)
+    Ok(Confirmed { failed, ids })
 }
 
 /// The one message of a request was not published.

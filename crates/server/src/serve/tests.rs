@@ -41,7 +41,8 @@ fn broker(folder: &std::path::Path, runtime: &tokio::runtime::Runtime) -> Arc<Br
     let matches = command.get_matches_from(["--data-dir".as_ref(), data_dir.as_os_str()]);
     let settings = Settings::from_arg_matches(&matches).unwrap();
     let reserve = Arc::new(Reserve::of(&data_dir));
-    let broker = open_broker(&settings, FirstUser::guest(None), runtime, reserve).unwrap();
+    let clock = Arc::new(stdx::clock::SystemClock::start());
+    let broker = open_broker(&settings, FirstUser::guest(None), runtime, reserve, clock).unwrap();
     let file = folder.join("definitions.json");
     std::fs::write(&file, definitions()).unwrap();
     crate::definitions::import(&file, &broker).unwrap();

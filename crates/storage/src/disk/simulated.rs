@@ -171,6 +171,15 @@ impl SimulatedDisk {
         state.inodes[inode].flip_bit(offset, bit)
     }
 
+    /// Bytes of a file can't be read any more, until all of them are written again; false if it is not
+    /// there. A crash mends them.
+    pub fn spoil(&self, name: &str, bytes: std::ops::Range<usize>) -> bool {
+        let mut state = self.state();
+        let Some(inode) = state.entries.get(name).copied() else { return false };
+        state.inodes[inode].spoil(bytes);
+        true
+    }
+
     /// How long operations have stalled since this was asked last.
     pub fn take_stalled_ms(&self) -> u64 {
         std::mem::take(&mut self.state().stalled_ms)

@@ -37,7 +37,7 @@ use super::frame::FORMAT_VERSION;
 use super::progress::Progress;
 use super::settings::JournalSettings;
 use super::writer::Writer;
-use crate::disk::Disk;
+use crate::disk::{Disk, is_unreadable};
 use crate::operation::Operation;
 use crate::pieces::{RECORD_HEAD_BYTES, parse_record_head};
 use crate::position::Position;
@@ -80,6 +80,8 @@ pub struct ReplaySummary {
     pub bytes: u64,
     /// Journal files, spare ones not counted.
     pub files: u64,
+    /// The position that the oldest of them begins with; none if there are none.
+    pub first: Option<Position>,
     /// What was being written when the machine or the process stopped, if any of it is to be seen.
     pub torn_tail: Option<TornTail>,
 }
@@ -132,11 +134,18 @@ pub enum Damage {
     Records,
 }
 
+/// What whoever reads the complaint about an unreadable file can do.
+const REPAIR: &str = ". Restore the data directory from a backup; or let `postroom repair --data-dir \
+                      DIR` say what is lost, and give that up";
+
 /// Why a journal did not open. Nothing was changed on disk.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The disk refused.
-    #[error("the journal does not open, because {file} could not be {operation}: {error}")]
+    #[error(
+        "the journal does not open, because {file} could not be {operation}: {error}{}",
+        if is_unreadable(error) { REPAIR } else { "" }
+    )]
     Io {
         /// The file, or the directory.
         file: String,
@@ -187,7 +196,11 @@ pub fn open<W>(
     let start = first_file_after_a_gap(&headers);
     let mut replay = Replay {
         visit,
-        summary: ReplaySummary { files: headers.len() as u64, ..ReplaySummary::default() },
+        summary: ReplaySummary {
+            files: headers.len() as u64,
+            first: headers.get(start).map(|header| header.first),
+            ..ReplaySummary::default()
+        },
         progress: Progress::default(),
         expected: headers.get(start).map_or(Position(1), |header| header.first),
         released: Position(0),

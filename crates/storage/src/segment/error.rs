@@ -3,6 +3,7 @@
 use std::io;
 
 use super::trailer::FORMAT_VERSION;
+use crate::disk::is_unreadable;
 use crate::operation::Operation;
 
 /// What is wrong at a place of a segment file.
@@ -115,7 +116,7 @@ fn remedy(error: &io::Error) -> &'static str {
     let kind = error.kind();
     if matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
         ". Make room on the disk; it is tried again"
-    } else if kind == io::ErrorKind::NotFound {
+    } else if kind == io::ErrorKind::NotFound || is_unreadable(error) {
         ". Restore the data directory from a backup; or let `postroom repair --data-dir DIR` say what \
          is lost, and give that up"
     } else if kind == io::ErrorKind::PermissionDenied {

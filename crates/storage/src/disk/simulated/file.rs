@@ -1,6 +1,7 @@
 //! A file of the simulated disk: what the process sees, what is durable, and the writes between.
 
 use std::io::{self, IoSlice};
+use std::ops::Range;
 
 use rustix::io::Errno;
 
@@ -18,6 +19,8 @@ pub(super) struct Inode {
     durable: Vec<u8>,
     /// Since the last sync, oldest first.
     writes: Vec<Write>,
+    /// What can't be read before it is written again.
+    spoiled: Vec<Range<usize>>,
 }
 
 #[derive(Clone, Debug)]
@@ -28,10 +31,22 @@ struct Write {
 
 impl Inode {
     pub(super) fn durable(bytes: Vec<u8>) -> Inode {
-        Inode { durable: bytes.clone(), seen: bytes, writes: Vec::new() }
+        Inode { durable: bytes.clone(), seen: bytes, ..Inode::default() }
+    }
+
+    pub(super) fn spoil(&mut self, bytes: Range<usize>) {
+        self.spoiled.push(bytes);
+    }
+
+    /// Whether any of the bytes can't be read.
+    fn is_spoiled(&self, bytes: &Range<usize>) -> bool {
+        self.spoiled.iter().any(|spoiled| spoiled.start < bytes.end && bytes.start < spoiled.end)
     }
 
     fn write(&mut self, offset: usize, bytes: Vec<u8>) {
+        let end = offset + bytes.len();
+        let left = |it: Range<usize>| [it.start..it.end.min(offset), it.start.max(end)..it.end];
+        self.spoiled = self.spoiled.drain(..).flat_map(left).filter(|it| !it.is_empty()).collect();
         put(&mut self.seen, offset, &bytes);
         self.writes.push(Write { offset, bytes });
     }
@@ -141,8 +156,12 @@ impl DiskFile for SimulatedFile {
         if state.faults.fail_read == Some(state.counts.reads) {
             return Err(Errno::IO.into());
         }
-        let bytes = state.inodes[self.inode].seen.get(address(offset)?..).unwrap_or(&[]);
+        let (inode, offset) = (&state.inodes[self.inode], address(offset)?);
+        let bytes = inode.seen.get(offset..).unwrap_or(&[]);
         let read = bytes.len().min(buffer.len());
+        if inode.is_spoiled(&(offset..offset + read)) {
+            return Err(Errno::IO.into());
+        }
         buffer[..read].copy_from_slice(&bytes[..read]);
         Ok(read)
     }

@@ -112,6 +112,8 @@ pub struct Scan {
     pub frames: u64,
     /// Records in them.
     pub records: u64,
+    /// The position that the oldest file begins with; none if there are none.
+    pub first: Option<Position>,
     /// Where something is missing, in the order of the journal.
     pub gaps: Vec<Gap>,
     /// The owner needs nothing before this.
@@ -154,6 +156,7 @@ pub fn scan(disk: &dyn Disk, visit: &mut dyn FnMut(Sight<'_>)) -> Result<Scan, O
         scanner.files(disk, &files[start..])?;
     }
     scanner.scan.files = files.len() as u64;
+    scanner.scan.first = (!files.is_empty()).then_some(oldest);
     scanner.scan.released = scanner.released;
     Ok(scanner.scan)
 }
