@@ -191,6 +191,10 @@ def test_what_is_given_back_for_later_comes_later(worker):
     assert worker.statuses(ack=held(*seen)) == ["ok", "ok"]
     queue = queue_of(worker)
     assert (queue["ready"], queue["unacked"], queue["delayed"]) == (0, 1, 1)
+    path = worker.url(f"/v1/queues/{worker.queue}/messages?state=delayed")
+    (seen,) = worker.http.get(path, timeout=30).json()["items"]
+    assert (seen["id"], seen["state"], seen["attempts"]) == (forgotten["id"], "delayed", 1)
+    assert seen["ready_at_ms"] > time.time() * 1000 and "leased_by" not in seen
     assert worker.lease() == []
 
 
