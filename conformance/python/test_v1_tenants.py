@@ -5,6 +5,7 @@ import pika
 import pytest
 
 from management import Management, part
+from steps import eventually
 
 pytestmark = pytest.mark.postroom_only(reason="an API of its own")
 
@@ -158,7 +159,8 @@ def test_virtual_hosts_are_made_noted_and_deleted(own_server, api):
     assert names(api, "/v1/vhosts") == ["/", name]
     # Whoever made it may do everything in it.
     assert api.put(f"/v1/queues/q?vhost={part(name)}") == 201
-    assert api.get(path)["queues"] == 1
+    # Lists may be a moment old.
+    eventually(lambda: api.get(path)["queues"] == 1)
     api.put("/v1/users/ada", {"password": "one"})
     ada = api.as_user("ada", "one")
     assert names(ada, "/v1/vhosts") == []
