@@ -217,7 +217,12 @@ def test_exclusive_and_single_active(api, connection, names):
         return shown.get("single_active_consumer_tag") == "first" and shown.get("consumers") == 2
 
     eventually(is_counted, COUNTED_SECONDS)
-    shown = api.get(f"/queues/%2F/{exclusive}")
+    channel.basic_consume(exclusive, lambda *_: None, consumer_tag="alone", exclusive=True)
+    alone = f"/queues/%2F/{exclusive}"
+    eventually(lambda: api.get(alone).get("exclusive_consumer_tag") == "alone", COUNTED_SECONDS)
+    assert "exclusive_consumer_tag" in api.get(f"/queues/%2F/{single}")
+    assert api.get(f"/queues/%2F/{single}")["exclusive_consumer_tag"] is None
+    shown = api.get(alone)
     assert shown["exclusive"] is True
     has(shown["owner_pid_details"], {"name": TEXT, "peer_host": TEXT, "peer_port": NUMBER})
     details = api.get(f"/queues/%2F/{single}")["consumer_details"]

@@ -166,6 +166,53 @@ def test_settling_and_leasing_go_together(worker):
     assert worker.settle(then_lease=then) == {"results": [], "messages": []}
 
 
+def later(delay_ms, *messages):
+    return [{"lease": message["lease"], "delay_ms": delay_ms} for message in messages]
+
+
+def queue_of(worker):
+    return worker.http.get(worker.url(f"/v1/queues/{worker.queue}"), timeout=30).json()
+
+
+def test_what_is_given_back_for_later_comes_later(worker):
+    worker.publish("failed", "released", "forgotten")
+    failed, released, forgotten = worker.lease(max=3)
+    before = time.monotonic()
+    wished = {"fail": later(200, failed), "release": later(400, released)}
+    assert worker.statuses(**wished) == ["ok", "ok"]
+    assert worker.statuses(release=later(600_000, forgotten)) == ["ok"]
+    assert worker.statuses(ack=held(failed, released, forgotten)) == ["lost"] * 3
+    seen = []
+    while len(seen) < 2:
+        seen += worker.lease(max=9, wait_ms=20_000)
+    assert time.monotonic() - before >= 0.4
+    assert bodies(seen) == ["failed", "released"]
+    assert [message["attempt"] for message in seen] == [2, 2]
+    assert worker.statuses(ack=held(*seen)) == ["ok", "ok"]
+    queue = queue_of(worker)
+    assert (queue["ready"], queue["unacked"], queue["delayed"]) == (0, 1, 1)
+    path = worker.url(f"/v1/queues/{worker.queue}/messages?state=delayed")
+    (seen,) = worker.http.get(path, timeout=30).json()["items"]
+    assert (seen["id"], seen["state"], seen["attempts"]) == (forgotten["id"], "delayed", 1)
+    assert seen["ready_at_ms"] > time.time() * 1000 and "leased_by" not in seen
+    assert worker.lease() == []
+
+
+def test_a_delay_survives_kill_9(own_server):
+    worker = Worker(own_server, "q").declare()
+    worker.publish("soon", "late")
+    soon, late = worker.lease(max=2)
+    assert worker.statuses(fail=later(500, soon) + later(600_000, late)) == ["ok", "ok"]
+    own_server.kill()
+    own_server.start()
+    worker = Worker(own_server, "q")
+    (again,) = worker.lease(max=9, wait_ms=20_000)
+    assert (again["body"], again["attempt"]) == ("soon", 2)
+    assert queue_of(worker)["delayed"] == 1
+    assert worker.statuses(ack=held(again)) == ["ok"]
+    assert worker.lease() == []
+
+
 def test_it_is_the_queue_that_amqp_knows(worker, channel):
     properties = pika.BasicProperties(
         delivery_mode=2, headers={"trace": "x", "number": 7}, correlation_id="c", priority=3
@@ -241,7 +288,20 @@ WRONG = [
     ("leases", {"ack": [{"lease": "nonsense"}]}, 400, "ack[0].lease"),
     ("leases", {"fail": [{"lease": ""}]}, 400, "fail[0].lease"),
     ("leases", {"ack": [{}]}, 400, "ack[0]"),
-    ("leases", {"fail": [{"lease": "x", "delay_ms": 5}]}, 400, "fail[0].delay_ms"),
+    ("leases", {"fail": [{"lease": "x", "delay": 5}]}, 400, "fail[0].delay"),
+    ("leases", {"fail": [{"lease": "x", "delay_ms": -1}]}, 400, "fail[0].delay_ms"),
+    (
+        "leases",
+        {"fail": [{"lease": "x", "retry": False, "delay_ms": 5}]},
+        400,
+        "fail[0].delay_ms",
+    ),
+    (
+        "leases",
+        {"release": [{"lease": "x", "delay_ms": 2_592_000_001}]},
+        400,
+        "release[0].delay_ms",
+    ),
     ("leases", {"fail": [{"lease": "x", "error": "oh"}]}, 400, "fail[0].error"),
     ("leases", {"fail": [{"lease": "x", "error": {"type": "t" * 200}}]}, 400, "fail[0].error.type"),
     ("leases", {"extend": [{"lease": "x", "lease_ms": 0}]}, 400, "extend[0].lease_ms"),

@@ -33,6 +33,8 @@ const QUEUES: [&str; 2] = ["jobs", "strict"];
 const CHANNEL: u16 = 1;
 const CLIENTS_MAX: usize = 5;
 const LEASE_MS: [u64; 5] = [1, 20, 100, 500, 3_000];
+/// How long messages that are given back wait.
+const DELAY_MS: [u64; 5] = [0, 0, 1, 100, 3_000];
 const WAIT_MS: [u64; 4] = [0, 0, 10, 200];
 
 /// In which time everything that anybody may have leased comes back.
@@ -268,8 +270,8 @@ impl Run {
         let end = match self.random.below(10) {
             0..4 => LeaseEnd::Acknowledged,
             4 => LeaseEnd::Rejected(None),
-            5 | 6 => LeaseEnd::Failed(None),
-            7 => LeaseEnd::Released,
+            5 | 6 => LeaseEnd::Failed { error: None, delay_ms: self.random.one_of(DELAY_MS) },
+            7 => LeaseEnd::Released { delay_ms: self.random.one_of(DELAY_MS) },
             _extend => {
                 LeaseEnd::Extended { lease_ms: self.random.one_of(LEASE_MS), progress: None }
             }

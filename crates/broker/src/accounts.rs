@@ -82,12 +82,13 @@ impl Broker {
         Some(view(&name, &account))
     }
 
-    /// Makes a user, or changes the one of that name. Hashes a password and waits for the disk.
+    /// Makes a user, or changes the one of that name; without tags it keeps those it has. Hashes a
+    /// password and waits for the disk.
     pub fn put_user(
         &self,
         name: &Name,
         credentials: Credentials,
-        tags: &[Box<str>],
+        tags: Option<&[Box<str>]>,
     ) -> Result<Put, PutUserError> {
         if name.is_empty() {
             return Err(PutUserError::NoName);
@@ -144,7 +145,7 @@ fn account(
     name: &Name,
     there: Option<&Account>,
     password: Option<PasswordHash>,
-    tags: &[Box<str>],
+    tags: Option<&[Box<str>]>,
 ) -> Account {
     let reach = match there {
         Some(there) => there.reach,
@@ -157,5 +158,10 @@ fn account(
         (None, Some(there)) => (there.password.clone(), there.replaced),
         (None, None) => (PasswordHash::nothing(), None),
     };
-    Account { tags: tags.into(), password, replaced, reach }
+    let tags = match (tags, there) {
+        (Some(tags), _) => tags.into(),
+        (None, Some(there)) => Arc::clone(&there.tags),
+        (None, None) => Arc::default(),
+    };
+    Account { tags, password, replaced, reach }
 }

@@ -401,7 +401,7 @@ fn view<'g>(
 ) -> MessageView<'g> {
     let label = &glimpse.run.label;
     let is_out = match glimpse.state {
-        MessageState::Ready => 0,
+        MessageState::Ready | MessageState::Delayed { .. } => 0,
         MessageState::Leased(_) | MessageState::Delivered => 1,
     };
     MessageView {

@@ -1,12 +1,22 @@
-//! Exporting definitions: what there is, as an import would make it again.
+//! Exporting definitions: what there is, as an import would make it again. Virtual hosts are looked
+//! at in slices, between which their owners go on; what comes or goes meanwhile may be in it or not, but
+//! no binding is whose ends are not.
+
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use domain::name::Name;
 
 use crate::accounts::UserView;
 use crate::broker::Broker;
-use crate::definitions::{Definitions, UserDefinition};
+use crate::definitions::{
+    BindingDefinition, Definitions, ExchangeDefinition, QueueDefinition, UserDefinition,
+};
+use crate::hub::Hub;
+use crate::looks;
+use crate::operation::Destination;
 use crate::own_limits::Limited;
-use crate::vhost::export::Contents;
+use crate::views::{BindingEnd, BindingView};
 
 impl Broker {
     /// Everything there is: of the whole node, or of one virtual host without users and what they
@@ -27,10 +37,7 @@ impl Broker {
             if vhost.is_some_and(|vhost| *vhost != hub.name) {
                 continue;
             }
-            let Contents { exchanges, queues, bindings } = hub.contents();
-            definitions.exchanges.extend(exchanges);
-            definitions.queues.extend(queues);
-            definitions.bindings.extend(bindings);
+            export_vhost(&hub, &mut definitions);
         }
         definitions
     }
@@ -48,6 +55,48 @@ impl Broker {
         definitions.parameters = self.parameters();
         definitions.limits = self.own_limits();
     }
+}
+
+/// All of it but what every virtual host has, and what goes with a connection; in order of names.
+fn export_vhost(hub: &Arc<Hub>, definitions: &mut Definitions) {
+    let vhost = &hub.name;
+    // Before their ends, so that few are left out.
+    let bindings = looks::bindings(hub);
+    let exchanges = looks::exchanges(hub);
+    let mut queues = looks::queues(hub);
+    queues.retain(|queue| !queue.declaration.exclusive);
+    let known_queues: HashSet<&Name> = queues.iter().map(|it| &it.name).collect();
+    let known_exchanges: HashSet<&Name> = exchanges.iter().map(|it| &it.name).collect();
+    let is_whole = |binding: &BindingView| {
+        let leads_on = match &binding.destination {
+            BindingEnd::Queue(name) => known_queues.contains(name),
+            BindingEnd::Exchange(name) => known_exchanges.contains(name),
+        };
+        leads_on && !binding.source.is_empty() && known_exchanges.contains(&binding.source)
+    };
+    definitions.bindings.extend(bindings.into_iter().filter(is_whole).map(|binding| {
+        BindingDefinition {
+            vhost: vhost.clone(),
+            source: binding.source,
+            destination: match binding.destination {
+                BindingEnd::Queue(name) => Destination::Queue(name),
+                BindingEnd::Exchange(name) => Destination::Exchange(name),
+            },
+            routing_key: binding.routing_key,
+            arguments: binding.arguments,
+        }
+    }));
+    definitions.queues.extend(queues.iter().map(|queue| QueueDefinition {
+        vhost: vhost.clone(),
+        name: queue.name.clone(),
+        declaration: (*queue.declaration).clone(),
+    }));
+    let own = exchanges.iter().filter(|it| !it.name.is_empty() && !it.name.is_reserved());
+    definitions.exchanges.extend(own.map(|exchange| ExchangeDefinition {
+        vhost: vhost.clone(),
+        name: exchange.name.clone(),
+        settings: exchange.settings.clone(),
+    }));
 }
 
 fn user(view: UserView) -> UserDefinition {

@@ -21,7 +21,6 @@ use crate::permissions::Access;
 use crate::session_id::SessionId;
 use crate::times::Times;
 use crate::traces::SpanSink;
-use crate::vhost::export::Contents;
 use crate::vhost::import::{Known, Part};
 use crate::vhost::job::Job;
 use crate::vhost::stats::Stats;
@@ -331,11 +330,6 @@ impl Hub {
     /// What there is, for an import.
     pub(crate) fn known(self: &Arc<Hub>) -> Known {
         self.enter(|vhost| vhost.known())
-    }
-
-    /// What there is, for an export.
-    pub(crate) fn contents(self: &Arc<Hub>) -> Contents {
-        self.enter(|vhost| vhost.contents(&self.name))
     }
 
     /// Makes what is not there.

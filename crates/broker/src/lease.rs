@@ -55,11 +55,19 @@ pub enum LeaseEnd {
     /// Done: the message leaves the queue.
     Acknowledged,
     /// It could not be handled, and is to be tried again: back to its place in the queue, counted.
-    Failed(Option<Arc<LeaseError>>),
+    Failed {
+        /// Why.
+        error: Option<Arc<LeaseError>>,
+        /// After how long, in milliseconds; at most [`limits::RETURN_DELAY_MS_MAX`].
+        delay_ms: u64,
+    },
     /// It could not be handled, and never will be: given up.
     Rejected(Option<Arc<LeaseError>>),
     /// Nothing is wrong with it: back to its place in the queue.
-    Released,
+    Released {
+        /// As of what failed.
+        delay_ms: u64,
+    },
     /// It goes on for so many milliseconds from now.
     Extended {
         /// As in [`LeaseRequest::lease_ms`].

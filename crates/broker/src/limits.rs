@@ -38,6 +38,9 @@ pub const LEASE_WAITERS_MAX: usize = 10_000;
 /// The longest lease, in milliseconds: a day. Whoever needs longer extends it.
 pub const LEASE_MS_MAX: u64 = 86_400_000;
 
+/// The longest that a message waits which is given back for later, in milliseconds: 30 days.
+pub const RETURN_DELAY_MS_MAX: u64 = 30 * 86_400_000;
+
 /// How long a request may wait for messages to lease, in milliseconds: less than what closes an idle
 /// connection on its way.
 pub const LEASE_WAIT_MS_MAX: u64 = 60_000;

@@ -11,7 +11,6 @@ mod lease_end;
 mod remove;
 
 mod deliver;
-pub(crate) mod export;
 pub(crate) mod import;
 mod permit;
 mod reply_to;

@@ -221,7 +221,7 @@ fn a_deletion_survives_a_power_loss() {
 fn changed_permissions_count_at_once_and_a_deleted_user_has_to_go() {
     let (shelf, clock, broker) = fresh();
     let (u, root) = (name("u"), name("/"));
-    broker.put_user(&u, Credentials::Nothing, &["monitoring".into()]).unwrap();
+    broker.put_user(&u, Credentials::Nothing, Some(&["monitoring".into()])).unwrap();
     let user = broker.authenticate_external("u", HERE).unwrap();
     assert!(enter(&broker, &user, "/").is_err());
     broker.grant(&u, &root, &everything()).unwrap();
@@ -315,7 +315,7 @@ fn what_is_exported_is_imported_and_then_there_is_nothing_to_do() {
     broker.note_vhost(&v, &notes).unwrap();
     broker.grant(&name("guest"), &v, &everything()).unwrap();
     let topics = TopicPermission { write: "^a".into(), read: ".*".into() };
-    broker.put_user(&name("u"), Credentials::Password(b"p".to_vec()), &[]).unwrap();
+    broker.put_user(&name("u"), Credentials::Password(b"p".to_vec()), Some(&[])).unwrap();
     broker.grant_topics(&name("u"), &v, &name("x"), &topics).unwrap();
     let mut session = enter(&broker, &guest(&broker), "v").unwrap();
     let mut arguments = Table::default();

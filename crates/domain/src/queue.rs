@@ -64,6 +64,8 @@ pub enum Return {
     LeaseReleased,
     /// A lease without a connection failed or ran out. Every queue counts it.
     LeaseFailed,
+    /// It was set aside, and its time has come. It was counted then.
+    Rested,
 }
 
 impl Return {
@@ -74,12 +76,16 @@ impl Return {
     fn is_of_lease(self) -> bool {
         matches!(self, Return::LeaseReleased | Return::LeaseFailed)
     }
+
+    fn is_counted(self, settings: &QueueSettings) -> bool {
+        self != Return::Rested && (settings.counts_returns() || self.is_of_lease())
+    }
 }
 
 /// Where returned messages went.
 #[derive(Debug, Default)]
 pub struct Returned {
-    /// Back to their place, where it was counted.
+    /// Back to their place or set aside, where it was counted.
     pub counted: Vec<Run>,
     /// Out of the queue: they failed more often than it allows.
     pub over: Vec<Run>,
@@ -325,24 +331,47 @@ impl Queue {
         let mut back = Vec::new();
         self.leases.remove(first, count, &mut back);
         for run in back {
-            let mut run = Run { label: run.label.repeated(), ..run };
-            if self.settings.counts_returns() || how.is_of_lease() {
-                let counts = &mut run.label.counts;
-                counts.acquisitions = counts.acquisitions.saturating_add(1);
-                counts.failures = counts.failures.saturating_add(u32::from(how.is_failure()));
-                let limit = self.settings.delivery_limit;
-                if how.is_failure() && limit.is_some_and(|limit| counts.failures > limit) {
-                    returned.over.push(run);
-                    continue;
-                }
-                returned.counted.push(run);
-            }
+            let Some(run) = self.count_return(run, how, returned) else { continue };
             self.weigh_in(&run, bodies);
             match &mut self.backlog {
                 Backlog::Plain(ready) => ready.put_back(run),
                 Backlog::Levels(levels) => levels.put_back(run),
             }
         }
+    }
+
+    /// As [`Queue::release`], but those that stay are leased to nobody, until a release with
+    /// [`Return::Rested`] brings them back.
+    pub fn set_aside(
+        &mut self,
+        (first, count): (Sequence, u32),
+        how: Return,
+        returned: &mut Returned,
+    ) {
+        let mut back = Vec::new();
+        self.leases.remove(first, count, &mut back);
+        for run in back {
+            if let Some(run) = self.count_return(run, how, returned) {
+                self.leases.insert(run);
+            }
+        }
+    }
+
+    /// Counts what comes back; `None`: it failed more often than it may.
+    fn count_return(&self, run: Run, how: Return, returned: &mut Returned) -> Option<Run> {
+        let mut run = Run { label: run.label.repeated(), ..run };
+        if how.is_counted(&self.settings) {
+            let counts = &mut run.label.counts;
+            counts.acquisitions = counts.acquisitions.saturating_add(1);
+            counts.failures = counts.failures.saturating_add(u32::from(how.is_failure()));
+            let limit = self.settings.delivery_limit;
+            if how.is_failure() && limit.is_some_and(|limit| counts.failures > limit) {
+                returned.over.push(run);
+                return None;
+            }
+            returned.counted.push(run);
+        }
+        Some(run)
     }
 
     /// Whether so many more messages with so many bytes of bodies are too many.

@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use crate::certificate_end::CertificateEnd;
 use crate::listener::Listener;
+use crate::repeats::Repeats;
 use crate::tasks::TaskBoard;
 
 /// What HTTP is served with.
@@ -48,6 +49,7 @@ struct Inside {
     room: Arc<Semaphore>,
     /// Places for those who make long lists.
     lookers: Semaphore,
+    repeats: Arc<Repeats>,
     tasks: TaskBoard,
 }
 
@@ -68,8 +70,8 @@ impl Hall {
         let units = settings.bodies_bytes_max / ROOM_UNIT_BYTES;
         let room = Arc::new(Semaphore::new(units.clamp(1, Semaphore::MAX_PERMITS)));
         let lookers = Semaphore::new(LOOKERS_MAX);
-        let tasks = TaskBoard::default();
-        Hall(Arc::new(Inside { broker, settings, room, lookers, tasks }))
+        let (repeats, tasks) = (Arc::default(), TaskBoard::default());
+        Hall(Arc::new(Inside { broker, settings, room, lookers, repeats, tasks }))
     }
 
     pub(crate) fn broker(&self) -> &Arc<Broker> {
@@ -82,6 +84,11 @@ impl Hall {
 
     pub(crate) fn lookers(&self) -> &Semaphore {
         &self.0.lookers
+    }
+
+    /// Requests that were done under a key.
+    pub(crate) fn repeats(&self) -> &Arc<Repeats> {
+        &self.0.repeats
     }
 
     /// Long work that nobody waits for.

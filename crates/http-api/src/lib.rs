@@ -21,10 +21,14 @@ mod gate;
 
 mod asked;
 
+mod tenancy;
+
 mod body;
 mod query;
 mod visit;
 mod looking;
+
+mod once;
 
 mod waited;
 
@@ -37,6 +41,7 @@ mod refusals;
 mod auth;
 
 mod hall;
+mod repeats;
 mod tasks;
 mod certificate_end;
 mod listener;

@@ -4,8 +4,11 @@ mod openapi;
 
 mod lease;
 mod publish;
+mod permissions;
 mod tokens;
 mod topology;
+mod users;
+mod vhosts;
 
 mod node;
 
@@ -38,6 +41,9 @@ pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = publish::routes(routes);
     let routes = lease::routes(routes);
     let routes = tokens::routes(routes);
+    let routes = users::routes(routes);
+    let routes = permissions::routes(routes);
+    let routes = vhosts::routes(routes);
     let routes = node::routes(routes);
     let routes = clients::routes(routes);
     let routes = queues::routes(routes);

@@ -143,10 +143,13 @@ fn known_record(tag: u8, payload: &Bytes, bodies: Bodies) -> Result<String, Malf
             // Its number is what its holder proves itself with.
             let Leased { queue, until_wall_ms, length_ms, holder, spans, .. } =
                 Leased::take(payload)?;
-            format!(
-                "leased: queue {}, by '{holder}', until {until_wall_ms} of {length_ms} ms, {spans:?}",
-                queue.0
-            )
+            let what = if holder.is_empty() {
+                "set aside".to_owned()
+            } else {
+                format!("leased by '{holder}'")
+            };
+            let queue = queue.0;
+            format!("{what}: queue {queue}, until {until_wall_ms} of {length_ms} ms, {spans:?}")
         }
         tag::LEASE_ENDED => {
             let (queue, spans) = take_ended(payload)?;

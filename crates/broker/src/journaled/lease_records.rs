@@ -19,7 +19,8 @@ pub(crate) struct Leased {
     pub(crate) until_wall_ms: u64,
     /// How long that was, when it was said.
     pub(crate) length_ms: u64,
-    /// Whose name it was asked in.
+    /// Whose name it was asked in. Nobody's, which is empty: the messages wait until then, and come
+    /// back without another failure.
     pub(crate) holder: Name,
     pub(crate) spans: Vec<Span>,
 }

@@ -183,13 +183,15 @@ impl Vhost {
             return (piece, MessageState::Delivered, rest);
         }
         let left_ms = held.until_ms.saturating_sub(now.ms);
-        let lease = LeaseView {
-            until_wall_ms: now.wall_ms.saturating_add(left_ms),
-            holder: held.holder.clone(),
-            progress: held.progress.clone(),
+        let until_wall_ms = now.wall_ms.saturating_add(left_ms);
+        let state = if held.is_resting() {
+            MessageState::Delayed { until_wall_ms }
+        } else {
+            let (holder, progress) = (held.holder.clone(), held.progress.clone());
+            MessageState::Leased(LeaseView { until_wall_ms, holder, progress })
         };
         let is_whole = begin == run.first && end == run.end();
         let (piece, rest) = if is_whole { (run, None) } else { piece(far) };
-        (piece, MessageState::Leased(lease), rest)
+        (piece, state, rest)
     }
 }

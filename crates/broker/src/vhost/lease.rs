@@ -186,6 +186,23 @@ impl Vhost {
         }
     }
 
+    /// Messages are nobody's until a delay is over. What was told of them before is good for nothing
+    /// any more.
+    pub(crate) fn rest(&mut self, queue: QueueId, runs: &[Run], delay_ms: u64) {
+        let delay_ms = delay_ms.min(limits::RETURN_DELAY_MS_MAX);
+        let resting = Held {
+            count: 0,
+            epoch: (self.entropy)(),
+            until_ms: self.now.ms.saturating_add(delay_ms),
+            length_ms: delay_ms,
+            since_ms: None,
+            durability: Durability::Journaled,
+            holder: Name::default(),
+            progress: None,
+        };
+        self.book(queue, runs, &resting);
+    }
+
     /// Keeps a lease of messages, in memory and, as far as they are, in the journal.
     fn book(&mut self, queue: QueueId, runs: &[Run], lease: &Held) {
         let mut spans: Vec<(Sequence, u32)> = Vec::new();

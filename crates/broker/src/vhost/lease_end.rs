@@ -107,9 +107,9 @@ impl Vhost {
                 Some(self.now.wall_ms.saturating_add(lease_ms))
             }
             LeaseEnd::Acknowledged
-            | LeaseEnd::Failed(_)
+            | LeaseEnd::Failed { .. }
             | LeaseEnd::Rejected(_)
-            | LeaseEnd::Released => None,
+            | LeaseEnd::Released { .. } => None,
         };
         LeaseStatus::Done { until_wall_ms }
     }
@@ -144,16 +144,17 @@ impl Vhost {
                 let given_up = GivenUp { reason: Reason::Rejected, error: error.clone() };
                 self.drop_leased(&ended, Some(&given_up));
             }
-            LeaseEnd::Failed(error) => {
+            LeaseEnd::Failed { error, delay_ms } => {
                 self.take_lease(queue, message, group.count);
                 self.count_errors(queue, error.as_ref(), group.count);
                 self.stats.leases_failed += u64::from(group.count);
-                self.return_failed(queue, message, group.count, error.as_ref());
+                let ended = Unsettled::of_lease(queue, message, group.count);
+                self.return_failed(&ended, error.as_ref(), *delay_ms);
             }
-            LeaseEnd::Released => {
+            LeaseEnd::Released { delay_ms } => {
                 self.take_lease(queue, message, group.count);
                 let ended = Unsettled::of_lease(queue, message, group.count);
-                self.requeue(&ended, Return::LeaseReleased);
+                self.requeue_for(&ended, Return::LeaseReleased, None, *delay_ms);
             }
         }
     }
@@ -175,17 +176,10 @@ impl Vhost {
         }
     }
 
-    fn return_failed(
-        &mut self,
-        queue: QueueId,
-        first: Sequence,
-        count: u32,
-        error: Option<&Arc<LeaseError>>,
-    ) {
+    fn return_failed(&mut self, ended: &Unsettled, error: Option<&Arc<LeaseError>>, delay_ms: u64) {
         // As with what is rejected: it may be over its limit.
-        self.journal_end(queue, first, count);
-        let ended = Unsettled::of_lease(queue, first, count);
-        self.requeue_for(&ended, Return::LeaseFailed, error);
+        self.journal_end(ended.queue, ended.first, ended.count);
+        self.requeue_for(ended, Return::LeaseFailed, error, delay_ms);
     }
 
     fn journal_end(&mut self, queue: QueueId, first: Sequence, count: u32) {
@@ -228,15 +222,22 @@ impl Vhost {
         }
     }
 
-    /// Leases whose time is over end as if their holder had failed, and whoever has waited for long
-    /// enough is answered; as many as one turn may.
+    /// Leases whose time is over end as if their holder had failed, what rested comes back, and whoever
+    /// has waited for long enough is answered; as many as one turn may.
     pub(crate) fn look_after_leases(&mut self) {
         self.leases.timer_ms = None;
         for _ in 0..limits::TURN_LEASES_MAX {
             let Some((queue, first, held)) = self.leases.take_due(self.now.ms) else { break };
+            let ended = Unsettled::of_lease(queue, first, held.count);
+            if held.is_resting() {
+                // However the clock on the wall is set: they do not rest again after a restart.
+                self.journal_end(queue, first, held.count);
+                self.come_back(&ended);
+                continue;
+            }
             self.stats.leases_expired += u64::from(held.count);
             self.count_handling(queue, held.since_ms, held.count);
-            self.return_failed(queue, first, held.count, None);
+            self.return_failed(&ended, None, 0);
         }
         while let Some((waiter, queue)) = self.leases.take_impatient(self.now.ms) {
             let slot = self.queues.get_mut(&queue);

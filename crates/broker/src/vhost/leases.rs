@@ -20,6 +20,8 @@ pub(crate) struct Leases {
     /// When each of these ends, in milliseconds.
     ends: BTreeSet<(u64, QueueId, Sequence)>,
     messages: usize,
+    /// How many messages of each queue rest.
+    resting: Map<QueueId, u64>,
     waiters: Map<WaiterId, Waiter>,
     /// When each of these has waited for long enough, in milliseconds.
     waits: BTreeSet<(u64, WaiterId)>,
@@ -40,13 +42,19 @@ pub(crate) struct Held {
     /// When the messages were handed out; `None`: before the last start.
     pub(crate) since_ms: Option<u64>,
     pub(crate) durability: Durability,
-    /// Whose name it was asked in.
+    /// Whose name it was asked in. Nobody's, which is empty: the messages wait until their delay is
+    /// over.
     pub(crate) holder: Name,
     /// How far the holder is, as it last said.
     pub(crate) progress: Option<Box<str>>,
 }
 
 impl Held {
+    /// Whether these are leased to nobody, and come back when their time is over.
+    pub(crate) fn is_resting(&self) -> bool {
+        self.holder.is_empty()
+    }
+
     /// The first `count` messages, and what is left, if anything.
     fn split(self, count: u32) -> (Held, Option<Held>) {
         if count >= self.count {
@@ -102,6 +110,11 @@ impl Leases {
         self.messages
     }
 
+    /// How many messages of a queue wait until their delay is over.
+    pub(crate) fn resting(&self, queue: QueueId) -> u64 {
+        self.resting.get(&queue).copied().unwrap_or(0)
+    }
+
     /// All runs, by queue and place.
     pub(crate) fn held(&self) -> impl Iterator<Item = (QueueId, Sequence, &Held)> {
         self.held.iter().map(|((queue, first), held)| (*queue, *first, held))
@@ -137,6 +150,9 @@ impl Leases {
     /// Messages that are not leased yet, are from now on.
     pub(crate) fn hold(&mut self, queue: QueueId, first: Sequence, held: Held) {
         self.messages += held.count as usize;
+        if held.is_resting() {
+            *self.resting.entry(queue).or_default() += u64::from(held.count);
+        }
         self.ends.insert((held.until_ms, queue, first));
         self.held.insert((queue, first), held);
     }
@@ -192,6 +208,14 @@ impl Leases {
         let held = self.held.remove(&(queue, first))?;
         self.ends.remove(&(held.until_ms, queue, first));
         self.messages -= held.count as usize;
+        if held.is_resting()
+            && let Some(resting) = self.resting.get_mut(&queue)
+        {
+            *resting -= u64::from(held.count);
+            if *resting == 0 {
+                self.resting.remove(&queue);
+            }
+        }
         Some(held)
     }
 

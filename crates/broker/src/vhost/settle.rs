@@ -171,21 +171,27 @@ impl Vhost {
 
     /// Leased messages return to their place, or are given up because they failed too often.
     pub(crate) fn requeue(&mut self, delivery: &Unsettled, how: Return) {
-        self.requeue_for(delivery, how, None);
+        self.requeue_for(delivery, how, None, 0);
     }
 
-    /// As [`Vhost::requeue`], with what the consumer said of it.
+    /// As [`Vhost::requeue`], with what the consumer said of it, and perhaps not at once. Only leases
+    /// may come back later: they are counted by every queue.
     pub(crate) fn requeue_for(
         &mut self,
         delivery: &Unsettled,
         how: Return,
         error: Option<&Arc<LeaseError>>,
+        delay_ms: u64,
     ) {
         let queue = delivery.queue;
         let Some(slot) = self.queues.get_mut(&queue) else { return };
         let mut returned = Returned::default();
         let span = (delivery.first, delivery.count);
-        slot.queue.release(span, how, &self.chunks, &mut returned);
+        if delay_ms == 0 {
+            slot.queue.release(span, how, &self.chunks, &mut returned);
+        } else {
+            slot.queue.set_aside(span, how, &mut returned);
+        }
         let limited = slot.queue.settings().is_limited();
         let count = u64::from(delivery.count);
         slot.count(queue, &mut self.tallies, self.now.ms).requeued += count;
@@ -198,6 +204,9 @@ impl Vhost {
         if !counted.is_empty() {
             self.turn.staged.record(tag::RETURNED, |out| put_returned(out, queue, &counted));
         }
+        if delay_ms > 0 {
+            self.rest(queue, &returned.counted, delay_ms);
+        }
         for run in returned.over {
             self.bury_for(queue, run, Reason::DeliveryLimit, error);
         }
@@ -206,6 +215,19 @@ impl Vhost {
             self.drop_excess(queue);
         }
         self.mark_dirty(queue);
+    }
+
+    /// Messages that rested are ready again. They were counted when they were set aside.
+    pub(crate) fn come_back(&mut self, rested: &Unsettled) {
+        let Some(slot) = self.queues.get_mut(&rested.queue) else { return };
+        let span = (rested.first, rested.count);
+        slot.queue.release(span, Return::Rested, &self.chunks, &mut Returned::default());
+        let limited = slot.queue.settings().is_limited();
+        self.time_messages(rested.queue);
+        if limited {
+            self.drop_excess(rested.queue);
+        }
+        self.mark_dirty(rested.queue);
     }
 
     /// Returns everything the channel has not settled (AMQP's `basic.recover`).

@@ -44,8 +44,8 @@ pub struct Totals {
 
 impl Vhost {
     pub(crate) fn queue_view(&self, name: &str, now: Moment) -> Option<QueueView> {
-        let slot = self.queues.get(&self.topology.queue(name)?)?;
-        Some(self.view_queue(slot, now))
+        let id = self.topology.queue(name)?;
+        Some(self.view_queue(id, self.queues.get(&id)?, now))
     }
 
     /// The next queues behind `after`; returns where to go on.
@@ -59,26 +59,28 @@ impl Vhost {
         let mut last = None;
         for id in self.roster.range((from, Bound::Unbounded)).take(limits::LOOK_SLICE) {
             last = Some(*id);
-            out.extend(self.queues.get(id).map(|slot| self.view_queue(slot, now)));
+            out.extend(self.queues.get(id).map(|slot| self.view_queue(*id, slot, now)));
         }
         last
     }
 
-    fn view_queue(&self, slot: &QueueSlot, now: Moment) -> QueueView {
+    fn view_queue(&self, id: QueueId, slot: &QueueSlot, now: Moment) -> QueueView {
         let queue = &slot.queue;
         let owner = slot.owner.and_then(|owner| self.sessions.get(owner.index()));
         let tally = slot.tally.as_deref();
         let active = queue.consumers.single_active().and_then(|it| self.consumers.get(&it));
+        let exclusive = queue.consumers.exclusive().and_then(|it| self.consumers.get(&it));
         QueueView {
             name: slot.name.clone(),
             declaration: Arc::clone(&slot.declaration),
             queue_type: queue.settings().queue_type,
             ready: queue.ready_messages(),
             unacked: queue.leased_messages(),
+            delayed: self.leases.resting(id),
             ready_bytes: queue.ready_bytes(),
             consumers: queue.consumers.count(),
             consumers_with_room: queue.consumers.count_with_room(),
-            exclusive_consumer: queue.consumers.has_exclusive(),
+            exclusive_consumer_tag: exclusive.map(|consumer| consumer.tag.clone()),
             single_active_consumer: active.map(|consumer| ActiveConsumer {
                 consumer_tag: consumer.tag.clone(),
                 channel: consumer.channel,

@@ -31,6 +31,11 @@ pub enum MessageState {
     Leased(LeaseView),
     /// It is delivered to a consumer that has not settled it.
     Delivered,
+    /// It was given back for later, and is nobody's.
+    Delayed {
+        /// When it is ready again, in milliseconds since 1970.
+        until_wall_ms: u64,
+    },
 }
 
 /// A lease without a connection.

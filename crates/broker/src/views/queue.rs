@@ -21,16 +21,18 @@ pub struct QueueView {
     pub queue_type: QueueType,
     /// Messages that could be delivered.
     pub ready: u64,
-    /// Messages delivered and not settled.
+    /// Messages delivered and not settled, and those that were given back for later.
     pub unacked: u64,
+    /// Of these: how many were given back for later, and wait until their delay is over.
+    pub delayed: u64,
     /// Bytes of ready bodies; known only where they are limited.
     pub ready_bytes: Option<u64>,
     /// Its consumers.
     pub consumers: u32,
     /// How many of its consumers have room for more.
     pub consumers_with_room: u32,
-    /// One of them consumes alone.
-    pub exclusive_consumer: bool,
+    /// The tag of the one that consumes alone, of its own will.
+    pub exclusive_consumer_tag: Option<Name>,
     /// The one that is served, where only one is.
     pub single_active_consumer: Option<ActiveConsumer>,
     /// The connection that an exclusive queue belongs to.

@@ -195,3 +195,128 @@ fn what_a_queue_loses_is_no_longer_leased() {
          b lease q 9 500 -> b: leased",
     );
 }
+
+#[test]
+fn what_is_given_back_for_later_comes_when_its_delay_is_over() {
+    check(
+        "a queue q durable
+         sync -> a: q has 0, 0 consumers
+         a publish - q one two three
+         b lease q 3 1000
+         sync -> b: leased one two three
+         b lease-fail one delay=50000
+         sync -> b: done
+         b lease-release two delay=400
+         sync -> b: done
+         b lease-ack one two three
+         sync -> b: lost lost done
+         c lease q 9 1000 wait=60000
+         wait 399
+         wait 1
+         sync -> c: leased two'2
+         c lease-extend two for=90000
+         sync -> c: done
+         c lease q 9 1000 wait=60000
+         wait 50000
+         sync -> c: leased one'2
+         c lease-ack one two
+         sync -> c: done done
+         a get q -> a: nothing",
+    );
+}
+
+#[test]
+fn a_delay_goes_on_over_a_restart() {
+    for end in ["crash", "stop"] {
+        check(&format!(
+            "a queue q durable
+             sync -> a: q has 0, 0 consumers
+             a publish - q one two
+             b lease q 2 1000
+             sync -> b: leased one two
+             b lease-fail one delay=20000
+             sync -> b: done
+             b lease-release two
+             sync -> b: done
+             {end}
+             c lease q 9 100000
+             sync -> c: leased two'2
+             c lease q 9 1000 -> c: leased
+             wait 20001
+             c lease q 9 100000
+             sync -> c: leased one'2
+             {end}
+             d lease q 9 1000 -> d: leased
+             d lease-ack one two
+             sync -> d: done done"
+        ));
+    }
+}
+
+#[test]
+fn what_came_back_after_its_delay_does_not_rest_again() {
+    check(
+        "a queue q durable
+         sync -> a: q has 0, 0 consumers
+         a publish - q one
+         b lease q 1 1000
+         sync -> b: leased one
+         b lease-release one delay=100
+         sync -> b: done
+         wait 100
+         a consume q c -> a: Consuming; a: c#1 one' (0 failures of 1)
+         a ack 1
+         sync
+         crash
+         d get q -> d: nothing",
+    );
+}
+
+#[test]
+fn a_failure_too_many_is_given_up_at_once() {
+    check(
+        "a queue q durable x-queue-type=quorum x-delivery-limit=1 x-dead-letter-exchange=- \
+             x-dead-letter-routing-key=dead
+         a queue dead durable
+         sync -> a: q has 0, 0 consumers; a: dead has 0, 0 consumers
+         a publish - q one
+         b lease q 1 1000
+         sync -> b: leased one
+         b lease-fail one delay=100
+         sync -> b: done
+         wait 100
+         b lease q 1 1000
+         sync -> b: leased one'2
+         b lease-fail one delay=60000
+         sync -> b: done
+         b lease dead 1 1000
+         sync -> b: leased one",
+    );
+}
+
+#[test]
+fn a_queue_that_goes_takes_along_what_waits() {
+    check(
+        "a queue q durable x-message-ttl=100
+         sync -> a: q has 0, 0 consumers
+         a publish - q one two
+         b lease q 2 1000
+         sync -> b: leased one two
+         b lease-release one two delay=500
+         sync -> b: done done
+         wait 200
+         a purge q -> a: QueuePurged
+         wait 300
+         b lease q 9 1000 -> b: leased
+         a publish - q three
+         b lease q 1 1000
+         sync -> b: leased three
+         b lease-release three delay=500
+         sync -> b: done
+         a delete q
+         sync -> a: QueueDeleted
+         wait 500
+         b lease-ack three
+         sync -> b: gone",
+    );
+}

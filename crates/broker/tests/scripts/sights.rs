@@ -102,6 +102,7 @@ impl Viewer for Two {
             MessageState::Ready => "ready".to_owned(),
             MessageState::Leased(lease) => format!("leased by {}", lease.holder),
             MessageState::Delivered => "delivered".to_owned(),
+            MessageState::Delayed { .. } => "delayed".to_owned(),
         };
         let body = String::from_utf8_lossy(message.body);
         let times = if view.attempts == 0 { String::new() } else { format!(" {}x", view.attempts) };

@@ -330,18 +330,20 @@ fn lease(arguments: &[&str]) -> Operation {
     }))
 }
 
-/// BODY[@N]… [for=MS] [progress=TEXT]: the last token handed out for the message, or the Nth.
+/// BODY[@N]… [for=MS] [delay=MS]: the last token handed out for the message, or the Nth.
 fn settle_leases(
     tokens: &BTreeMap<String, Vec<LeaseToken>>,
     end: &str,
     arguments: &[&str],
 ) -> Operation {
     let options = table(arguments);
+    let delay_ms = options.get("delay").and_then(Value::as_integer).unwrap_or(0);
+    let delay_ms = delay_ms.try_into().unwrap();
     let end = match end {
         "ack" => LeaseEnd::Acknowledged,
-        "fail" => LeaseEnd::Failed(None),
+        "fail" => LeaseEnd::Failed { error: None, delay_ms },
         "reject" => LeaseEnd::Rejected(None),
-        "release" => LeaseEnd::Released,
+        "release" => LeaseEnd::Released { delay_ms },
         "extend" => LeaseEnd::Extended {
             lease_ms: options.get("for").and_then(Value::as_integer).unwrap().try_into().unwrap(),
             progress: None,

@@ -6,8 +6,8 @@ use serde_json::{Value as Json, json};
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Which messages")]
 pub(super) struct Filter {
-    /// Those that are doing this: ready, leased (over HTTP) or delivered (to a consumer).
-    #[arg(long, value_name = "STATE", value_parser = ["ready", "leased", "delivered"])]
+    /// Those that are doing this: ready, leased (over HTTP), delivered (to a consumer) or delayed.
+    #[arg(long, value_name = "STATE", value_parser = ["ready", "leased", "delivered", "delayed"])]
     state: Option<String>,
 
     /// Those that have a header, of a value if one is said; may be given several times.

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use crate::client::Client;
+use crate::client::{Client, encoded};
 use crate::failure::Failure;
 use crate::place::Place;
 use crate::screen::{self, Column};
@@ -17,17 +17,26 @@ pub(crate) fn pages(
     path: &str,
     columns: &[Column],
 ) -> Result<(), Failure> {
+    all_pages(client, place, &client.in_vhost(path, &[]), columns)
+}
+
+/// Prints all pages of a list, whatever virtual host is meant.
+pub(crate) fn all_pages(
+    client: &Client,
+    place: &Place,
+    path: &str,
+    columns: &[Column],
+) -> Result<(), Failure> {
     let mut rows = Vec::new();
-    let mut after: Option<String> = None;
+    let mut parameters = format!("limit={ROWS_MAX}");
+    let mark = if path.contains('?') { '&' } else { '?' };
     loop {
-        let mut parameters = vec![("limit", ROWS_MAX)];
-        parameters.extend(after.as_deref().map(|after| ("after", after)));
-        let answer = client.get(&client.in_vhost(path, &parameters))?;
+        let answer = client.get(&format!("{path}{mark}{parameters}"))?;
         rows.extend(self::rows(&answer, "items").iter().cloned());
-        after = answer.get("next").and_then(Json::as_str).map(str::to_owned);
-        if after.is_none() {
+        let Some(next) = answer.get("next").and_then(Json::as_str) else {
             return print(place, &rows, columns);
-        }
+        };
+        parameters = format!("limit={ROWS_MAX}&after={}", encoded(next));
     }
 }
 

@@ -26,8 +26,8 @@ pub struct Arguments {
     #[arg(long)]
     newest: bool,
 
-    /// Only those that are doing this: ready, leased (over HTTP) or delivered (to a consumer).
-    #[arg(long, value_name = "STATE", value_parser = ["ready", "leased", "delivered"])]
+    /// Only those that are doing this: ready, leased (over HTTP), delivered (to a consumer) or delayed.
+    #[arg(long, value_name = "STATE", value_parser = ["ready", "leased", "delivered", "delayed"])]
     state: Option<String>,
 
     /// Show at most so many bytes of a body.

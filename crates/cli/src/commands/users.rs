@@ -44,7 +44,8 @@ enum Action {
     Add {
         /// The user's name.
         name: String,
-        /// The user's password; without one, nobody logs in as this user with a password.
+        /// The user's password. Without one a new user can't log in with a password, and one that is
+        /// there keeps its own.
         #[arg(
             long,
             value_name = "PASSWORD",
@@ -53,8 +54,9 @@ enum Action {
         )]
         new_password: Option<String>,
         /// Tags, separated by commas: administrator, monitoring, policymaker, management.
-        #[arg(long, value_name = "TAGS", default_value = "")]
-        tags: String,
+        /// Without any, a user that is there keeps its own.
+        #[arg(long, value_name = "TAGS", value_delimiter = ',')]
+        tags: Option<Vec<String>>,
     },
     /// Delete a user; its connections are closed
     Delete {
@@ -86,18 +88,13 @@ enum Action {
 
 pub(crate) fn run(client: &Client, arguments: &Arguments) -> Result<(), Failure> {
     let place = &arguments.place;
-    let user = |name: &str| format!("/api/users/{}", encoded(name));
+    let user = |name: &str| format!("/v1/users/{}", encoded(name));
     let permission =
-        |name: &str| format!("/api/permissions/{}/{}", encoded(client.vhost()), encoded(name));
+        |name: &str| client.in_vhost(&format!("/v1/permissions/{}", encoded(name)), &[]);
     match arguments.action.as_ref().unwrap_or(&Action::List) {
-        Action::List => {
-            listing::print(place, listing::rows(&client.get("/api/users")?, ""), &COLUMNS)
-        }
+        Action::List => listing::all_pages(client, place, "/v1/users", &COLUMNS),
         Action::Add { name, new_password, tags } => {
-            let content = match new_password {
-                Some(password) => json!({ "password": password, "tags": tags }),
-                None => json!({ "password_hash": "", "tags": tags }),
-            };
+            let content = json!({ "password": new_password, "tags": tags });
             client.ask(Method::Put, &user(name), &Content::Json(&content))?;
             screen::line(&format!("user '{name}' is there"))
         }
@@ -105,10 +102,7 @@ pub(crate) fn run(client: &Client, arguments: &Arguments) -> Result<(), Failure>
             client.ask(Method::Delete, &user(name), &Content::Nothing)?;
             screen::line(&format!("user '{name}' is deleted"))
         }
-        Action::Permissions => {
-            let answer = client.get("/api/permissions")?;
-            listing::print(place, listing::rows(&answer, ""), &PERMISSIONS)
-        }
+        Action::Permissions => listing::all_pages(client, place, "/v1/permissions", &PERMISSIONS),
         Action::Permit { name, configure, write, read } => {
             let content = json!({ "configure": configure, "write": write, "read": read });
             client.ask(Method::Put, &permission(name), &Content::Json(&content))?;

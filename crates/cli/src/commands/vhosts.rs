@@ -1,5 +1,7 @@
 //! `postroom vhosts`.
 
+use serde_json::json;
+
 use super::listing;
 use crate::client::{Client, Content, Method, encoded};
 use crate::failure::Failure;
@@ -9,13 +11,15 @@ use crate::screen::{self, Column, Show};
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   postroom vhosts
-  postroom vhosts add staging
+  postroom vhosts add staging --description 'what is tried before Friday'
   postroom vhosts delete staging --yes";
 
-const COLUMNS: [Column; 3] = [
+const COLUMNS: [Column; 5] = [
     ("VHOST", "name", Show::Text),
-    ("READY", "messages_ready", Show::Count),
-    ("UNACKED", "messages_unacknowledged", Show::Count),
+    ("QUEUES", "queues", Show::Count),
+    ("READY", "ready", Show::Count),
+    ("UNACKED", "unacked", Show::Count),
+    ("DESCRIPTION", "description", Show::Text),
 ];
 
 #[derive(Debug, clap::Args)]
@@ -31,10 +35,13 @@ pub struct Arguments {
 enum Action {
     /// List all virtual hosts
     List,
-    /// Make a virtual host
+    /// Make a virtual host, or note something on it
     Add {
         /// Its name.
         name: String,
+        /// What it is for.
+        #[arg(long, value_name = "TEXT")]
+        description: Option<String>,
     },
     /// Delete a virtual host with everything in it
     Delete {
@@ -47,14 +54,12 @@ enum Action {
 }
 
 pub(crate) fn run(client: &Client, arguments: &Arguments) -> Result<(), Failure> {
-    let path = |name: &str| format!("/api/vhosts/{}", encoded(name));
+    let path = |name: &str| format!("/v1/vhosts/{}", encoded(name));
     match arguments.action.as_ref().unwrap_or(&Action::List) {
-        Action::List => {
-            let answer = client.get("/api/vhosts")?;
-            listing::print(&arguments.place, listing::rows(&answer, ""), &COLUMNS)
-        }
-        Action::Add { name } => {
-            client.ask(Method::Put, &path(name), &Content::Nothing)?;
+        Action::List => listing::all_pages(client, &arguments.place, "/v1/vhosts", &COLUMNS),
+        Action::Add { name, description } => {
+            let content = json!({ "description": description });
+            client.ask(Method::Put, &path(name), &Content::Json(&content))?;
             screen::line(&format!("vhost '{name}' is there"))
         }
         Action::Delete { name, yes: false } => {

@@ -64,6 +64,11 @@ impl Consumers {
         self.exclusive.is_some()
     }
 
+    /// The one that consumes alone, of its own will.
+    pub fn exclusive(&self) -> Option<ConsumerId> {
+        self.exclusive
+    }
+
     /// How many could take something.
     pub fn count_with_room(&self) -> u32 {
         let lower: usize = self.lower.iter().map(|round| round.members.len()).sum();

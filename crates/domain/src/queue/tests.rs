@@ -233,6 +233,26 @@ fn fail(queue: &mut Queue, model: &mut Model, first: u64, count: u32) {
     }
 }
 
+/// Set aside they are leased still; brought back they are counted no more.
+fn fail_later(queue: &mut Queue, model: &mut Model, first: u64, count: u32) {
+    let span = (Sequence(first), count);
+    queue.set_aside(span, Return::LeaseFailed, &mut Returned::default());
+    for at in first..first + u64::from(count) {
+        let Some(entry) = model.messages.get_mut(&at).filter(|it| it.leased) else { continue };
+        entry.redelivery = Redelivery::Repeated;
+        entry.failures += 1;
+        if queue.settings().delivery_limit.is_some_and(|limit| entry.failures > limit) {
+            model.messages.remove(&at);
+        }
+    }
+    if first.is_multiple_of(2) {
+        queue.release(span, Return::Rested, &Tens, &mut Returned::default());
+        for at in first..first + u64::from(count) {
+            model.messages.entry(at).and_modify(|entry| entry.leased = false);
+        }
+    }
+}
+
 fn settle(queue: &mut Queue, model: &mut Model, first: u64, count: u32) {
     let mut gone = Vec::new();
     queue.settle(Sequence(first), count, &mut gone);
@@ -249,7 +269,8 @@ fn agree(settings: &QueueSettings, seed: u64) {
     for step in 1..=80 {
         let count = u32::try_from(1 + random.below(6)).unwrap();
         let first = random.below(model.next.max(1));
-        match random.below(40) {
+        match random.below(43) {
+            40..=42 => fail_later(&mut queue, &mut model, first, count),
             0..=9 => publish(&mut queue, &mut model, count, &mut random),
             10..=18 => lease(&mut queue, &mut model, count),
             19..=23 => settle(&mut queue, &mut model, first, count),

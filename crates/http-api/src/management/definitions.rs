@@ -11,7 +11,6 @@ use domain::name::Name;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use super::vhosts;
 use crate::body;
 use crate::definitions::{self, Scope};
 use crate::hall::Hall;
@@ -19,6 +18,7 @@ use crate::problem::Problem;
 use crate::query::{Parameters, Places};
 use crate::refusals;
 use crate::routes::{Need, Routes};
+use crate::tenancy::vhosts;
 use crate::waited::waited;
 
 pub(super) fn routes(routes: Routes) -> Routes {

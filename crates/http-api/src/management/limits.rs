@@ -8,7 +8,6 @@ use domain::name::Name;
 use serde_json::{Value as Json, json};
 
 use super::fields::Fields;
-use super::{users, vhosts};
 use crate::definitions::limits::{max, shown};
 use crate::gate::Guest;
 use crate::hall::Hall;
@@ -16,6 +15,7 @@ use crate::problem::Problem;
 use crate::query::Places;
 use crate::refusals;
 use crate::routes::{Need, Routes};
+use crate::tenancy::{users, vhosts};
 use crate::waited::waited;
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -47,7 +47,7 @@ fn user_entry(limits: &[OwnLimit], name: &Name) -> Option<Json> {
 async fn of_vhosts(State(hall): State<Hall>, Guest(user): Guest) -> Response {
     let (broker, limits) = (hall.broker(), hall.broker().own_limits());
     let known = broker.vhosts().into_iter().map(|vhost| vhost.name);
-    let seen = known.filter(|name| vhosts::is_visible(broker, &user, name));
+    let seen = known.filter(|name| super::vhosts::is_visible(broker, &user, name));
     axum::Json(seen.filter_map(|name| vhost_entry(&limits, &name)).collect::<Json>())
         .into_response()
 }
@@ -58,7 +58,7 @@ async fn of_vhost(
     Places(vhost): Places<String>,
 ) -> Result<Response, Problem> {
     let name = vhosts::known(hall.broker(), &vhost)?.name;
-    if !vhosts::is_visible(hall.broker(), &user, &name) {
+    if !super::vhosts::is_visible(hall.broker(), &user, &name) {
         return Err(Problem::forbidden(format!("the user has no permission on vhost '{name}'")));
     }
     let entry = vhost_entry(&hall.broker().own_limits(), &name);

@@ -10,8 +10,6 @@ use domain::name::Name;
 use serde_json::{Map, Value as Json, json};
 
 use super::fields::Fields;
-use super::users::put_status;
-use super::vhosts;
 use crate::definitions::{GLOBAL_PARAMETER, POLICY, parameter_value};
 use crate::gate::Guest;
 use crate::hall::Hall;
@@ -19,6 +17,7 @@ use crate::problem::Problem;
 use crate::query::{self, Places};
 use crate::refusals;
 use crate::routes::{Need, Routes};
+use crate::tenancy::{put_status, vhosts};
 use crate::waited::waited;
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -88,7 +87,7 @@ fn missing() -> Problem {
 }
 
 fn sees(hall: &Hall, guest: &Guest, vhost: &Name) -> bool {
-    vhosts::is_visible(hall.broker(), &guest.0, vhost)
+    super::vhosts::is_visible(hall.broker(), &guest.0, vhost)
 }
 
 async fn list(State(hall): State<Hall>, guest: Guest) -> Response {

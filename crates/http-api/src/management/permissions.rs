@@ -4,19 +4,17 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use broker::definitions::{PermissionDefinition, TopicPermissionDefinition};
-use broker::{ClearError, GrantError, Permission, TopicPermission};
+use broker::{Permission, TopicPermission};
 use serde_json::{Value as Json, json};
 
 use super::fields::Fields;
-use super::users::{known, put_status};
-use super::vhosts;
 use crate::gate::Guest;
 use crate::hall::Hall;
 use crate::problem::Problem;
-use crate::query::{self, Places};
-use crate::refusals;
+use crate::query::Places;
 use crate::routes::{Need, Routes};
-use crate::waited::waited;
+use crate::tenancy::permissions::{self, Whose, not_granted};
+use crate::tenancy::{users, vhosts};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
@@ -73,7 +71,7 @@ async fn of_user(
     State(hall): State<Hall>,
     Places(user): Places<String>,
 ) -> Result<Response, Problem> {
-    let user = known(hall.broker(), &user)?.name;
+    let user = users::known(hall.broker(), &user)?.name;
     Ok(axum::Json(those(&hall, |it| it.user == user)).into_response())
 }
 
@@ -85,10 +83,6 @@ async fn of_vhost(
     Ok(axum::Json(those(&hall, |it| it.vhost == vhost)).into_response())
 }
 
-fn not_granted() -> Problem {
-    Problem::not_found("the user has no such permission")
-}
-
 async fn one(
     State(hall): State<Hall>,
     Places((vhost, user)): Places<(String, String)>,
@@ -97,45 +91,24 @@ async fn one(
     Ok(axum::Json(found.ok_or_else(not_granted)?).into_response())
 }
 
-fn grant_problem(error: &GrantError) -> Problem {
-    match error {
-        GrantError::NoSuchUser(_) | GrantError::NoSuchVhost(_) | GrantError::Pattern(_) => {
-            Problem::bad_request(error.to_string())
-        }
-        GrantError::Unwritten(unwritten) => refusals::unwritten(unwritten),
-    }
-}
-
-fn clear_problem(error: &ClearError) -> Problem {
-    match error {
-        ClearError::NotGranted => not_granted(),
-        ClearError::Unwritten(unwritten) => refusals::unwritten(unwritten),
-    }
-}
-
 async fn put(
     State(hall): State<Hall>,
     Places((vhost, user)): Places<(String, String)>,
     fields: Fields,
 ) -> Result<StatusCode, Problem> {
-    let (vhost, user) = (query::name(&vhost, "vhost")?, query::name(&user, "user")?);
     let permission = Permission {
         configure: fields.needed_text("configure")?.into(),
         write: fields.needed_text("write")?.into(),
         read: fields.needed_text("read")?.into(),
     };
-    let granted = waited(&hall, move |broker| broker.grant(&user, &vhost, &permission)).await?;
-    granted.map(put_status).map_err(|error| grant_problem(&error))
+    permissions::grant(&hall, Whose { user: &user, vhost: &vhost }, permission).await
 }
 
 async fn delete(
     State(hall): State<Hall>,
     Places((vhost, user)): Places<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let (vhost, user) = (query::name(&vhost, "vhost")?, query::name(&user, "user")?);
-    let cleared = waited(&hall, move |broker| broker.clear_permission(&user, &vhost)).await?;
-    cleared.map_err(|error| clear_problem(&error))?;
-    Ok(StatusCode::NO_CONTENT)
+    permissions::clear(&hall, Whose { user: &user, vhost: &vhost }).await
 }
 
 async fn list_topics(State(hall): State<Hall>, _guest: Guest) -> Response {
@@ -146,7 +119,7 @@ async fn topics_of_user(
     State(hall): State<Hall>,
     Places(user): Places<String>,
 ) -> Result<Response, Problem> {
-    let user = known(hall.broker(), &user)?.name;
+    let user = users::known(hall.broker(), &user)?.name;
     Ok(axum::Json(those_topics(&hall, |it| it.user == user)).into_response())
 }
 
@@ -173,41 +146,25 @@ async fn put_topics(
     Places((vhost, user)): Places<(String, String)>,
     fields: Fields,
 ) -> Result<StatusCode, Problem> {
-    let (vhost, user) = (query::name(&vhost, "vhost")?, query::name(&user, "user")?);
-    let exchange = query::name(fields.needed_text("exchange")?, "exchange")?;
+    let exchange = fields.needed_text("exchange")?;
     let permission = TopicPermission {
         write: fields.needed_text("write")?.into(),
         read: fields.needed_text("read")?.into(),
     };
-    let grant =
-        move |broker: &broker::Broker| broker.grant_topics(&user, &vhost, &exchange, &permission);
-    waited(&hall, grant).await?.map(put_status).map_err(|error| grant_problem(&error))
-}
-
-async fn clear_topics(
-    hall: &Hall,
-    vhost: &str,
-    user: &str,
-    exchange: Option<&str>,
-) -> Result<StatusCode, Problem> {
-    let (vhost, user) = (query::name(vhost, "vhost")?, query::name(user, "user")?);
-    let exchange = exchange.map(|exchange| query::name(exchange, "exchange")).transpose()?;
-    let clear =
-        move |broker: &broker::Broker| broker.clear_topics(&user, &vhost, exchange.as_ref());
-    waited(hall, clear).await?.map_err(|error| clear_problem(&error))?;
-    Ok(StatusCode::NO_CONTENT)
+    let whose = Whose { user: &user, vhost: &vhost };
+    permissions::grant_topics(&hall, whose, exchange, permission).await
 }
 
 async fn delete_topics(
     State(hall): State<Hall>,
     Places((vhost, user)): Places<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    clear_topics(&hall, &vhost, &user, None).await
+    permissions::clear_topics(&hall, Whose { user: &user, vhost: &vhost }, None).await
 }
 
 async fn delete_topic(
     State(hall): State<Hall>,
     Places((vhost, user, exchange)): Places<(String, String, String)>,
 ) -> Result<StatusCode, Problem> {
-    clear_topics(&hall, &vhost, &user, Some(&exchange)).await
+    permissions::clear_topics(&hall, Whose { user: &user, vhost: &vhost }, Some(&exchange)).await
 }

@@ -118,7 +118,10 @@ fn stats(view: &QueueView, now_ms: u64) -> Stats<'_> {
         consumer_utilisation: capacity,
         consumers: view.consumers,
         effective_policy_definition: Map::new(),
-        exclusive_consumer_tag: None,
+        // Where one is served at a time, RabbitMQ tells of that one only.
+        exclusive_consumer_tag: (view.exclusive_consumer_tag.as_ref())
+            .filter(|_| active.is_none())
+            .map(Name::as_str),
         head_message_timestamp: None,
         idle_since: idle_ms.map(|idle_ms| rfc3339(now_ms.saturating_sub(idle_ms))),
         message_bytes_ready: view.ready_bytes,

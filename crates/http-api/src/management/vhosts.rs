@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use broker::{Broker, CreateVhostError, DeleteVhostError, Permission, User, VhostNotes, VhostView};
+use broker::{Broker, User, VhostNotes, VhostView};
 use domain::name::Name;
 use serde::Serialize;
 
@@ -11,15 +11,13 @@ use super::depths::{self, Depths};
 use super::fields::Fields;
 use super::listing::{Detail, Wish};
 use super::message_stats::MessageStats;
-use super::users::put_status;
 use crate::gate::Guest;
 use crate::hall::Hall;
 use crate::looking::{self, Looker};
 use crate::problem::Problem;
-use crate::query::{self, Places};
-use crate::refusals;
+use crate::query::Places;
 use crate::routes::{Need, Routes};
-use crate::waited::waited;
+use crate::tenancy::vhosts::{self, NotesWish, known};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
@@ -27,11 +25,6 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/api/vhosts/{vhost}", Need::Management, one)
         .put("/api/vhosts/{vhost}", Need::Administrator, put)
         .delete("/api/vhosts/{vhost}", Need::Administrator, delete)
-}
-
-/// The virtual host of that name, or a problem.
-pub(super) fn known(broker: &Broker, name: &str) -> Result<VhostView, Problem> {
-    broker.vhost(name).ok_or_else(|| Problem::not_found(format!("there is no vhost '{name}'")))
 }
 
 /// Whether a user may know of a virtual host.
@@ -98,10 +91,10 @@ async fn list(
     wish: Wish,
 ) -> Result<Response, Problem> {
     looking::at_many(&hall, user, move |looker| {
-        let mut vhosts = looker.broker.vhosts();
-        vhosts.retain(|vhost| looker.sees(&vhost.name));
+        let mut seen = looker.broker.vhosts();
+        seen.retain(|vhost| looker.sees(&vhost.name));
         wish.answer(
-            vhosts.iter().collect(),
+            seen.iter().collect(),
             |it: &&VhostView| it.name.as_str(),
             |it| shown(looker.broker, it, wish.detail),
         )
@@ -126,20 +119,12 @@ async fn one(
     .await
 }
 
-/// What comes of making and noting.
-enum PutVhostError {
-    Create(CreateVhostError),
-    Note(DeleteVhostError),
-}
-
-/// Whoever makes a virtual host gets all permissions on it.
 async fn put(
     State(hall): State<Hall>,
     Guest(user): Guest,
     Places(name): Places<String>,
     fields: Fields,
 ) -> Result<StatusCode, Problem> {
-    let name = query::name(&name, "vhost")?;
     let wanted = fields.text("default_queue_type")?;
     if !matches!(wanted, None | Some("" | "undefined" | "classic")) {
         let problem = Problem::bad_request("a vhost's default queue type can't be chosen here");
@@ -149,53 +134,18 @@ async fn put(
         let problem = Problem::bad_request("there is no tracing of single messages");
         return Err(problem.field("tracing"));
     }
-    let notes = VhostNotes {
-        description: fields.text("description")?.unwrap_or_default().into(),
-        tags: fields.tags("tags")?.into(),
-    };
+    // Whoever says one of them says both.
     let is_given = ["description", "tags"].iter().any(|key| fields.get(key).is_some());
-    let notes = is_given.then_some(notes);
-    let make = move |broker: &Broker| {
-        let put = broker.create_vhost(&name).map_err(PutVhostError::Create)?;
-        if let Some(notes) = notes {
-            broker.note_vhost(&name, &notes).map_err(PutVhostError::Note)?;
-        }
-        if put == broker::Put::Made {
-            let all: Box<str> = ".*".into();
-            let permission = Permission { configure: all.clone(), write: all.clone(), read: all };
-            if let Err(error) = broker.grant(user.name(), &name, &permission) {
-                tracing::warn!(vhost = %name, user = %user.name(), %error, "nothing was granted");
-            }
-        }
-        Ok(put)
+    let wish = NotesWish {
+        description: is_given.then_some(fields.text("description")?.unwrap_or_default().into()),
+        tags: is_given.then_some(fields.tags("tags")?),
     };
-    waited(&hall, make).await?.map(put_status).map_err(|error| match error {
-        PutVhostError::Create(CreateVhostError::NoName) => {
-            Problem::bad_request("a vhost's name can't be empty")
-        }
-        PutVhostError::Create(CreateVhostError::Unwritten(unwritten)) => {
-            refusals::unwritten(&unwritten)
-        }
-        PutVhostError::Create(error @ CreateVhostError::Open(_)) => {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error.to_string())
-        }
-        PutVhostError::Note(error) => problem(&error),
-    })
-}
-
-fn problem(error: &DeleteVhostError) -> Problem {
-    match error {
-        DeleteVhostError::NoSuchVhost(_) => Problem::not_found(error.to_string()),
-        DeleteVhostError::Unwritten(unwritten) => refusals::unwritten(unwritten),
-    }
+    vhosts::put(&hall, user, &name, wish).await
 }
 
 async fn delete(
     State(hall): State<Hall>,
     Places(name): Places<String>,
 ) -> Result<StatusCode, Problem> {
-    let name = known(hall.broker(), &name)?.name;
-    let deleted = waited(&hall, move |broker| broker.delete_vhost(&name)).await?;
-    deleted.map_err(|error| problem(&error))?;
-    Ok(StatusCode::NO_CONTENT)
+    vhosts::delete(&hall, &name).await
 }

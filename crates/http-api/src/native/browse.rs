@@ -125,6 +125,9 @@ pub(crate) struct SeenMessage<'a> {
     /// When its lease ends, in milliseconds since 1970 by the broker's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     lease_expires_at_ms: Option<u64>,
+    /// When it is ready again after a delay, in milliseconds since 1970 by the broker's clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ready_at_ms: Option<u64>,
     /// The user who leases it.
     #[serde(skip_serializing_if = "Option::is_none")]
     leased_by: Option<&'a str>,
@@ -320,7 +323,11 @@ impl<'a> SeenMessage<'a> {
     ) -> SeenMessage<'a> {
         let lease = match view.state {
             MessageState::Leased(lease) => Some(lease),
-            MessageState::Ready | MessageState::Delivered => None,
+            MessageState::Ready | MessageState::Delivered | MessageState::Delayed { .. } => None,
+        };
+        let ready_at_ms = match view.state {
+            MessageState::Delayed { until_wall_ms } => Some(*until_wall_ms),
+            MessageState::Ready | MessageState::Delivered | MessageState::Leased(_) => None,
         };
         // It was JSON when it came in.
         let progress = lease.and_then(|lease| lease.progress.as_deref());
@@ -333,6 +340,7 @@ impl<'a> SeenMessage<'a> {
             age_ms: view.age_ms,
             expires_at_ms: view.expires_wall_ms,
             lease_expires_at_ms: lease.map(|lease| lease.until_wall_ms),
+            ready_at_ms,
             leased_by: lease.map(|lease| lease.holder.as_str()),
             progress: progress.and_then(|text| serde_json::from_str(text).ok()),
             body_bytes: message.body.len(),

@@ -74,6 +74,8 @@ pub(crate) enum StateName {
     Leased,
     /// It is delivered to a consumer that has not settled it.
     Delivered,
+    /// It was given back for later, and waits until its delay is over.
+    Delayed,
 }
 
 impl FromStr for StateName {
@@ -90,6 +92,7 @@ impl StateName {
             MessageState::Ready => StateName::Ready,
             MessageState::Leased(_) => StateName::Leased,
             MessageState::Delivered => StateName::Delivered,
+            MessageState::Delayed { .. } => StateName::Delayed,
         }
     }
 }

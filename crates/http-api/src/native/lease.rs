@@ -93,7 +93,7 @@ pub(crate) struct SettleIn<'a> {
     fail: Vec<Failed<'a>>,
     /// Nothing is wrong with them: back to their places, and not counted as failures.
     #[serde(borrow, default)]
-    release: Vec<Held<'a>>,
+    release: Vec<Released<'a>>,
     /// Their leases go on.
     #[serde(borrow, default)]
     extend: Vec<Extended<'a>>,
@@ -123,6 +123,22 @@ pub(crate) struct Failed<'a> {
     /// not, it is dead-lettered, or dropped if its queue says nothing of dead letters.
     #[serde(default = "yes")]
     retry: bool,
+    /// How long it is to wait before it can be tried again, up to 30 days; not at all if not said.
+    #[serde(default)]
+    #[schema(maximum = 2_592_000_000_u64)]
+    delay_ms: u64,
+}
+
+/// A lease of a message with which nothing is wrong.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Released<'a> {
+    #[serde(borrow)]
+    lease: Cow<'a, str>,
+    /// How long it is to wait before it is handed out again, up to 30 days; not at all if not said.
+    #[serde(default)]
+    #[schema(maximum = 2_592_000_000_u64)]
+    delay_ms: u64,
 }
 
 /// Why a message could not be handled.
@@ -391,11 +407,23 @@ fn settlements<'a>(wished: &'a SettleIn<'_>) -> Result<Settlements<'a>, Problem>
     }
     for (at, failed) in fail.iter().enumerate() {
         let error = failed.error.as_ref().map(|error| error.ready(at)).transpose()?;
-        let end = if failed.retry { LeaseEnd::Failed(error) } else { LeaseEnd::Rejected(error) };
-        add("fail", at, &failed.lease, end)?;
+        let Failed { lease, retry, delay_ms, .. } = failed;
+        let field = format!("fail[{at}].delay_ms");
+        within(*delay_ms, 0, limits::RETURN_DELAY_MS_MAX, &field)?;
+        let end = match (retry, delay_ms) {
+            (true, _) => LeaseEnd::Failed { error, delay_ms: *delay_ms },
+            (false, 0) => LeaseEnd::Rejected(error),
+            (false, _) => {
+                let problem = Problem::bad_request("what is not tried again waits for nothing");
+                return Err(problem.field(field).remedy("leave it away, or \"retry\": false"));
+            }
+        };
+        add("fail", at, lease, end)?;
     }
-    for (at, held) in release.iter().enumerate() {
-        add("release", at, &held.lease, LeaseEnd::Released)?;
+    for (at, Released { lease, delay_ms }) in release.iter().enumerate() {
+        let field = format!("release[{at}].delay_ms");
+        within(*delay_ms, 0, limits::RETURN_DELAY_MS_MAX, &field)?;
+        add("release", at, lease, LeaseEnd::Released { delay_ms: *delay_ms })?;
     }
     for (at, Extended { lease, lease_ms, progress }) in extend.iter().enumerate() {
         within(*lease_ms, 1, limits::LEASE_MS_MAX, &format!("extend[{at}].lease_ms"))?;

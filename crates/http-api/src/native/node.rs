@@ -1,4 +1,4 @@
-//! Looking at the node as a whole, and at its virtual hosts.
+//! Looking at the node as a whole.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -7,20 +7,19 @@ use broker::views::MessageCounts;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::cursor::{Page, PageParameters, Part};
 use super::queues::{CountsOut, RatesOut};
 use crate::gate::Guest;
 use crate::hall::Hall;
-use crate::looking::{self, Looker, rfc3339};
+use crate::looking::{self, rfc3339};
 use crate::problem::Problem;
-use crate::query::Parameters;
 use crate::routes::{Need, Routes};
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    routes
-        .get("/v1/overview", Need::Login, get_overview)
-        .get("/v1/vhosts", Need::Login, list_vhosts)
-        .get("/v1/node", Need::Monitoring, get_node)
+    routes.get("/v1/overview", Need::Login, get_overview).get(
+        "/v1/node",
+        Need::Monitoring,
+        get_node,
+    )
 }
 
 /// What there is, in all virtual hosts that the user may see.
@@ -47,18 +46,18 @@ pub(crate) struct OverviewOut {
     publishers_blocked: bool,
 }
 
-/// What is in the queues of a virtual host.
+/// What is in the queues of virtual hosts.
 #[derive(Debug, Default)]
-struct Contents {
-    queues: usize,
+pub(super) struct Contents {
+    pub(super) queues: usize,
     queues_without_consumers: usize,
-    ready: u64,
-    unacked: u64,
+    pub(super) ready: u64,
+    pub(super) unacked: u64,
     oldest_ms: Option<u64>,
 }
 
 impl Contents {
-    fn add(&mut self, sight: &Sight) {
+    pub(super) fn add(&mut self, sight: &Sight) {
         let listing = sight.queues();
         self.queues += listing.len();
         for view in listing.iter() {
@@ -106,60 +105,6 @@ pub(super) async fn get_overview(
             rates: RatesOut::of(&rates),
             publishers_blocked: !looker.broker.alarms().are_clear(),
         })
-    })
-    .await
-}
-
-/// A virtual host.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct VhostOut {
-    name: String,
-    description: String,
-    tags: Vec<String>,
-    queues: usize,
-    ready: u64,
-    unacked: u64,
-    counts: CountsOut,
-    rates: RatesOut,
-}
-
-fn shown(looker: &Looker<'_>, sight: &Sight) -> VhostOut {
-    let mut contents = Contents::default();
-    contents.add(sight);
-    let totals = sight.totals();
-    let name = sight.vhost().as_str();
-    let notes = looker.broker.vhost(name).map(|vhost| vhost.notes).unwrap_or_default();
-    VhostOut {
-        name: name.to_owned(),
-        description: notes.description.into_string(),
-        tags: notes.tags.iter().map(|tag| tag.clone().into_string()).collect(),
-        queues: contents.queues,
-        ready: contents.ready,
-        unacked: contents.unacked,
-        counts: CountsOut::of(&totals.counts),
-        rates: RatesOut::of(&totals.rates),
-    }
-}
-
-/// Lists the virtual hosts that the user may see.
-#[utoipa::path(
-    get, path = "/v1/vhosts", tag = "node",
-    params(PageParameters),
-    responses((status = 200, body = Page<VhostOut>))
-)]
-pub(super) async fn list_vhosts(
-    State(hall): State<Hall>,
-    Guest(user): Guest,
-    Parameters(parameters): Parameters<PageParameters>,
-) -> Result<Response, Problem> {
-    let part = Part::of(&parameters)?;
-    looking::at_many(&hall, user, move |looker| {
-        part.answer(
-            super::queues::asked(looker, parameters.vhost.as_ref())?,
-            |it| it.vhost().as_str(),
-            |it| it.vhost().as_str().to_owned(),
-            |it| shown(looker, it),
-        )
     })
     .await
 }

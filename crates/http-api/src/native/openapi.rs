@@ -10,7 +10,10 @@ use utoipa::{Modify, OpenApi, ToSchema};
 use crate::hall::Hall;
 use crate::routes::{Need, Routes};
 
-use super::{browse, clients, lease, node, publish, queues, routing, tasks, tokens, topology};
+use super::{
+    browse, clients, lease, node, permissions, publish, queues, routing, tasks, tokens, topology,
+    users, vhosts,
+};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes.get("/v1/openapi.json", Need::Nothing, description)
@@ -48,6 +51,22 @@ struct ProblemDocument {
         tokens::list_tokens,
         tokens::make_token,
         tokens::revoke_token,
+        users::whoami,
+        users::list_users,
+        users::get_user,
+        users::put_user,
+        users::delete_user,
+        permissions::list_permissions,
+        permissions::put_permission,
+        permissions::delete_permission,
+        permissions::list_topic_permissions,
+        permissions::put_topic_permission,
+        permissions::delete_topic_permission,
+        permissions::delete_topic_permissions,
+        vhosts::list_vhosts,
+        vhosts::get_vhost,
+        vhosts::put_vhost,
+        vhosts::delete_vhost,
         topology::put_queue,
         topology::delete_queue,
         topology::purge_queue,
@@ -57,7 +76,6 @@ struct ProblemDocument {
         topology::remove_binding,
         node::get_overview,
         node::get_node,
-        node::list_vhosts,
         queues::list_queues,
         queues::get_queue,
         queues::get_scale,

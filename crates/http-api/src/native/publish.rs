@@ -10,15 +10,18 @@ use axum::response::{IntoResponse, Response};
 use broker::operation::{Ids, Operation, SessionTraits, Unroutable};
 use broker::{Event, MessageId, Persistence, User};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
 use utoipa::{IntoParams, ToSchema};
 
 use super::message::{MessageIn, Outgoing, TraceHeaders};
-use crate::body;
+use crate::body::{self, Whole};
 use crate::gate::Guest;
 use crate::hall::Hall;
+use crate::once::{self, Keyed, once};
 use crate::problem::Problem;
 use crate::query::{self, Parameters, Places};
+use crate::repeats::{Answer, Fingerprint, Outcome};
 use crate::routes::{Need, Routes};
 use crate::visit::{CHANNEL, Visit};
 
@@ -108,11 +111,23 @@ pub(crate) struct PublishParameters {
     routing_key: Option<String>,
 }
 
+/// Headers of a publish.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it describes what is read elsewhere")]
+struct PublishHeaders {
+    /// Made up by the client for this request, of at most 255 characters: a request with a key that
+    /// this user has sent before is not done again, but answered as the first one was. Answers are
+    /// kept for an hour, in memory: a restart forgets them, and so does a flood of keys.
+    #[param(rename = "Idempotency-Key")]
+    idempotency_key: Option<String>,
+}
+
 /// Publishes to a queue. A body that is `application/json` is one message or a list of them; any
 /// other body is the message.
 #[utoipa::path(
     post, path = "/v1/queues/{queue}/messages", tag = "messages",
-    params(("queue" = String, Path), PublishParameters),
+    params(("queue" = String, Path), PublishParameters, PublishHeaders),
     request_body(content((One = "application/json"), (Vec<u8> = "application/octet-stream"))),
     responses(
         (status = 201, description = "All are published", body = Published),
@@ -133,14 +148,15 @@ async fn to_queue(
     }
     query::name(&queue, "queue")?;
     let vhost = parameters.vhost.unwrap_or_else(|| broker::FIRST_VHOST.to_owned());
-    let to = To { vhost: &vhost, exchange: "", routing_key: Some(&queue), is_queue: true };
-    publish(&hall, &guest.0, &to, &headers, body).await
+    let exchange = String::new();
+    let to = To { vhost, exchange, routing_key: Some(queue), is_queue: true };
+    publish(&hall, guest.0, to, &headers, body).await
 }
 
 /// Publishes to an exchange; what is said of queues holds here too.
 #[utoipa::path(
     post, path = "/v1/exchanges/{exchange}/messages", tag = "messages",
-    params(("exchange" = String, Path), PublishParameters),
+    params(("exchange" = String, Path), PublishParameters, PublishHeaders),
     request_body(content((One = "application/json"), (Vec<u8> = "application/octet-stream"))),
     responses(
         (status = 201, description = "All are published", body = Published),
@@ -157,62 +173,116 @@ async fn to_exchange(
 ) -> Result<Response, Problem> {
     query::name(&exchange, "exchange")?;
     let vhost = parameters.vhost.unwrap_or_else(|| broker::FIRST_VHOST.to_owned());
-    let routing_key = parameters.routing_key.as_deref();
-    let to = To { vhost: &vhost, exchange: &exchange, routing_key, is_queue: false };
-    publish(&hall, &guest.0, &to, &headers, body).await
+    let to = To { vhost, exchange, routing_key: parameters.routing_key, is_queue: false };
+    publish(&hall, guest.0, to, &headers, body).await
 }
 
 /// Where a request's messages go.
-struct To<'a> {
-    vhost: &'a str,
-    exchange: &'a str,
+#[derive(Debug)]
+struct To {
+    vhost: String,
+    exchange: String,
     /// For those that have none of their own.
-    routing_key: Option<&'a str>,
+    routing_key: Option<String>,
     /// They go to the queue of that name, and nowhere else.
     is_queue: bool,
 }
 
-async fn publish(
-    hall: &Hall,
-    user: &User,
-    to: &To<'_>,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    let whole = body::read(hall, headers, body).await?;
-    let is_json = body::is_json(headers);
-    let context = TraceHeaders::of(headers);
-    let outgoing = if is_json {
-        from_json(&whole.bytes, to, &context, user)?
-    } else {
+/// A request, as it came.
+struct Posted {
+    user: User,
+    to: To,
+    body: Whole,
+    kind: BodyKind,
+    /// Which trace the request belongs to. It is no part of what tells requests apart.
+    context: TraceHeaders,
+}
+
+/// What a request's body is.
+#[derive(Debug)]
+enum BodyKind {
+    /// Messages in JSON.
+    Json,
+    /// The message.
+    Plain { content_type: Option<String> },
+}
+
+impl BodyKind {
+    fn of(headers: &HeaderMap) -> BodyKind {
+        if body::is_json(headers) {
+            return BodyKind::Json;
+        }
         let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         // What curl says when nobody said anything.
         let content_type = content_type.filter(|text| *text != "application/x-www-form-urlencoded");
-        vec![MessageIn::plain(&whole.bytes, content_type, to.routing_key, &context, user)?]
-    };
-    let bytes_max = hall.settings().message_bytes_max;
-    if let Some(at) = outgoing.iter().position(|one| one.body.len() > bytes_max as usize) {
-        let detail = format!("a message's body has at most {bytes_max} bytes");
-        let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail);
-        return Err(problem.field(format!("messages[{at}]")).remedy("--max-message-bytes is more"));
+        BodyKind::Plain { content_type: content_type.map(str::to_owned) }
     }
-    wait_for_memory(hall).await?;
-    let visit = Visit::enter(hall.broker(), user, to.vhost)?;
-    let single = outgoing.len() == 1;
-    let Confirmed { failed, ids } = confirm(visit, to, &outgoing).await?;
-    if let (true, Some(Failed { reason, .. })) = (single, failed.first()) {
-        return Err(failure(*reason, to));
+}
+
+async fn publish(
+    hall: &Hall,
+    user: User,
+    to: To,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let key = once::key(headers)?;
+    let body = body::read(hall, headers, body).await?;
+    let (kind, context) = (BodyKind::of(headers), TraceHeaders::of(headers));
+    let posted = Posted { user: user.clone(), to, body, kind, context };
+    let Some(key) = key else { return posted.publish(hall).await.map(Answer::into_response) };
+    let keyed = Keyed { key, fingerprint: posted.fingerprint() };
+    let own = hall.clone();
+    once(hall, &user, &keyed, async move { posted.publish(&own).await }).await
+}
+
+impl Posted {
+    /// A digest of all that tells requests apart.
+    fn fingerprint(&self) -> Fingerprint {
+        let Posted { to, body, kind, .. } = self;
+        let mut digest = Sha256::new();
+        // With quotes around all texts.
+        digest.update(format!("{to:?} {kind:?} "));
+        digest.update(&body.bytes);
+        digest.finalize().into()
     }
-    let status = if failed.is_empty() { StatusCode::CREATED } else { StatusCode::MULTI_STATUS };
-    let vhost = query::name(to.vhost, "vhost")?;
-    let ids = ids.into_iter().map(|id| id.map(|id| id.to_text(&vhost))).collect();
-    let published = Published { published: outgoing.len() - failed.len(), ids, failed };
-    Ok((status, axum::Json(published)).into_response())
+
+    async fn publish(&self, hall: &Hall) -> Outcome {
+        let Posted { user, to, body, kind, context } = self;
+        let routing_key = to.routing_key.as_deref();
+        let outgoing = match kind {
+            BodyKind::Json => from_json(&body.bytes, to, context, user)?,
+            BodyKind::Plain { content_type } => {
+                let content_type = content_type.as_deref();
+                vec![MessageIn::plain(&body.bytes, content_type, routing_key, context, user)?]
+            }
+        };
+        let bytes_max = hall.settings().message_bytes_max;
+        if let Some(at) = outgoing.iter().position(|one| one.body.len() > bytes_max as usize) {
+            let detail = format!("a message's body has at most {bytes_max} bytes");
+            let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail);
+            let problem = problem.field(format!("messages[{at}]"));
+            return Err(problem.remedy("--max-message-bytes is more"));
+        }
+        wait_for_memory(hall).await?;
+        let visit = Visit::enter(hall.broker(), user, &to.vhost)?;
+        let single = outgoing.len() == 1;
+        let Confirmed { failed, ids } = confirm(visit, to, &outgoing).await?;
+        if let (true, Some(Failed { reason, .. })) = (single, failed.first()) {
+            return Err(failure(*reason, to));
+        }
+        let status = if failed.is_empty() { StatusCode::CREATED } else { StatusCode::MULTI_STATUS };
+        let vhost = query::name(&to.vhost, "vhost")?;
+        let ids = ids.into_iter().map(|id| id.map(|id| id.to_text(&vhost))).collect();
+        let published = Published { published: outgoing.len() - failed.len(), ids, failed };
+        let json = serde_json::to_vec(&published).map_err(|_unwritable| Problem::broken())?;
+        Ok(Answer { status, json: json.into() })
+    }
 }
 
 fn from_json<'a>(
     bytes: &'a [u8],
-    to: &To<'a>,
+    to: &'a To,
     context: &TraceHeaders,
     user: &User,
 ) -> Result<Vec<Outgoing<'a>>, Problem> {
@@ -231,7 +301,7 @@ fn from_json<'a>(
             let problem = Problem::bad_request("a queue needs no routing key");
             return Err(problem.field("routing_key").remedy("publish to an exchange instead"));
         }
-        let key = to.routing_key.map(std::borrow::Cow::Borrowed);
+        let key = to.routing_key.as_deref().map(std::borrow::Cow::Borrowed);
         message.routing_key = message.routing_key.or(key);
         message.trace_in(context);
         message.ready(user)
@@ -274,7 +344,7 @@ struct Confirmed {
 /// Publishes and waits until the broker has spoken of every message.
 async fn confirm(
     mut visit: Visit,
-    to: &To<'_>,
+    to: &To,
     outgoing: &[Outgoing<'_>],
 ) -> Result<Confirmed, Problem> {
     let mut ids = Vec::new();
@@ -287,7 +357,7 @@ async fn confirm(
     // A returned message is known by its place among those of its kind.
     let (mut persistent, mut transient) = (Vec::new(), Vec::new());
     for (index, message) in outgoing.iter().enumerate() {
-        let head = message.head(to.exchange);
+        let head = message.head(&to.exchange);
         match head.persistence {
             Persistence::Persistent => persistent.push(index),
             Persistence::Transient => transient.push(index),
@@ -331,8 +401,9 @@ async fn confirm(
 }
 
 /// The one message of a request was not published.
-fn failure(reason: Failure, to: &To<'_>) -> Problem {
-    let (vhost, exchange, key) = (to.vhost, to.exchange, to.routing_key.unwrap_or_default());
+fn failure(reason: Failure, to: &To) -> Problem {
+    let To { vhost, exchange, routing_key, .. } = to;
+    let key = routing_key.as_deref().unwrap_or_default();
     match reason {
         Failure::QueueFull => {
             let problem = Problem::new(StatusCode::CONFLICT, "queue_full", "a queue is full");

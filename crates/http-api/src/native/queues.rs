@@ -39,8 +39,10 @@ pub(crate) struct QueueOut {
     arguments: Map<String, Json>,
     /// Messages that could be delivered.
     ready: u64,
-    /// Messages delivered and not settled.
+    /// Messages delivered and not settled, and those that were given back for later.
     unacked: u64,
+    /// Of these: how many were given back for later, and wait until their delay is over.
+    delayed: u64,
     /// Bytes of ready bodies; told where they are limited.
     #[serde(skip_serializing_if = "Option::is_none")]
     ready_bytes: Option<u64>,
@@ -139,6 +141,7 @@ fn shown(vhost: &Name, view: &QueueView) -> QueueOut {
         arguments: json_table::shown(&view.declaration.arguments),
         ready: view.ready,
         unacked: view.unacked,
+        delayed: view.delayed,
         ready_bytes: view.ready_bytes,
         consumers: view.consumers,
         consumers_with_room: view.consumers_with_room,

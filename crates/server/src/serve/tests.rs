@@ -1,8 +1,10 @@
 //! What may be asked over HTTP, and by whom: proved from the table of routes itself.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use axum::body::Body;
 use broker::{Broker, FirstUser};
 use clap::{Args as _, FromArgMatches as _};
 use http_api::{HttpDoor, HttpSettings, Need, Peer, Route};
@@ -61,7 +63,7 @@ async fn ask(door: &HttpDoor, route: &Route, user: Option<&str>) -> StatusCode {
         let both = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{PASSWORD}"));
         request = request.header("authorization", format!("Basic {both}"));
     }
-    let body = axum::body::Body::new(Empty::new());
+    let body = Body::new(Empty::new());
     door.answer(request.body(body).unwrap(), PEER).await.status()
 }
 
@@ -95,6 +97,38 @@ fn every_route_refuses_whoever_may_not_ask() {
             }
         }
     });
+    broker.close();
+    broker.finish().unwrap();
+}
+
+/// A request of the native API: its method, and its path with names for what varies.
+type Asked = (String, String);
+
+async fn described(door: &HttpDoor) -> BTreeSet<Asked> {
+    let request = Request::builder().uri("/v1/openapi.json").body(Body::empty()).unwrap();
+    let body = door.answer(request, PEER).await.into_body();
+    let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    let paths = document["paths"].as_object().unwrap().iter();
+    let asked = paths.flat_map(|(path, operations)| {
+        let methods = operations.as_object().unwrap().keys();
+        methods.map(move |method| (method.to_uppercase(), path.clone()))
+    });
+    asked.collect()
+}
+
+#[test]
+fn the_document_describes_every_request_of_the_native_api_and_no_other() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(folder.path(), &runtime);
+    let door = HttpDoor::new(Arc::clone(&broker), HttpSettings::default());
+    let there = door.routes().iter().filter(|route| route.path.starts_with("/v1/"));
+    let mut there: BTreeSet<Asked> =
+        there.map(|route| (route.method.to_string(), route.path.to_owned())).collect();
+    // The document does not describe itself.
+    assert!(there.remove(&("GET".to_owned(), "/v1/openapi.json".to_owned())));
+    assert_eq!(runtime.block_on(described(&door)), there);
     broker.close();
     broker.finish().unwrap();
 }
