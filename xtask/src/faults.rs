@@ -66,8 +66,9 @@ const fn crash_loop(fault: &'static str, mode: &'static str, load: &'static str)
     Catcher { fault, test: Test::CrashLoop { mode, load } }
 }
 
-/// Rounds after which the crash loop must have found it.
-const ROUNDS: &str = "5";
+/// Rounds after which the crash loop must have found it; it ends with the one that does. A round takes
+/// about a second, and may not come to what the fault spoils.
+const ROUNDS: &str = "60";
 
 /// Builds with faults stay away from the others, so that nobody runs one by accident.
 const TARGET_DIR: &str = "target/planted-faults";
