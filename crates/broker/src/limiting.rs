@@ -1,6 +1,8 @@
 //! Limits of single virtual hosts and users are set, told and cleared. They count from then on; who is
 //! in already stays, and so does what is there.
 
+use std::sync::PoisonError;
+
 use domain::name::Name;
 
 use crate::broker::Broker;
@@ -54,11 +56,13 @@ impl Broker {
 
     /// Tells every virtual host how many queues it may have.
     pub(crate) fn tell_own_limits(&self) {
+        // One at a time: whoever comes last reads last. The catalogue is not held meanwhile, for
+        // owners look into it themselves.
+        let _telling = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         for hub in self.hubs() {
-            // Under the lock of what is read, so that two changes are told in their order.
-            let register = self.catalogue.read();
             let key = (Limited::Vhost(hub.name.clone()), LimitKind::Queues);
-            hub.limit_queues(register.limits.get(&key).copied().flatten());
+            let max = self.catalogue.read().limits.get(&key).copied().flatten();
+            hub.limit_queues(max);
         }
     }
 }
