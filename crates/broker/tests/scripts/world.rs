@@ -20,7 +20,7 @@ use broker::lease::{
 use broker::operation::*;
 use broker::{
     Background, Batch, Broker, BrokerSettings, Closing, Disks, Event, FirstUser, LargeMessage,
-    MessageHead, OpenError, Persistence, Reply, Session, Wake, WriterDrive,
+    MessageHead, OpenError, Persistence, Recovered, Reply, Session, Wake, WriterDrive, rehearse,
 };
 use domain::binding::BindingArguments;
 use domain::exchange::{ExchangeSettings, ExchangeType};
@@ -103,15 +103,18 @@ fn name(text: &str) -> Name {
 
 /// The disk of the one virtual host; the catalogue begins anew with each start.
 #[derive(Debug)]
-struct OneVhost(Arc<SimulatedDisk>);
+struct OneVhost {
+    catalogue: SimulatedDisk,
+    vhost: Arc<SimulatedDisk>,
+}
 
 impl Disks for OneVhost {
     fn catalogue(&self) -> std::io::Result<Arc<dyn Disk>> {
-        Ok(Arc::new(SimulatedDisk::new()))
+        Ok(Arc::new(self.catalogue.clone()))
     }
 
     fn vhost(&self, _name: &Name) -> std::io::Result<Arc<dyn Disk>> {
-        Ok(Arc::clone(&self.0) as _)
+        Ok(Arc::clone(&self.vhost) as _)
     }
 
     fn erase_vhost(&self, _name: &Name) -> std::io::Result<()> {
@@ -125,9 +128,19 @@ fn open(
     later: &Arc<Later>,
     means: Means,
 ) -> Result<Arc<Broker>, OpenError> {
+    let (catalogue, vhost) = (SimulatedDisk::new(), Arc::clone(disk));
+    open_on(OneVhost { catalogue, vhost }, clock, later, means)
+}
+
+fn open_on(
+    disks: OneVhost,
+    clock: &Arc<ManualClock>,
+    later: &Arc<Later>,
+    means: Means,
+) -> Result<Arc<Broker>, OpenError> {
     let draws = std::sync::atomic::AtomicU64::new(1);
     let settings = BrokerSettings {
-        disks: Arc::new(OneVhost(Arc::clone(disk))),
+        disks: Arc::new(disks),
         first_user: FirstUser::guest(None),
         sync: SyncMode::Always,
         journal_file_bytes: Some(means.journal_file_bytes),
@@ -156,6 +169,15 @@ impl World {
     pub(crate) fn refusal(disk: &SimulatedDisk) -> Option<OpenError> {
         let means = Means { memory_bytes: 1 << 20, journal_file_bytes: 64 << 10 };
         open(&Arc::new(disk.clone()), &Arc::default(), &Arc::default(), means).err()
+    }
+
+    /// What a start would find on this disk, without starting.
+    pub(crate) fn rehearsed(disk: &SimulatedDisk) -> Result<Vec<Recovered>, OpenError> {
+        let (catalogue, clock) = (SimulatedDisk::new(), Arc::default());
+        let empty = OneVhost { catalogue: catalogue.clone(), vhost: Arc::default() };
+        let means = Means { memory_bytes: 1 << 20, journal_file_bytes: 64 << 10 };
+        open_on(empty, &clock, &Arc::default(), means)?;
+        rehearse(&OneVhost { catalogue, vhost: Arc::new(disk.clone()) }, &*clock)
     }
 
     fn with(disk: SimulatedDisk, means: Means) -> World {
