@@ -5,6 +5,7 @@ mod leases;
 mod promises;
 mod removals;
 mod repair;
+mod repaired_leases;
 mod rest;
 mod rules;
 mod sights;

@@ -94,7 +94,7 @@ pub(crate) struct World {
     later: Arc<Later>,
     sessions: BTreeMap<String, Session>,
     /// The tokens that were handed out for a message, by its body.
-    tokens: BTreeMap<String, Vec<LeaseToken>>,
+    pub(crate) tokens: BTreeMap<String, Vec<LeaseToken>>,
 }
 
 fn name(text: &str) -> Name {
