@@ -4,8 +4,9 @@
 //! A line is `SESSION VERB ARGUMENTS`, or `sync` (the journal's writer does its work), `crash` (the
 //! power fails and the broker starts again), `stop` (a clean stop and a start). Every line says
 //! what the sessions were told by it; lines that say nothing are left out. `+` joins requests into
-//! one batch. `wait MS` lets time pass, `rest` much of it, and `disk` says what lies there. `see WHAT`
-//! says what there is (see `sights.rs`), `sample` takes a sample, `kick SESSION` ends its connection.
+//! one batch. `wait MS` lets time pass, `rest` much of it, and `disk` says what lies there. `full LEFT
+//! RESERVE` leaves so little of the disk. `see WHAT` says what there is (see `sights.rs`), `sample` takes
+//! a sample, `kick SESSION` ends its connection.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's own code")]
 
@@ -20,7 +21,8 @@ use broker::lease::{
 use broker::operation::*;
 use broker::{
     Background, Batch, Broker, BrokerSettings, Closing, Disks, Event, FirstUser, LargeMessage,
-    MessageHead, OpenError, Persistence, Recovered, Reply, Session, Wake, WriterDrive, rehearse,
+    MessageHead, OpenError, Persistence, Recovered, Relief, Reply, Session, Wake, WriterDrive,
+    rehearse,
 };
 use domain::binding::BindingArguments;
 use domain::exchange::{ExchangeSettings, ExchangeType};
@@ -29,7 +31,7 @@ use domain::queue::QueueDeclaration;
 use domain::table::{Table, Value};
 use stdx::clock::{Clock as _, ManualClock, Monotonic};
 use storage::SyncMode;
-use storage::disk::{Disk, SimulatedDisk};
+use storage::disk::{Disk, Faults, SimulatedDisk};
 
 #[derive(Debug)]
 struct Silent;
@@ -120,7 +122,17 @@ impl Disks for OneVhost {
     fn erase_vhost(&self, _name: &Name) -> std::io::Result<()> {
         Err(std::io::ErrorKind::Unsupported.into())
     }
+
+    fn relieve(&self) -> Relief {
+        match self.vhost.remove(RESERVE) {
+            Ok(()) => Relief::GaveBack,
+            Err(_nothing_there) => Relief::NothingLeft,
+        }
+    }
 }
+
+/// The file that is given back when the disk is full.
+const RESERVE: &str = "reserve";
 
 fn open(
     disk: &Arc<SimulatedDisk>,
@@ -203,6 +215,7 @@ impl World {
                     while self.broker.step().unwrap() {}
                 }
             }
+            ["full", left, reserve] => self.fill(left.parse().unwrap(), reserve.parse().unwrap()),
             ["disk"] => return vec![self.disk_use()],
             ["wait", ms] => self.clock.advance_ms(ms.parse().unwrap()),
             ["crash"] => {
@@ -240,6 +253,16 @@ impl World {
         }
         let told = self.told();
         seen.unwrap_or(told)
+    }
+
+    /// From now on the disk has only so much room left; and so much is held in reserve.
+    fn fill(&self, left_bytes: u64, reserve_bytes: u64) {
+        if reserve_bytes > 0 {
+            self.disk.create(RESERVE).unwrap().allocate(reserve_bytes).unwrap();
+        }
+        let used: usize = self.disk.files().values().map(Vec::len).sum();
+        let capacity_bytes = Some(used as u64 + left_bytes);
+        self.disk.set_faults(Faults { capacity_bytes, ..Faults::default() });
     }
 
     fn disk_use(&self) -> String {
