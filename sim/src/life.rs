@@ -324,9 +324,10 @@ impl Life {
             }
             quiet = if any || self.process.is_stalled() {
                 0
-            } else if steps == 0 {
+            } else if steps == 0 && !self.has_background() {
                 QUIET_MAX
             } else {
+                // What took its time may go on by now.
                 quiet + 1
             };
         }

@@ -411,6 +411,11 @@ impl Checker {
         let Some(key) = self.session(session).seen.get(&number).copied() else {
             return broken!(OverIsOver, "session {session}: a confirm for closed channel {number}");
         };
+        demand!(
+            !self.poisoned || !self.session(session).closing,
+            OverIsOver,
+            "session {session} channel {number}: a confirm after the end of all writing"
+        );
         let durable = self.durable;
         let channel = self.channel(key);
         demand!(
