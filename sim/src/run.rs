@@ -313,6 +313,9 @@ impl Run {
             let (requests, next) = client.requests();
             for request in &requests {
                 life.ask(session, &mut batch, request);
+                if life.checker.is_a_refusal_underway() {
+                    return life.submit(session, batch);
+                }
             }
             if next == Next::Enough {
                 break;
