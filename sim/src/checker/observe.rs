@@ -352,7 +352,9 @@ impl Checker {
         let foggy = self.is_foggy(queue);
         self.die_by_now(message);
         let place = self.queues.get(&queue).and_then(|state| state.place(message));
-        if let Some(place) = place {
+        // News of a channel that is closed by now are of the past, and say nothing of who has it.
+        let is_past = held.is_some() && !self.channel(channel).open;
+        if let Some(place) = place.filter(|_| !is_past) {
             self.refuse_whoever_had(queue, place, channel);
         }
         let is_open = self.channel(channel).open;
