@@ -10,4 +10,9 @@ mod sights;
 mod stall;
 mod transactions;
 
+mod script;
+
 mod world;
+
+mod answers;
+mod requests;
