@@ -39,7 +39,7 @@ pub(crate) mod seal_job;
 pub(crate) mod load_job;
 
 mod handing;
-mod sessions;
+pub(crate) mod sessions;
 pub(crate) mod residences;
 pub(crate) mod chunks;
 pub(crate) mod queues;
@@ -64,7 +64,6 @@ use storage::{Journal, Poison, Position};
 
 use crate::batch::Sealed;
 use crate::confirms::Waiter;
-use crate::connections::Connection;
 use crate::event::{Closing, Event};
 use crate::lease::LeaseReply;
 use crate::memory::MemoryShare;
@@ -80,7 +79,7 @@ use queues::{ConsumerSlot, QueueSlot};
 use residences::Residences;
 use rest::Rest;
 use seal::Sealing;
-use sessions::{SessionState, Work};
+use sessions::{Entry, SessionState, Work};
 use stats::Stats;
 use tallies::Tallies;
 use timers::{Moment, Timers};
@@ -261,12 +260,13 @@ impl Vhost {
         &mut self,
         outbox: Arc<Outbox>,
         access: Arc<Access>,
-        connection: Option<Arc<Connection>>,
+        entry: Entry,
     ) -> Result<SessionId, Closing> {
         if let Some(closing) = &self.closing {
             return Err(closing.clone());
         }
-        let state = SessionState::new(outbox, access, connection.clone());
+        let connection = entry.connection.clone();
+        let state = SessionState::new(outbox, access, entry);
         let id = SessionId(self.sessions.insert(state) as u64);
         if let Some(connection) = connection {
             // Once: a connection enters one virtual host.
@@ -400,6 +400,7 @@ impl Vhost {
             Ok(reply) => self.reply(session, channel, answer, reply),
             Err(refusal) => self.refuse(session, channel, verb, refusal),
         }
+        self.tell_cancelled();
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {

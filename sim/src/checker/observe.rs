@@ -156,7 +156,7 @@ impl Checker {
     }
 
     /// Whether the queue that was meant is no more.
-    fn has_gone(&self, queue: QueueKey) -> bool {
+    pub(super) fn has_gone(&self, queue: QueueKey) -> bool {
         self.queues.get(&queue).is_none_or(|queue| queue.deleted)
     }
 
@@ -312,10 +312,16 @@ impl Checker {
             state.last_tag
         );
         state.last_tag = tag;
-        let is_open = state.open;
         let (held, now_ms, turn) = (self.session(session).held, self.now_ms, self.turn);
         let foggy = self.is_foggy(queue);
         self.die_by_now(message);
+        let place = self.queues.get(&queue).and_then(|state| state.place(message));
+        // News of a channel that is closed by now are of the past, and say nothing of who has it.
+        let is_past = held.is_some() && !self.channel(channel).open;
+        if let Some(place) = place.filter(|_| !is_past) {
+            self.refuse_whoever_had(queue, place, channel);
+        }
+        let is_open = self.channel(channel).open;
         let Some(state) = self.queues.get_mut(&queue) else { return Ok(()) };
         if state.deleted {
             demand!(held.is_some(), OverIsOver, "a delivery from the deleted {}", state.name);
@@ -411,6 +417,11 @@ impl Checker {
         let Some(key) = self.session(session).seen.get(&number).copied() else {
             return broken!(OverIsOver, "session {session}: a confirm for closed channel {number}");
         };
+        demand!(
+            !self.poisoned || !self.session(session).closing,
+            OverIsOver,
+            "session {session} channel {number}: a confirm after the end of all writing"
+        );
         let durable = self.durable;
         let channel = self.channel(key);
         demand!(

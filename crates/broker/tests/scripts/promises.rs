@@ -1,6 +1,6 @@
 //! What is promised: confirms, crashes, places in queues, what belongs to a session.
 
-use crate::world::{check, check_with_plenty};
+use crate::script::{check, check_with_plenty};
 
 #[test]
 fn a_confirm_waits_for_the_sync_and_a_delivery_does_not() {
