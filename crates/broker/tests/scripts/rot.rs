@@ -2,8 +2,6 @@
 //! segment. A broker either has every message as it was, or does not start and names the file, or stops
 //! the virtual host where it meets the damage; and what it hands out before that is right.
 
-#![expect(clippy::unwrap_used, reason = "a test's own code")]
-
 use storage::disk::SimulatedDisk;
 
 use crate::repair::{Files, SEALED_BYTES};
@@ -73,7 +71,7 @@ fn a_flipped_bit_anywhere_is_harmless_or_told_and_never_wrong() {
         for offset in places(name, bytes) {
             let what = format!("{name}, byte {offset}");
             let mut harmed = files.clone();
-            harmed.get_mut(name).unwrap()[offset] ^= 1 << (offset % 8);
+            harmed.get_mut(name).expect("it is there")[offset] ^= 1 << (offset % 8);
             if let Some(refusal) = World::refusal(&SimulatedDisk::with_files(harmed.clone())) {
                 let told = refusal.to_string();
                 // Of a frame that nothing vouches for only what it made possible is missed.
