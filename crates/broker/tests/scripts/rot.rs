@@ -57,7 +57,7 @@ fn of(queue: &str, told: &[String]) -> Vec<String> {
 /// Everything that is not padding of a page, and some of that.
 fn places(name: &str, bytes: &[u8]) -> Vec<usize> {
     let every = if name.starts_with("segment") { 3 } else { 11 };
-    let is_padding = |at: usize| bytes[at] == 0 && at % 97 != 0;
+    let is_padding = |at: usize| bytes[at] == 0 && !at.is_multiple_of(97);
     (0..bytes.len()).filter(|at| at.is_multiple_of(every) && !is_padding(*at)).collect()
 }
 

@@ -248,17 +248,23 @@ impl World {
             [session, verb, ref arguments @ ..] => self.ask(session, verb, arguments),
             _ => panic!("{line}"),
         }
-        while self.background == Pace::AtOnce {
+        if self.background == Pace::AtOnce {
+            self.run_background();
+        }
+        let told = self.told();
+        seen.unwrap_or(told)
+    }
+
+    fn run_background(&self) {
+        loop {
             let tasks = self.later.take(self.clock.monotonic());
             if tasks.is_empty() {
-                break;
+                return;
             }
             for task in tasks {
                 task();
             }
         }
-        let told = self.told();
-        seen.unwrap_or(told)
     }
 
     /// From now on the disk has only so much room left; and so much is held in reserve.
