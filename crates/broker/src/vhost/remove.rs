@@ -10,7 +10,9 @@ use domain::refusal::{Kind, Refusal};
 
 use super::Vhost;
 use super::chunks::{BatchChunk, Incoming};
+use super::ending::Ending;
 use crate::chunk::{Chunk, Message};
+use crate::done::DoneOutcome;
 use crate::event::Event;
 use crate::message_id::MessageId;
 use crate::removal::{Fate, Removal, RemovalAnswer, Removed};
@@ -46,7 +48,11 @@ impl Vhost {
             };
             let side_by_side = left.iter().zip(0..).take_while(|(at, id)| next((at, *id))).count();
             let count = u32::try_from(side_by_side).unwrap_or(u32::MAX);
-            let taken = if first.queue == queue { self.take_out(*first, count) } else { 0 };
+            let taken = if first.queue == queue {
+                self.take_out(*first, count, DoneOutcome::Purged)
+            } else {
+                0
+            };
             removed.removed += taken;
             removed.gone += u64::from(count) - taken;
             left = left.get(side_by_side.max(1)..).unwrap_or_default();
@@ -56,7 +62,7 @@ impl Vhost {
     }
 
     /// Takes ready messages out, with all that hangs on them; returns how many.
-    fn take_out(&mut self, first: MessageId, count: u32) -> u64 {
+    fn take_out(&mut self, first: MessageId, count: u32, outcome: DoneOutcome) -> u64 {
         let mut gone = std::mem::take(&mut self.gone);
         if let Some(slot) = self.queues.get_mut(&first.queue) {
             slot.queue.take_out(first.message, count, &self.chunks, &mut gone);
@@ -64,6 +70,7 @@ impl Vhost {
         let mut taken = 0;
         for run in gone.drain(..) {
             taken += u64::from(run.count);
+            self.note_end(first.queue, &run, &Ending::plain(outcome));
             self.left(first.queue, &run);
         }
         self.gone = gone;
@@ -104,7 +111,7 @@ impl Vhost {
                 continue;
             }
             self.enqueue(to, incoming(&message, index), &mut copies);
-            removed.removed += self.take_out(*id, 1);
+            removed.removed += self.take_out(*id, 1, DoneOutcome::Moved);
         }
         self.chunks.leave(&mut copies);
         Ok(removed)

@@ -1,5 +1,6 @@
 //! Scripts against a broker on a simulated disk: requests go in, what the sessions hear comes out.
 
+mod done;
 mod leases;
 mod promises;
 mod removals;

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use broker::connections::Introduction;
 use broker::lease::{
-    LeaseAnswer, LeaseEnd, LeaseReply, LeaseRequest, LeaseSettlement, LeaseSettlements,
+    LeaseAnswer, LeaseEnd, LeaseError, LeaseReply, LeaseRequest, LeaseSettlement, LeaseSettlements,
     LeaseStatus, LeaseToken,
 };
 use broker::operation::*;
@@ -97,7 +97,7 @@ pub(crate) struct World {
     tokens: BTreeMap<String, Vec<LeaseToken>>,
 }
 
-fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     Name::new(if text == "-" { "" } else { text }).unwrap()
 }
 
@@ -258,6 +258,9 @@ impl World {
             }
             match words[0].strip_prefix("lease-") {
                 Some(end) => batch.push(settle_leases(&self.tokens, end, &words[1..])),
+                None if matches!(words[0], "done" | "what" | "forget") => {
+                    batch.push(crate::done::operation(&self.tokens, words[0], &words[1..]));
+                }
                 None => request(&mut batch, words[0], &words[1..]),
             }
         }
@@ -330,7 +333,7 @@ fn lease(arguments: &[&str]) -> Operation {
     }))
 }
 
-/// BODY[@N]… [for=MS] [delay=MS]: the last token handed out for the message, or the Nth.
+/// BODY[@N]… [for=MS] [delay=MS] [result=JSON] [progress=JSON] [error=CLASS]: the last token handed out for the message, or the Nth.
 fn settle_leases(
     tokens: &BTreeMap<String, Vec<LeaseToken>>,
     end: &str,
@@ -339,14 +342,24 @@ fn settle_leases(
     let options = table(arguments);
     let delay_ms = options.get("delay").and_then(Value::as_integer).unwrap_or(0);
     let delay_ms = delay_ms.try_into().unwrap();
+    let told = |what: &str| {
+        let text = options.get(what).map(|value| match value.as_text() {
+            Some(text) => text.into(),
+            None => value.as_integer().unwrap().to_string().into(),
+        });
+        text.map(|text: Box<str>| Arc::<str>::from(text))
+    };
+    let error = told("error").map(|kind: Arc<str>| {
+        Arc::new(LeaseError { kind: (&*kind).into(), message: "it broke".into() })
+    });
     let end = match end {
-        "ack" => LeaseEnd::Acknowledged,
-        "fail" => LeaseEnd::Failed { error: None, delay_ms },
-        "reject" => LeaseEnd::Rejected(None),
+        "ack" => LeaseEnd::Acknowledged { result: told("result") },
+        "fail" => LeaseEnd::Failed { error, delay_ms },
+        "reject" => LeaseEnd::Rejected(error),
         "release" => LeaseEnd::Released { delay_ms },
         "extend" => LeaseEnd::Extended {
             lease_ms: options.get("for").and_then(Value::as_integer).unwrap().try_into().unwrap(),
-            progress: None,
+            progress: told("progress").map(|text| (&*text).into()),
         },
         _ => panic!("{end}"),
     };
@@ -481,7 +494,7 @@ fn request(batch: &mut Batch, verb: &str, arguments: &[&str]) {
 }
 
 /// The words NAME=VALUE as a table; numbers are numbers, `true` is a flag, `-` the empty text.
-fn table(arguments: &[&str]) -> Table {
+pub(crate) fn table(arguments: &[&str]) -> Table {
     let mut table = Table::default();
     for (name, value) in arguments.iter().filter_map(|word| word.split_once('=')) {
         let value = match (value.parse::<i64>(), value) {
@@ -597,6 +610,7 @@ fn text(event: &Event) -> String {
         Event::LeaseAnswer(answer) => format!("{answer:?}"),
         Event::Taken { .. } => format!("{event:?}"),
         Event::RemovalAnswer(answer) => crate::removals::text(answer),
+        Event::DoneAnswer(answer) => crate::done::text(answer),
         Event::Closing(Closing::Forced(why)) => format!("closing: {why}"),
         Event::Closing(_) => "closing".to_owned(),
         Event::Ended => "ended".to_owned(),
