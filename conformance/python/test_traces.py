@@ -129,7 +129,14 @@ def test_a_request_brings_its_context_along(server, connection, names):
         _, got, _ = channel.basic_get(queue, auto_ack=True)
         headers.append(got.headers or {})
     assert headers == [trace, trace, {"traceparent": own}, {}]
-    # So does one under the management API.
+    # Whoever leases sees it, too.
+    leased = requests.post(url(server, f"/v1/queues/{queue}/lease"), **post).json()["messages"]
+    assert "headers" not in leased[0]
+    requests.post(url(server, "/v1/leases"), json={"ack": [{"lease": leased[0]["lease"]}]}, **post)
+    requests.post(to, json={"body": "six"}, headers=trace, **post)
+    leased = requests.post(url(server, f"/v1/queues/{queue}/lease"), **post).json()["messages"]
+    assert leased[0]["headers"] == trace
+    # A request under the management API does the same.
     to = url(server, "/api/exchanges/%2F/amq.default/publish")
     body = {"routing_key": queue, "payload": "six", "payload_encoding": "string"}
     for properties in ({}, {"headers": {"x": 1}}, {"headers": {"traceparent": own}}):
@@ -138,13 +145,6 @@ def test_a_request_brings_its_context_along(server, connection, names):
         _, got, _ = channel.basic_get(queue, auto_ack=True)
         expected = properties.get("headers", {})
         assert got.headers == (expected if "traceparent" in expected else expected | trace)
-    # Whoever leases sees it, too.
-    leased = requests.post(url(server, f"/v1/queues/{queue}/lease"), **post).json()["messages"]
-    assert "headers" not in leased[0]
-    requests.post(url(server, "/v1/leases"), json={"ack": [{"lease": leased[0]["lease"]}]}, **post)
-    requests.post(to, json={"body": "six"}, headers=trace, **post)
-    leased = requests.post(url(server, f"/v1/queues/{queue}/lease"), **post).json()["messages"]
-    assert leased[0]["headers"] == trace
 
 
 def test_a_publish_and_its_queue_are_told(traced):

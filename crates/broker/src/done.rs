@@ -154,6 +154,9 @@ pub struct DoneAnswer {
 pub enum DoneReply {
     /// What became of a message, with its queue's name; `None`: nobody knows.
     One(Option<(Name, KeptMessage)>),
+    /// The message is given up and waits until it is read from the disk: what becomes of it is not
+    /// known yet. Ask again soon.
+    OnItsWay,
     /// Some of a queue's.
     Page {
         /// In order.
@@ -183,7 +186,13 @@ impl DoneAnswer {
             Ok(DoneReply::Page { messages, .. }) => {
                 messages.iter().map(|kept| kept.message.cost_bytes()).sum()
             }
-            Ok(DoneReply::One(_) | DoneReply::OtherQueue | DoneReply::Forgotten(_)) | Err(_) => 0,
+            Ok(
+                DoneReply::One(_)
+                | DoneReply::OnItsWay
+                | DoneReply::OtherQueue
+                | DoneReply::Forgotten(_),
+            )
+            | Err(_) => 0,
         };
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }

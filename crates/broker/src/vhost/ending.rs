@@ -13,6 +13,7 @@ use stdx::fault::{Fault, planted};
 use super::Vhost;
 use super::queues::QueueSlot;
 use super::timers::Timer;
+use super::turn::Dead;
 use crate::done::{
     DoneAnswer, DoneMessage, DoneOutcome, DoneReply, DoneRequest, DoneWish, LastWords,
 };
@@ -170,6 +171,12 @@ impl Vhost {
     fn tell_of_one(&self, session: SessionId, id: MessageId) -> Result<DoneReply, Refusal> {
         let Some(name) = self.queue_name(id.queue) else { return Ok(DoneReply::One(None)) };
         self.permit_lease(session, name)?;
+        let is_meant = |dead: &Dead| {
+            dead.queue == id.queue && (dead.run.first..dead.run.end()).contains(&id.message)
+        };
+        if self.turn.dead.iter().any(is_meant) {
+            return Ok(DoneReply::OnItsWay);
+        }
         let found = self.done.find(id.queue, id.message, self.now);
         Ok(DoneReply::One(found.map(|message| (name.clone(), message))))
     }

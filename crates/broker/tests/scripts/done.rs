@@ -11,7 +11,7 @@ use broker::operation::Operation;
 use domain::run::Direction;
 use domain::table::Value;
 
-use crate::world::{check, check_with_plenty, name, table};
+use crate::world::{check, check_sealed, check_with_plenty, name, table};
 
 /// `done QUEUE [newest] [max=N] [behind=BODY]`, `what BODY` (by its last token), `forget QUEUE`.
 pub(crate) fn operation(
@@ -76,6 +76,7 @@ pub(crate) fn text(answer: &DoneAnswer) -> String {
             texts.extend(goes_on.then(|| "and more".to_owned()));
             format!("done: {}", texts.join(", "))
         }
+        Ok(DoneReply::OnItsWay) => "on its way".to_owned(),
         Ok(DoneReply::OtherQueue) => "another queue".to_owned(),
         Ok(DoneReply::Forgotten(count)) => format!("forgot {count}"),
         Err(refusal) => format!("refused {refusal:?}"),
@@ -254,5 +255,22 @@ fn what_does_not_survive_is_told_as_long_as_it_could_have() {
          a done q -> a: done: 1 Acknowledged x1 result=1, 2 Acknowledged x1 result=1
          crash
          a done q -> a: done: none",
+    );
+}
+
+#[test]
+fn what_waits_for_the_disk_on_its_way_out_is_not_unknown() {
+    check_sealed(
+        "a queue graves durable
+         a queue q durable x-done-max-length=5 x-dead-letter-exchange=- x-dead-letter-routing-key=graves
+         sync -> a: graves has 0, 0 consumers; a: q has 0, 0 consumers
+         a publish - q one two
+         a lease q 1 5000000
+         sync -> a: leased one
+         rest
+         crash
+         a lease-reject one error=Broken + what one
+         sync -> a: done; a: on its way
+         a what one -> a: q 0 Rejected x1 dead error=Broken",
     );
 }

@@ -1,6 +1,8 @@
 //! What became of messages: queues that were declared for it tell of those that are done, one by its id
 //! or all a page at a time, until they are forgotten.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::response::Response;
 use broker::done::{DoneOutcome, DoneReply, DoneRequest, DoneWish, KeptMessage};
@@ -24,6 +26,9 @@ use crate::visit::Visit;
 /// Most done messages in one answer, and as many as there are if nobody says.
 const LIMIT_MAX: usize = 1_000;
 const LIMIT: usize = 100;
+
+/// How soon to ask again for what waits for the disk.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes.get("/v1/queues/{queue}/done", Need::Login, list_done).delete(
@@ -209,10 +214,13 @@ pub(super) async fn find(
     vhost: &Name,
     id: MessageId,
 ) -> Result<Option<(Name, KeptMessage)>, Problem> {
-    match ask(hall, user, vhost.as_str(), DoneWish::One(id)).await? {
-        DoneReply::One(found) => Ok(found),
-        DoneReply::Page { .. } | DoneReply::OtherQueue | DoneReply::Forgotten(_) => {
-            Err(Problem::broken())
+    loop {
+        match ask(hall, user, vhost.as_str(), DoneWish::One(id)).await? {
+            DoneReply::One(found) => return Ok(found),
+            DoneReply::OnItsWay => tokio::time::sleep(ASK_AGAIN_AFTER).await,
+            DoneReply::Page { .. } | DoneReply::OtherQueue | DoneReply::Forgotten(_) => {
+                return Err(Problem::broken());
+            }
         }
     }
 }
@@ -266,7 +274,7 @@ async fn list_done(
             looking::json(&DonePage { items, next })
         }
         DoneReply::OtherQueue => Err(no_page()),
-        DoneReply::One(_) | DoneReply::Forgotten(_) => Err(Problem::broken()),
+        DoneReply::One(_) | DoneReply::OnItsWay | DoneReply::Forgotten(_) => Err(Problem::broken()),
     }
 }
 
@@ -296,8 +304,9 @@ async fn forget_done(
     let queue = query::name(&queue, "queue")?;
     match ask(&hall, &user, place.name(), DoneWish::Forget(queue)).await? {
         DoneReply::Forgotten(forgotten) => looking::json(&Forgotten { forgotten }),
-        DoneReply::One(_) | DoneReply::Page { .. } | DoneReply::OtherQueue => {
-            Err(Problem::broken())
-        }
+        DoneReply::One(_)
+        | DoneReply::OnItsWay
+        | DoneReply::Page { .. }
+        | DoneReply::OtherQueue => Err(Problem::broken()),
     }
 }
