@@ -156,6 +156,35 @@ impl Checker {
         }
     }
 
+    /// Whether a get waits for the disk although its queue is no more: it is refused, and with its
+    /// channel go consumers and deliveries, some time before anybody hears of it.
+    pub(crate) fn is_a_refusal_underway(&self) -> bool {
+        let expected = self.sessions.values().flat_map(|session| &session.expected);
+        expected.into_iter().any(|expected| match &expected.told {
+            Told::Got { queue, .. } => self.has_gone(*queue),
+            _other => false,
+        })
+    }
+
+    /// A message that a channel had goes to somebody else: if that channel's get is being refused, that
+    /// is over by now, and everything it had has returned.
+    fn refuse_whoever_had(&mut self, queue: QueueKey, place: u64) {
+        let refused =
+            self.sessions.values().flat_map(|session| &session.expected).find(|expected| {
+                let has = |key| {
+                    let unsettled =
+                        self.channels.get(key).map(|channel| channel.unsettled.values());
+                    unsettled.into_iter().flatten().any(|it| it.queue == queue && it.place == place)
+                };
+                let Told::Got { queue: meant, .. } = &expected.told else { return false };
+                self.has_gone(*meant) && has(&expected.channel)
+            });
+        if let Some(channel) = refused.map(|expected| expected.channel) {
+            self.clear_channel(channel);
+            self.channel(channel).open = false;
+        }
+    }
+
     /// Whether the queue that was meant is no more.
     fn has_gone(&self, queue: QueueKey) -> bool {
         self.queues.get(&queue).is_none_or(|queue| queue.deleted)
@@ -317,6 +346,10 @@ impl Checker {
         let (held, now_ms, turn) = (self.session(session).held, self.now_ms, self.turn);
         let foggy = self.is_foggy(queue);
         self.die_by_now(message);
+        let place = self.queues.get(&queue).and_then(|state| state.place(message));
+        if let Some(place) = place {
+            self.refuse_whoever_had(queue, place);
+        }
         let Some(state) = self.queues.get_mut(&queue) else { return Ok(()) };
         if state.deleted {
             demand!(held.is_some(), OverIsOver, "a delivery from the deleted {}", state.name);
@@ -412,6 +445,11 @@ impl Checker {
         let Some(key) = self.session(session).seen.get(&number).copied() else {
             return broken!(OverIsOver, "session {session}: a confirm for closed channel {number}");
         };
+        demand!(
+            !self.poisoned || !self.session(session).closing,
+            OverIsOver,
+            "session {session} channel {number}: a confirm after the end of all writing"
+        );
         let durable = self.durable;
         let channel = self.channel(key);
         demand!(

@@ -355,7 +355,7 @@ impl Vhost {
         }
         for (_, state) in &mut self.sessions {
             // What waited for the journal is never told; what comes now waits for nothing.
-            state.outbox.forget_held();
+            state.outbox.silence();
             state.gated = false;
         }
         self.close_sessions(why);
