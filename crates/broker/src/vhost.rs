@@ -295,6 +295,7 @@ impl Vhost {
         let segments = self.chunks.segments.totals();
         Stats {
             memory_bytes: (self.chunks.memory_bytes() + self.chunks.blocks.bytes()) as u64,
+            done_bytes: self.done.bytes(),
             segments: segments.segments,
             segment_file_bytes: segments.file_bytes,
             segment_live_bytes: segments.live_bytes,
