@@ -24,7 +24,7 @@ enum Test {
     CrashLoop { mode: &'static str, load: &'static str },
 }
 
-const CATCHERS: [Catcher; 19] = [
+const CATCHERS: [Catcher; 20] = [
     unit("confirm-before-sync", "storage", "every_confirmed_record_survives_every_crash"),
     unit("confirm-before-sync", "broker", "confirmed_messages_and_their_topology_survive_a_crash"),
     unit("commit-before-sync", "broker", "a_crash_keeps_all_of_a_transaction_or_nothing"),
