@@ -160,10 +160,9 @@ impl Checker {
     /// channel go consumers and deliveries, some time before anybody hears of it.
     pub(crate) fn is_a_refusal_underway(&self) -> bool {
         let expected = self.sessions.values().flat_map(|session| &session.expected);
-        expected.into_iter().any(|expected| match &expected.told {
-            Told::Got { queue, .. } => self.has_gone(*queue),
-            _other => false,
-        })
+        expected.into_iter().any(
+            |expected| matches!(&expected.told, Told::Got { queue, .. } if self.has_gone(*queue)),
+        )
     }
 
     /// A message that a channel had goes to somebody else: if that channel's get is being refused, that
