@@ -417,6 +417,41 @@ def test_limits_of_a_user(server, api, vhost, user):
     assert api.get(limits) == []
 
 
+def test_channels_of_a_user_are_limited_over_all_its_connections(server, api, vhost, user):
+    limit = f"/user-limits/{user}/max-channels"
+    assert api.put(f"/permissions/{vhost}/{user}", ALL) == 201
+    assert api.put(limit, {"value": 2}) == 204
+    assert api.get(f"/users/{user}")["limits"] == {"max-channels": 2}
+    where = parameters(server, vhost, user, "secret")
+    one, other = pika.BlockingConnection(where), pika.BlockingConnection(where)
+    channel = one.channel()
+    other.channel()
+    words = f"number of channels opened for user '{user}' has reached the maximum allowed user limit of"
+    with pytest.raises(pika.exceptions.ConnectionClosedByBroker, match=f"{words} .2.") as closed:
+        other.channel()
+    assert closed.value.reply_code == 530
+    # The others go on, and there is room again.
+    channel.queue_declare("", exclusive=True)
+    eventually(lambda: one.channel().is_open or True)
+    with pytest.raises(pika.exceptions.ConnectionClosedByBroker, match=words):
+        one.channel()
+    assert api.put(limit, {"value": 0}) == 204
+    one = pika.BlockingConnection(where)
+    with pytest.raises(pika.exceptions.ConnectionClosedByBroker, match=f"{words} .0."):
+        one.channel()
+    assert api.put(limit, {"value": -1}) == 204
+    one = pika.BlockingConnection(where)
+    channels = [one.channel() for _ in range(3)]
+    # What is open stays.
+    assert api.put(limit, {"value": 1}) == 204
+    for channel in channels:
+        channel.queue_declare("", exclusive=True)
+    assert api.delete(limit) == 204
+    assert api.get(f"/user-limits/{user}") == []
+    one.channel()
+    one.close()
+
+
 @pytest.mark.postroom_only(reason="the test reads what only a dry run tells")
 def test_limits_are_defined(api, vhost, user):
     assert api.put(f"/vhost-limits/{vhost}/max-queues", {"value": 3}) == 204

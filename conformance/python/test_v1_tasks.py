@@ -6,6 +6,8 @@ import time
 import pika
 import pytest
 
+from management import Management
+from steps import eventually
 from test_v1_browse import Glass, texts
 
 pytestmark = pytest.mark.postroom_only(reason="an API of its own")
@@ -256,3 +258,44 @@ def test_rights_that_are_taken_away_end_a_task(own_server):
     over = root.until_over(task)
     assert over["state"] == "failed" and "permission" in over["problem"]
     assert root.look()
+
+
+def long_task(api, queue):
+    """One that would take a minute."""
+    assert api.put(f"/v1/queues/{queue}") == 201
+    messages = {"messages": [{"body": str(number)} for number in range(60)]}
+    assert api.post(f"/v1/queues/{queue}/messages", messages).status == 201
+    wish = {"action": "delete", "queue": queue, "rate_per_s": 1}
+    begun = api.post("/v1/tasks", wish)
+    assert begun.status == 202
+    path = f"/v1/tasks/{begun.json['id']}"
+    eventually(lambda: api.get(path)["done"] > 0)
+    return path
+
+
+def test_a_task_ends_with_the_broker(own_server):
+    api = Management.of(own_server)
+    path = long_task(api, "long")
+    own_server.restart()
+    api = Management.of(own_server)
+    refused = api.ask("GET", path)
+    assert refused.status == 404
+    assert "what was done stays done" in refused.json["detail"]
+    assert "ask for the same again" in refused.json["remedy"]
+    assert api.delete(path) == 404
+    assert 0 < api.get("/v1/queues/long")["ready"] < 60
+    # A task that begins later has another number.
+    other = long_task(api, "other")
+    assert other != path
+    assert api.ask("GET", path).status == 404
+    assert api.ask("DELETE", other).status == 200
+
+
+def test_a_task_whose_queue_goes_fails_and_says_so(own_server):
+    api = Management.of(own_server)
+    path = long_task(api, "long")
+    assert api.delete("/v1/queues/long") in (200, 204)
+    eventually(lambda: api.get(path)["state"] != "running")
+    task = api.get(path)
+    assert task["state"] == "failed" and "no queue 'long'" in task["problem"], task
+    assert task["ended_at_ms"] >= task["started_at_ms"]

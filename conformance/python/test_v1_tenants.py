@@ -196,3 +196,69 @@ def test_users_come_page_by_page(own_server, api):
         assert page["total"] == 5
         after = f"&after={part(page['next'])}" if "next" in page else None
     assert found == [f"u{number}" for number in range(5)]
+
+
+def test_vhosts_and_users_are_limited(own_server, api):
+    assert api.get("/v1/vhost-limits") == {"items": [], "total": 0}
+    assert api.put("/v1/vhosts/shop") == 201
+    assert api.put("/v1/users/ada", {"password": "one"}) == 201
+    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    assert api.put("/v1/permissions/ada?vhost=shop", everything) == 201
+    assert api.put("/v1/vhost-limits/shop/max-queues", {"max": 1}) == 204
+    assert api.put("/v1/vhost-limits/%2F/max-connections", {"max": None}) == 204
+    assert api.put("/v1/user-limits/ada/max-channels", {"max": 1}) == 204
+    slash = {"vhost": "/", "limit": "max-connections", "max": None}
+    shop = {"vhost": "shop", "limit": "max-queues", "max": 1}
+    assert api.get("/v1/vhost-limits")["items"] == [slash, shop]
+    assert api.get("/v1/vhost-limits?vhost=shop")["items"] == [shop]
+    of_ada = {"user": "ada", "limit": "max-channels", "max": 1}
+    assert api.get("/v1/user-limits?user=ada")["items"] == [of_ada]
+    assert api.get("/v1/user-limits?user=guest")["items"] == []
+
+    ada = api.as_user("ada", "one")
+    # Each sees what is of its virtual hosts, and sets nothing.
+    assert ada.get("/v1/vhost-limits")["items"] == [shop]
+    assert ada.ask("GET", "/v1/user-limits").status == 401
+    assert ada.put("/v1/vhost-limits/shop/max-queues", {"max": 9}) == 401
+    assert ada.delete("/v1/user-limits/ada/max-channels") == 401
+
+    connection = enter(own_server, "ada", "one", "shop")
+    channel = connection.channel()
+    channel.queue_declare("one")
+    with pytest.raises(pika.exceptions.ConnectionClosedByBroker, match="user limit of .1."):
+        connection.channel()
+    refused = api.ask("PUT", "/v1/queues/two?vhost=shop")
+    assert refused.status == 400 and "queue limit" in refused.json["detail"]
+
+    for path, body, field in [
+        ("/v1/vhost-limits/shop/max-queues", {}, None),
+        ("/v1/vhost-limits/shop/max-queues", {"max": -1}, "max"),
+        ("/v1/vhost-limits/shop/max-queues", {"max": 1 << 32}, "max"),
+        ("/v1/vhost-limits/shop/max-queues", {"max": 1, "value": 1}, "value"),
+        ("/v1/vhost-limits/shop/max-channels", {"max": 1}, None),
+        ("/v1/user-limits/ada/max-queues", {"max": 1}, None),
+    ]:
+        refused = api.ask("PUT", path, body)
+        assert (refused.status, refused.json.get("field")) == (400, field), (path, body, refused)
+        words = "missing field `max`" if not body else "there is no limit 'max-"
+        assert field or words in refused.json["detail"]
+    assert api.put("/v1/vhost-limits/nowhere/max-queues", {"max": 1}) == 404
+    assert api.put("/v1/user-limits/nobody/max-channels", {"max": 1}) == 404
+
+    own_server.restart()
+    api = Management.of(own_server)
+    assert api.get("/v1/vhost-limits")["items"] == [slash, shop]
+    assert api.get("/v1/user-limits")["items"] == [of_ada]
+    connection = enter(own_server, "ada", "one", "shop")
+    connection.channel()
+    with pytest.raises(pika.exceptions.ConnectionClosedByBroker, match="user limit of .1."):
+        connection.channel()
+    for _ in range(2):
+        assert api.delete("/v1/user-limits/ada/max-channels") == 204
+    assert api.delete("/v1/vhost-limits/shop/max-queues") == 204
+    assert api.get("/v1/vhost-limits")["items"] == [slash]
+    assert api.put("/v1/queues/two?vhost=shop") == 201
+    # A user's limits go with it.
+    assert api.put("/v1/user-limits/ada/max-connections", {"max": 1}) == 204
+    assert api.delete("/v1/users/ada") == 204
+    assert api.get("/v1/user-limits")["items"] == []

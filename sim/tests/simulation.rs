@@ -44,7 +44,7 @@ fn leases_keep_every_promise() {
 
 /// Seeds that fail without the fix named, as clients act now. Whoever changes what clients do looks
 /// which of these still do, and moves the others to those below.
-const FOUND: [(u64, &str); 14] = [
+const FOUND: [(u64, &str); 19] = [
     (1046, "what fell due while a get waited for the disk was handed to it"),
     (1060, "the same, while everything came to rest"),
     (891, "the checker: what was rejected and not buried can expire after a restart"),
@@ -62,6 +62,11 @@ const FOUND: [(u64, &str); 14] = [
     (1877, "the checker: a task whose operation had just taken its time counted as none"),
     (680, "the same"),
     (3421, "the checker: where a life wrote no frame, the newest is one of the life before"),
+    (458, "what a session asked for with no-wait held back its later news, until the next frame"),
+    (2625, "the checker: what a refused get's channel had went to others before that was heard"),
+    (973, "the checker: news of a channel that was refused meanwhile"),
+    (7616, "the checker: the same, where nobody was refused"),
+    (6552, "the checker: a letter went unseen to who settles by receiving"),
 ];
 
 /// Seeds that found a bug when clients acted otherwise, and which. They make other runs now; the

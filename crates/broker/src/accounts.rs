@@ -119,7 +119,7 @@ impl Broker {
             None => Err(DeleteUserError::NoSuchUser(name.clone())),
         })?;
         tracing::info!(user = %name, "user deleted");
-        self.close_user(name, &format!("user '{name}' was deleted"));
+        self.close_user(name, &format!("user '{name}' is deleted"));
         Ok(())
     }
 

@@ -34,6 +34,7 @@ use crate::session::{Draws, Session};
 use crate::sight::Sight;
 use crate::traces::SpanSink;
 use crate::users::{GUEST, LoginRefusal, User};
+use crate::vhost::sessions::Entry;
 use crate::vhost::stats::Stats;
 use crate::vhost::timers::Moment;
 use crate::vhost::{Restored, Surroundings, Vhost};
@@ -155,7 +156,7 @@ pub struct Broker {
     pub(crate) settings: BrokerSettings,
     pub(crate) share: Arc<InflightShare>,
     pub(crate) alarms: Arc<AlarmBoard>,
-    places: Arc<Places>,
+    pub(crate) places: Arc<Places>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) node: Node,
     /// Where spans go, if anybody wants them.
@@ -321,7 +322,7 @@ impl Broker {
         let (host, access) = self.access(user, vhost)?;
         let take = || {
             let name = user.name();
-            let own = self.catalogue.read().connections_max(&host.hub.name, name);
+            let own = || self.catalogue.read().connections_max(&host.hub.name, name);
             self.places.take(vhost, name.as_str(), own).map_err(ConnectRefusal::Full)
         };
         let (place, connection) = match coming {
@@ -335,7 +336,9 @@ impl Broker {
             }
         };
         let outbox = Arc::new(Outbox::new(wake, Arc::clone(&self.share)));
-        let connected = host.hub.connect(&outbox, access, connection.clone());
+        let channels = place.as_ref().map(|place| Arc::clone(place.channels()));
+        let entry = Entry { connection: connection.clone(), channels };
+        let connected = host.hub.connect(&outbox, access, entry);
         let id = connected.map_err(|closing| match closing {
             Closing::Shutdown => ConnectRefusal::Stopping,
             Closing::Poisoned(poison) => ConnectRefusal::Poisoned(poison),
@@ -364,7 +367,7 @@ impl Broker {
         if self.catalogue.account(name.as_str()).is_some() {
             self.readmit(name);
         } else {
-            self.close_user(name, &format!("user '{name}' was deleted"));
+            self.close_user(name, &format!("user '{name}' is deleted"));
         }
     }
 

@@ -118,6 +118,9 @@ pub fn explain(refusal: &Refusal, verb: Verb, vhost: &str) -> (RefusalKind, Stri
         Refusal::QueueLimit { queue, queues_max } => {
             (Code::PreconditionFailed, queue_limit_words(queue, *queues_max, vhost))
         }
+        Refusal::ChannelLimit { user, channels_max } => {
+            (Code::NotAllowed, channel_limit_words(user, *channels_max))
+        }
         Refusal::NoPermission { kind, name, user } => {
             let name = if name.is_empty() { "amq.default" } else { name.as_str() };
             (Code::AccessRefused, no_access(&full(*kind, &name), user))
@@ -127,6 +130,13 @@ pub fn explain(refusal: &Refusal, verb: Verb, vhost: &str) -> (RefusalKind, Stri
             (Code::AccessRefused, no_access(&topic(routing_key, &exchange), user))
         }
     }
+}
+
+fn channel_limit_words(user: &Name, channels_max: u32) -> String {
+    format!(
+        "number of channels opened for user '{user}' has reached the maximum allowed user limit of \
+         ({channels_max})"
+    )
 }
 
 fn queue_limit_words(queue: &Name, queues_max: u32, vhost: &str) -> String {

@@ -23,6 +23,7 @@ use crate::times::Times;
 use crate::traces::SpanSink;
 use crate::vhost::import::{Known, Part};
 use crate::vhost::job::Job;
+use crate::vhost::sessions::Entry;
 use crate::vhost::stats::Stats;
 use crate::vhost::tallies::Sampling;
 use crate::vhost::timers::Moment;
@@ -229,9 +230,9 @@ impl Hub {
         self: &Arc<Hub>,
         outbox: &Arc<Outbox>,
         access: Arc<Access>,
-        connection: Option<Arc<Connection>>,
+        entry: Entry,
     ) -> Result<SessionId, Closing> {
-        self.enter(|vhost| vhost.add_session(Arc::clone(outbox), access, connection))
+        self.enter(|vhost| vhost.add_session(Arc::clone(outbox), access, entry))
     }
 
     /// Does something with the owner, and then what gathered before the door meanwhile.

@@ -52,8 +52,8 @@
 //! 47   token              user, name, SHA-256 of the secret (32 bytes), scopes u8, vhost (empty: all),
 //!                         made, ends (milliseconds since 1970; 0: never)
 //! 48   token revoked      user, name
-//! 49   limit              of u8 (0 vhost, 1 user), name, kind u8 (0 connections, 1 queues), maximum
-//!                         plus one (0: none)
+//! 49   limit              of u8 (0 vhost, 1 user), name, kind u8 (0 connections, 1 queues,
+//!                         2 channels), maximum plus one (0: none)
 //! 50   limit cleared      of u8, name, kind u8
 //!
 //! in any journal, written by a repair:

@@ -97,6 +97,7 @@ mod memory;
 
 pub mod limits;
 mod histogram;
+mod channel_limits;
 mod own_limits;
 mod rate;
 mod message_id;

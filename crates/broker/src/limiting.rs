@@ -54,7 +54,8 @@ impl Broker {
         Ok(())
     }
 
-    /// Tells every virtual host how many queues it may have.
+    /// Tells every virtual host how many queues it may have, and every user that is connected how many
+    /// channels.
     pub(crate) fn tell_own_limits(&self) {
         // One at a time: whoever comes last reads last. The catalogue is not held meanwhile, for
         // owners look into it themselves.
@@ -64,6 +65,10 @@ impl Broker {
             let max = self.catalogue.read().limits.get(&key).copied().flatten();
             hub.limit_queues(max);
         }
+        self.places.limit_channels(|user| {
+            let user = Name::new(user).ok()?;
+            self.catalogue.read().channels_max(&user)
+        });
     }
 }
 

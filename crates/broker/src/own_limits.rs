@@ -17,6 +17,8 @@ pub enum LimitKind {
     Connections,
     /// Queues in a virtual host.
     Queues,
+    /// Channels of a user, over all its connections.
+    Channels,
 }
 
 impl LimitKind {
@@ -25,6 +27,7 @@ impl LimitKind {
         match self {
             LimitKind::Connections => "max-connections",
             LimitKind::Queues => "max-queues",
+            LimitKind::Channels => "max-channels",
         }
     }
 
@@ -33,6 +36,7 @@ impl LimitKind {
         match (name, of) {
             ("max-connections", _) => Some(LimitKind::Connections),
             ("max-queues", Limited::Vhost(_)) => Some(LimitKind::Queues),
+            ("max-channels", Limited::User(_)) => Some(LimitKind::Channels),
             (_, _) => None,
         }
     }
@@ -50,9 +54,11 @@ pub struct OwnLimit {
     pub max: Max,
 }
 
-/// How many connections one virtual host and one user may have, where that is set.
+/// How many connections one virtual host and one user may have, and how many channels the user,
+/// where that is set.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ConnectionsMax {
     pub(crate) vhost: Option<Max>,
     pub(crate) user: Option<Max>,
+    pub(crate) user_channels: Max,
 }

@@ -189,11 +189,18 @@ impl Register {
         doomed.chain(vhosts).chain(users).chain(granted)
     }
 
-    /// How many connections one virtual host and one user may have, where that is set.
+    /// How many connections one virtual host and one user may have, and channels, where that is set.
     pub(crate) fn connections_max(&self, vhost: &Name, user: &Name) -> ConnectionsMax {
         let of = |of| self.limits.get(&(of, LimitKind::Connections)).copied();
         let vhost = of(Limited::Vhost(vhost.clone()));
-        ConnectionsMax { vhost, user: of(Limited::User(user.clone())) }
+        let user_channels = self.channels_max(user);
+        ConnectionsMax { vhost, user: of(Limited::User(user.clone())), user_channels }
+    }
+
+    /// How many channels one user may have, over all its connections.
+    pub(crate) fn channels_max(&self, user: &Name) -> Max {
+        let key = (Limited::User(user.clone()), LimitKind::Channels);
+        self.limits.get(&key).copied().flatten()
     }
 
     pub(crate) fn permission(&self, user: &Name, vhost: &str) -> Option<&Permission> {

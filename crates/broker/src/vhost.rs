@@ -42,7 +42,7 @@ pub(crate) mod seal_job;
 pub(crate) mod load_job;
 
 mod handing;
-mod sessions;
+pub(crate) mod sessions;
 pub(crate) mod residences;
 pub(crate) mod chunks;
 pub(crate) mod done;
@@ -68,7 +68,6 @@ use storage::{Journal, Poison, Position};
 
 use crate::batch::Sealed;
 use crate::confirms::Waiter;
-use crate::connections::Connection;
 use crate::event::{Closing, Event};
 use crate::lease::LeaseReply;
 use crate::memory::MemoryShare;
@@ -85,7 +84,7 @@ use queues::{ConsumerSlot, QueueSlot};
 use residences::Residences;
 use rest::Rest;
 use seal::Sealing;
-use sessions::{SessionState, Work};
+use sessions::{Entry, SessionState, Work};
 use stats::Stats;
 use tallies::Tallies;
 use timers::{Moment, Timers};
@@ -271,12 +270,13 @@ impl Vhost {
         &mut self,
         outbox: Arc<Outbox>,
         access: Arc<Access>,
-        connection: Option<Arc<Connection>>,
+        entry: Entry,
     ) -> Result<SessionId, Closing> {
         if let Some(closing) = &self.closing {
             return Err(closing.clone());
         }
-        let state = SessionState::new(outbox, access, connection.clone());
+        let connection = entry.connection.clone();
+        let state = SessionState::new(outbox, access, entry);
         let id = SessionId(self.sessions.insert(state) as u64);
         if let Some(connection) = connection {
             // Once: a connection enters one virtual host.

@@ -20,5 +20,6 @@ pub(crate) mod vhosts;
 mod messages;
 
 mod filter;
+mod limits;
 mod listing;
 mod values;

@@ -11,7 +11,7 @@ pub mod settings;
 
 use crate::name::Name;
 use crate::refusal::{Kind, Refusal};
-use crate::run::{Deadline, Durability, Label, Move, Place, Relocation, Run, Runs, Sequence};
+use crate::run::{Deadline, Durability, Label, Move, Place, Relocation, Run, Runs, Sequence, Span};
 use crate::table::{Table, Value};
 use consumers::{Activity, Consumers};
 use levels::{Fairness, Levels};
@@ -294,19 +294,13 @@ impl Queue {
         Some(run)
     }
 
-    /// Takes out the ready messages among `count` sequences from `first`, wherever in the queue they
-    /// are; they are appended to `taken`.
-    pub fn take_out(
-        &mut self,
-        first: Sequence,
-        count: u32,
-        bodies: &impl Bodies,
-        taken: &mut Vec<Run>,
-    ) {
+    /// Takes out the ready messages in these spans, which are in order and apart, wherever in the queue
+    /// they are; they are appended to `taken`.
+    pub fn take_out(&mut self, spans: &[Span], bodies: &impl Bodies, taken: &mut Vec<Run>) {
         let before = taken.len();
         match &mut self.backlog {
-            Backlog::Plain(ready) => ready.take_out(first, count, taken),
-            Backlog::Levels(levels) => levels.take_out(first, count, taken),
+            Backlog::Plain(ready) => ready.take_out(spans, taken),
+            Backlog::Levels(levels) => levels.take_out(spans, taken),
         }
         for run in taken.get(before..).unwrap_or_default() {
             self.weigh_out(run, bodies);

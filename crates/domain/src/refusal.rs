@@ -108,6 +108,13 @@ pub enum Refusal {
         /// How many there may be.
         queues_max: u32,
     },
+    /// The user has as many channels as it may have.
+    ChannelLimit {
+        /// The user.
+        user: Name,
+        /// How many there may be.
+        channels_max: u32,
+    },
     /// The user lacks a right.
     NoPermission {
         /// On what kind of thing.

@@ -131,6 +131,34 @@ impl Label {
     }
 }
 
+/// Messages with consecutive sequences, wherever they are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The first message's sequence.
+    pub first: Sequence,
+    /// How many; at least 1.
+    pub count: u32,
+}
+
+impl Span {
+    /// The sequence after the last message.
+    pub fn end(&self) -> Sequence {
+        self.first.plus(self.count)
+    }
+
+    /// These messages, which are in order and each of them once.
+    pub fn of(messages: impl IntoIterator<Item = Sequence>) -> Vec<Span> {
+        let mut spans: Vec<Span> = Vec::new();
+        for message in messages {
+            match spans.last_mut() {
+                Some(last) if last.end() == message => last.count += 1,
+                _apart => spans.push(Span { first: message, count: 1 }),
+            }
+        }
+        spans
+    }
+}
+
 /// Messages with consecutive sequences and consecutive places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {

@@ -81,7 +81,13 @@ pub(crate) fn parse<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, Proble
     let value = parsed.map_err(|error| {
         let path = error.path().to_string();
         let problem = Problem::bad_request(error.inner().to_string());
-        if path == "." { problem.remedy("send JSON") } else { problem.field(path) }
+        match &*path {
+            "." if error.inner().is_data() => {
+                problem.remedy("what belongs into the JSON stands in /v1/openapi.json")
+            }
+            "." => problem.remedy("send JSON"),
+            _field => problem.field(path),
+        }
     })?;
     let end = deserializer.end();
     end.map_err(|error| Problem::bad_request(format!("behind the JSON: {error}")))?;

@@ -3,6 +3,7 @@
 mod openapi;
 
 mod lease;
+mod limits;
 mod publish;
 mod permissions;
 mod tokens;
@@ -46,6 +47,7 @@ pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = users::routes(routes);
     let routes = permissions::routes(routes);
     let routes = vhosts::routes(routes);
+    let routes = limits::routes(routes);
     let routes = node::routes(routes);
     let routes = clients::routes(routes);
     let routes = queues::routes(routes);

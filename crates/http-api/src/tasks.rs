@@ -1,5 +1,6 @@
 //! Long work that somebody asked for and does not wait for: what it is, how far it is, and whether it is
-//! still wanted. A few at a time; those that are over are remembered for a while. A restart forgets all.
+//! still wanted. A few at a time; those that are over are remembered for a while. They end with the
+//! broker, and a restart forgets all.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -122,7 +123,8 @@ impl TaskBoard {
         for number in over.iter().rev().skip(OVER_KEPT_MAX - 1) {
             tasks.by_number.remove(number);
         }
-        tasks.last_number += 1;
+        // The time is in it, so that a number from before a restart does not name another task.
+        tasks.last_number = now_ms.max(tasks.last_number + 1);
         let task = Arc::new(Task {
             number: tasks.last_number,
             wish,
@@ -210,10 +212,20 @@ mod tests {
         for _ in 0..2 * OVER_KEPT_MAX {
             board.add(wish(), 0, 0).unwrap().end(Standing::Done, None, 1);
         }
+        assert_eq!(board.task(1).map(|task| task.number), Some(1));
         let all = board.all();
         assert!(all.len() <= OVER_KEPT_MAX + RUNNING_MAX, "{}", all.len());
         assert!(all.is_sorted_by(|one, other| one.number > other.number));
         assert!(board.task(1).is_some(), "it is still at work");
         assert!(board.task(2).is_none(), "it was over long ago");
+    }
+
+    #[test]
+    fn a_number_is_not_given_again_after_a_restart() {
+        let before = TaskBoard::default();
+        let last = (0..3).map(|_| before.add(wish(), 0, 1_000).unwrap().number).max();
+        let after = TaskBoard::default();
+        after.add(wish(), 0, 2_000).unwrap();
+        assert!(after.task(last.unwrap()).is_none());
     }
 }

@@ -1,6 +1,7 @@
 //! Tenants: users, what they may do, and virtual hosts. What both APIs do with them alike, and what
 //! they say when it can't be done.
 
+pub(crate) mod limits;
 pub(crate) mod permissions;
 pub(crate) mod users;
 pub(crate) mod vhosts;

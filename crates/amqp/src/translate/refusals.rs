@@ -404,6 +404,13 @@ mod tests {
                 "CHANNEL_ERROR - second 'channel.open' seen",
             ),
             (
+                Refusal::ChannelLimit { user: name("u"), channels_max: 2 },
+                Verb::OpenChannel,
+                530,
+                "NOT_ALLOWED - number of channels opened for user 'u' has reached the maximum \
+                 allowed user limit of (2)",
+            ),
+            (
                 Refusal::NoPermission { kind: Kind::Queue, name: name("q"), user: name("u") },
                 Verb::Consume,
                 403,

@@ -221,6 +221,7 @@ const OF_VHOST: u8 = 0;
 const OF_USER: u8 = 1;
 const CONNECTIONS: u8 = 0;
 const QUEUES: u8 = 1;
+const CHANNELS: u8 = 2;
 
 fn put_limit(out: &mut Vec<u8>, of: &Limited, kind: LimitKind) {
     let (whose, name) = match of {
@@ -232,6 +233,7 @@ fn put_limit(out: &mut Vec<u8>, of: &Limited, kind: LimitKind) {
     out.push(match kind {
         LimitKind::Connections => CONNECTIONS,
         LimitKind::Queues => QUEUES,
+        LimitKind::Channels => CHANNELS,
     });
 }
 
@@ -246,6 +248,7 @@ fn take_limit(reader: &mut Reader<'_>) -> Result<(Limited, LimitKind), Malformed
     match reader.u8()? {
         CONNECTIONS => Ok((of, LimitKind::Connections)),
         QUEUES => Ok((of, LimitKind::Queues)),
+        CHANNELS => Ok((of, LimitKind::Channels)),
         _unknown => Err(Malformed),
     }
 }

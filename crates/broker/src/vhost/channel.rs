@@ -6,6 +6,7 @@ use domain::refusal::Refusal;
 
 use super::Vhost;
 use super::sessions::{Channel, Confirms, ReplyConsumer, SessionState};
+use crate::channel_limits::UserChannels;
 use crate::event::{Event, Reply};
 use crate::operation::{Answer, ChannelId, Operation, PrefetchScope, Verb};
 use crate::session_id::SessionId;
@@ -89,7 +90,16 @@ impl Vhost {
             self.refuse(session, channel, Verb::OpenChannel, Refusal::ChannelOpen);
             return;
         }
-        state.channels.insert(channel, Channel::default());
+        let place = match state.user_channels.as_ref().map(UserChannels::open).transpose() {
+            Ok(place) => place,
+            Err(channels_max) => {
+                let user = state.access.user.clone();
+                let refusal = Refusal::ChannelLimit { user, channels_max };
+                self.tell(session, Event::Refused { channel, verb: Verb::OpenChannel, refusal });
+                return;
+            }
+        };
+        state.channels.insert(channel, Channel { place, ..Channel::default() });
         self.stats.channels_opened += 1;
         self.reply(session, channel, Answer::Wanted, Some(Reply::ChannelOpened));
     }
@@ -129,6 +139,7 @@ impl Vhost {
         let unsettled = std::mem::take(&mut state.unsettled);
         state.credit = Credit::default();
         state.expired.clear();
+        state.place = None;
         let mut queues: Vec<_> =
             consumers.values().filter_map(|consumer| self.remove_consumer(*consumer)).collect();
         // That the broker stops is no failure of a message.

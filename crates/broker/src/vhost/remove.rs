@@ -7,6 +7,7 @@ use domain::name::Name;
 use domain::properties::Properties;
 use domain::queue::settings::Overflow;
 use domain::refusal::{Kind, Refusal};
+use domain::run::{Sequence, Span};
 
 use super::Vhost;
 use super::chunks::{BatchChunk, Incoming};
@@ -40,38 +41,28 @@ impl Vhost {
     ) -> Result<Removed, Refusal> {
         self.permit_removal(session, queue)?;
         let queue = self.queue_to_use(session, queue)?;
-        let mut removed = Removed::default();
-        let mut left = ids;
-        while let Some(first) = left.first() {
-            let next = |(at, id): (&MessageId, u32)| {
-                *at == MessageId { message: first.message.plus(id), ..*first }
-            };
-            let side_by_side = left.iter().zip(0..).take_while(|(at, id)| next((at, *id))).count();
-            let count = u32::try_from(side_by_side).unwrap_or(u32::MAX);
-            let taken = if first.queue == queue {
-                self.take_out(*first, count, DoneOutcome::Purged)
-            } else {
-                0
-            };
-            removed.removed += taken;
-            removed.gone += u64::from(count) - taken;
-            left = left.get(side_by_side.max(1)..).unwrap_or_default();
-        }
-        self.count_purged(queue, removed.removed);
-        Ok(removed)
+        let mut wanted: Vec<Sequence> =
+            ids.iter().filter(|id| id.queue == queue).map(|id| id.message).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let removed = self.take_out(queue, &Span::of(wanted), DoneOutcome::Purged);
+        self.count_purged(queue, removed);
+        let gone = (ids.len() as u64).saturating_sub(removed);
+        Ok(Removed { removed, gone, refused: 0 })
     }
 
-    /// Takes ready messages out, with all that hangs on them; returns how many.
-    fn take_out(&mut self, first: MessageId, count: u32, outcome: DoneOutcome) -> u64 {
+    /// Takes ready messages out, with all that hangs on them; returns how many. All at once: what lies
+    /// behind them in a long queue is moved once.
+    fn take_out(&mut self, queue: QueueId, spans: &[Span], outcome: DoneOutcome) -> u64 {
         let mut gone = std::mem::take(&mut self.gone);
-        if let Some(slot) = self.queues.get_mut(&first.queue) {
-            slot.queue.take_out(first.message, count, &self.chunks, &mut gone);
+        if let Some(slot) = self.queues.get_mut(&queue) {
+            slot.queue.take_out(spans, &self.chunks, &mut gone);
         }
         let mut taken = 0;
         for run in gone.drain(..) {
             taken += u64::from(run.count);
-            self.note_end(first.queue, &run, &Ending::plain(outcome));
-            self.left(first.queue, &run);
+            self.note_end(queue, &run, &Ending::plain(outcome));
+            self.left(queue, &run);
         }
         self.gone = gone;
         taken
@@ -97,31 +88,56 @@ impl Vhost {
         let from = self.queue_to_use(session, from)?;
         let to = self.queue_to_use(session, to)?;
         let mut copies = BatchChunk::new(copies);
-        let mut removed = Removed::default();
-        for (id, index) in ids.iter().zip(0..) {
-            let slot = self.queues.get(&from).filter(|_| id.queue == from && from != to);
-            if !slot.is_some_and(|slot| slot.queue.has_ready(id.message)) {
-                removed.gone += 1;
-                continue;
+        let chunk = std::sync::Arc::clone(&copies.chunk);
+        let (moving, refused) = self.movable((from, to), ids, &chunk);
+        let spans = Span::of(moving.iter().map(|(message, _)| *message));
+        let removed = self.take_out(from, &spans, DoneOutcome::Moved);
+        for (_, index) in moving {
+            if let Some(message) = chunk.message(index) {
+                self.enqueue(to, incoming(&message, index), &mut copies);
             }
-            let chunk = std::sync::Arc::clone(&copies.chunk);
-            let Some(message) = chunk.message(index) else { continue };
-            if self.has_no_room(to, &message) {
-                removed.refused += 1;
-                continue;
-            }
-            self.enqueue(to, incoming(&message, index), &mut copies);
-            removed.removed += self.take_out(*id, 1, DoneOutcome::Moved);
         }
         self.chunks.leave(&mut copies);
-        Ok(removed)
+        let gone = (ids.len() as u64).saturating_sub(removed + refused);
+        Ok(Removed { removed, gone, refused })
     }
 
-    /// Whether a queue refuses a message for want of room.
-    fn has_no_room(&self, queue: QueueId, message: &Message<'_>) -> bool {
+    /// Which messages can move, in order, each with the index of its copy; and for how many the other
+    /// queue has no room.
+    fn movable(
+        &self,
+        (from, to): (QueueId, QueueId),
+        ids: &[MessageId],
+        copies: &Chunk,
+    ) -> (Vec<(Sequence, u32)>, u64) {
+        let here = ids.iter().zip(0..).filter(|(id, _)| id.queue == from && from != to);
+        let mut wanted: Vec<_> = here.map(|(id, index)| (id.message, index)).collect();
+        wanted.sort_unstable();
+        wanted.dedup_by_key(|(message, _)| *message);
+        let (mut moving, mut bytes, mut refused) = (Vec::new(), 0, 0);
+        for (message, index) in wanted {
+            let slot = self.queues.get(&from);
+            let Some(copy) = copies.message(index) else { continue };
+            if !slot.is_some_and(|slot| slot.queue.has_ready(message)) {
+                continue;
+            }
+            let with_it = bytes + copy.body.len() as u64;
+            let count = u32::try_from(moving.len()).unwrap_or(u32::MAX).saturating_add(1);
+            if self.has_no_room(to, count, with_it) {
+                refused += 1;
+                continue;
+            }
+            bytes = with_it;
+            moving.push((message, index));
+        }
+        (moving, refused)
+    }
+
+    /// Whether a queue refuses so many messages with so many bytes of bodies for want of room.
+    fn has_no_room(&self, queue: QueueId, count: u32, bytes: u64) -> bool {
         let Some(slot) = self.queues.get(&queue) else { return true };
         slot.queue.settings().overflow != Overflow::DropHead
-            && slot.queue.would_overflow(1, message.body.len() as u64)
+            && slot.queue.would_overflow(count, bytes)
     }
 
     fn queue_to_use(&self, session: SessionId, name: &Name) -> Result<QueueId, Refusal> {

@@ -14,6 +14,7 @@ use super::Map;
 use super::chunks::BatchChunk;
 use super::leases::WaiterId;
 use super::tallies::Tallies;
+use crate::channel_limits::{ChannelPlace, UserChannels};
 use crate::chunk::Chunk;
 use crate::connections::Connection;
 use crate::event::Event;
@@ -23,12 +24,21 @@ use crate::permissions::Access;
 use crate::session_id::SessionId;
 use crate::views::counts::{MessageCounts, Tally};
 
+/// As whom a client comes.
+#[derive(Debug, Default)]
+pub(crate) struct Entry {
+    /// Who is at the other end; `None`: nobody who is connected for long.
+    pub(crate) connection: Option<Arc<Connection>>,
+    /// Where its channels are counted; `None`: nowhere, for nobody is connected.
+    pub(crate) channels: Option<Arc<UserChannels>>,
+}
+
 /// One client.
 #[derive(Debug)]
 pub(crate) struct SessionState {
     pub(crate) outbox: Arc<Outbox>,
-    /// Who is at the other end; `None`: nobody who is connected for long.
     pub(crate) connection: Option<Arc<Connection>>,
+    pub(crate) user_channels: Option<Arc<UserChannels>>,
     /// What the user may do here.
     pub(crate) access: Arc<Access>,
     /// Exchanges that it was found to be allowed to publish to.
@@ -65,14 +75,11 @@ pub(crate) struct Work {
 }
 
 impl SessionState {
-    pub(crate) fn new(
-        outbox: Arc<Outbox>,
-        access: Arc<Access>,
-        connection: Option<Arc<Connection>>,
-    ) -> SessionState {
+    pub(crate) fn new(outbox: Arc<Outbox>, access: Arc<Access>, entry: Entry) -> SessionState {
         SessionState {
             outbox,
-            connection,
+            connection: entry.connection,
+            user_channels: entry.channels,
             access,
             granted: Vec::new(),
             channels: Map::default(),
@@ -93,6 +100,8 @@ impl SessionState {
 /// A channel of a session.
 #[derive(Debug, Default)]
 pub(crate) struct Channel {
+    /// What it takes of those that its user may have.
+    pub(crate) place: Option<ChannelPlace>,
     /// A request was refused; everything is ignored until the channel is closed.
     pub(crate) failed: bool,
     pub(crate) consumers: Map<Name, ConsumerId>,

@@ -11,7 +11,8 @@ use broker::operation::Operation;
 use domain::run::Direction;
 use domain::table::Value;
 
-use crate::world::{check, check_sealed, check_with_plenty, name, table};
+use crate::requests::{name, table};
+use crate::script::{check, check_sealed, check_with_plenty};
 
 /// `done QUEUE [newest] [max=N] [behind=BODY]`, `what BODY` (by its last token), `forget QUEUE`.
 pub(crate) fn operation(

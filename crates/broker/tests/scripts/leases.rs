@@ -1,6 +1,6 @@
 //! Leases without a connection: what they promise to whoever has their token.
 
-use crate::world::check;
+use crate::script::check;
 
 #[test]
 fn a_lease_is_told_when_it_is_on_disk_and_ends_with_its_token() {

@@ -11,4 +11,9 @@ mod sights;
 mod stall;
 mod transactions;
 
+mod script;
+
 mod world;
+
+mod answers;
+mod requests;

@@ -1,6 +1,6 @@
 //! What is promised: confirms, crashes, places in queues, what belongs to a session.
 
-use crate::world::check;
+use crate::script::check;
 
 #[test]
 fn a_confirm_waits_for_the_sync_and_a_delivery_does_not() {

@@ -12,7 +12,7 @@ use broker::{Begin, Broker, Browse, Message, MessageId, Onward, Viewer};
 use domain::name::Name;
 use domain::run::Direction;
 
-use crate::world::{check, check_what_matters};
+use crate::script::{check, check_what_matters};
 
 /// Looks for messages by their bodies.
 struct Sought<'b> {

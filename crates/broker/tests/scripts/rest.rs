@@ -1,6 +1,6 @@
 //! What a busy time took of the disk is given back when little is written.
 
-use crate::world::{check_sealed, check_with_plenty};
+use crate::script::{check_sealed, check_with_plenty};
 
 #[test]
 fn a_drained_broker_takes_little_of_the_disk() {

@@ -1,6 +1,6 @@
 //! What the arguments of queues do: deadlines, limits, dead letters, priorities, counts, timeouts.
 
-use crate::world::check;
+use crate::script::check;
 
 #[test]
 fn messages_go_unread_when_they_are_due() {

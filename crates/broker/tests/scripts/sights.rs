@@ -10,7 +10,7 @@ use broker::{Begin, Broker, Browse, Message, Onward, Viewer};
 use domain::name::Name;
 use domain::run::Direction;
 
-use crate::world::check_what_matters as check;
+use crate::script::check_what_matters as check;
 
 /// Says what there is: `queue Q`, `messages Q`, `newest Q`, `queues`, `exchange X`, `bindings`, `channels`, `consumers`,
 /// `connections`, `totals`; counts of zero are left out.

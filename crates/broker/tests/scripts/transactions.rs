@@ -1,6 +1,6 @@
 //! Transactions and direct replies.
 
-use crate::world::check;
+use crate::script::check;
 
 #[test]
 fn a_transaction_takes_effect_when_it_is_committed_and_is_safe_when_it_is_answered() {

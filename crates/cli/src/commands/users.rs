@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::listing;
+use super::{limits, listing};
 use crate::client::{Client, Content, Method, encoded};
 use crate::failure::Failure;
 use crate::place::Place;
@@ -15,6 +15,8 @@ Examples:
   postroom users add admin --new-password \"$ADMIN_PASSWORD\" --tags administrator
   postroom users permit worker --configure '^$' --write '.*' --read '.*'
   postroom users permissions
+  postroom users limit worker max-channels 100
+  postroom users limits
   postroom users delete worker";
 
 const COLUMNS: [Column; 2] = [("USER", "name", Show::Text), ("TAGS", "tags", Show::Text)];
@@ -84,6 +86,8 @@ enum Action {
         /// The user's name.
         name: String,
     },
+    #[command(flatten)]
+    Limits(limits::Action),
 }
 
 pub(crate) fn run(client: &Client, arguments: &Arguments) -> Result<(), Failure> {
@@ -112,5 +116,6 @@ pub(crate) fn run(client: &Client, arguments: &Arguments) -> Result<(), Failure>
             client.ask(Method::Delete, &permission(name), &Content::Nothing)?;
             screen::line(&format!("user '{name}' may do nothing in '{}'", client.vhost()))
         }
+        Action::Limits(action) => limits::run(client, place, limits::Of::Users, action),
     }
 }

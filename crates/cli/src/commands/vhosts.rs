@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::listing;
+use super::{limits, listing};
 use crate::client::{Client, Content, Method, encoded};
 use crate::failure::Failure;
 use crate::place::Place;
@@ -12,6 +12,8 @@ pub(crate) const EXAMPLES: &str = "\
 Examples:
   postroom vhosts
   postroom vhosts add staging --description 'what is tried before Friday'
+  postroom vhosts limit staging max-queues 1000
+  postroom vhosts limits
   postroom vhosts delete staging --yes";
 
 const COLUMNS: [Column; 5] = [
@@ -51,6 +53,8 @@ enum Action {
         #[arg(long)]
         yes: bool,
     },
+    #[command(flatten)]
+    Limits(limits::Action),
 }
 
 pub(crate) fn run(client: &Client, arguments: &Arguments) -> Result<(), Failure> {
@@ -71,5 +75,6 @@ pub(crate) fn run(client: &Client, arguments: &Arguments) -> Result<(), Failure>
             client.ask(Method::Delete, &path(name), &Content::Nothing)?;
             screen::line(&format!("vhost '{name}' is deleted"))
         }
+        Action::Limits(action) => limits::run(client, &arguments.place, limits::Of::Vhosts, action),
     }
 }

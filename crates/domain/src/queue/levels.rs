@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::ready::Ready;
-use crate::run::{Deadline, Move, Run, Sequence};
+use crate::run::{Deadline, Move, Run, Sequence, Span};
 
 /// How many messages that came during a cycle may be delivered before one that it began with.
 pub const OVERTAKERS_MAX: u32 = 16;
@@ -159,10 +159,10 @@ impl Levels {
     }
 
     /// Takes out what there is of the `count` messages from `first` on.
-    pub(crate) fn take_out(&mut self, first: Sequence, count: u32, taken: &mut Vec<Run>) {
+    pub(crate) fn take_out(&mut self, spans: &[Span], taken: &mut Vec<Run>) {
         let before = taken.len();
         for ready in self.by_level.values_mut() {
-            ready.take_out(first, count, taken);
+            ready.take_out(spans, taken);
         }
         let out = taken.get(before..).unwrap_or_default();
         self.messages -= out.iter().map(|run| u64::from(run.count)).sum::<u64>();

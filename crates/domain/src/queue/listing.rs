@@ -115,12 +115,12 @@ impl Iterator for Merged<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
     use crate::queue::settings::QueueSettings;
     use crate::queue::{Arrival, Bodies, Return, Returned};
-    use crate::run::{Deadline, Durability, Place};
+    use crate::run::{Deadline, Durability, Place, Span};
     use crate::table::{Table, Value};
 
     struct Weightless;
@@ -183,14 +183,17 @@ mod tests {
                         model.extend((run.first.0..run.end().0).map(|it| (it, Standing::Leased)));
                     }
                     3 => {
-                        let (first, mut taken) = (random(60), Vec::new());
-                        let end = first + u64::from(count);
-                        queue.take_out(Sequence(first), count, &Weightless, &mut taken);
+                        let mut wanted = BTreeSet::new();
+                        for _ in 0..count {
+                            let first = random(60);
+                            wanted.extend(first..first + 1 + random(4));
+                        }
+                        let spans = Span::of(wanted.iter().map(|at| Sequence(*at)));
+                        let mut taken = Vec::new();
+                        queue.take_out(&spans, &Weightless, &mut taken);
                         let out: u64 = taken.iter().map(|run| u64::from(run.count)).sum();
                         let before = model.len() as u64;
-                        model.retain(|it, how| {
-                            *how == Standing::Leased || !(first..end).contains(it)
-                        });
+                        model.retain(|it, how| *how == Standing::Leased || !wanted.contains(it));
                         assert_eq!(model.len() as u64 + out, before);
                         let ready = model.values().filter(|how| **how == Standing::Ready);
                         assert_eq!(queue.ready_messages(), ready.count() as u64);

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use stdx::fault::{Fault, planted};
 
-use crate::run::{Deadline, Direction, Lane, Move, Relocation, Run, Runs, Sequence};
+use crate::run::{Deadline, Direction, Lane, Move, Relocation, Run, Runs, Sequence, Span};
 
 /// How many runs there may be room for without need.
 const SPARE_RUNS: usize = 256;
@@ -126,33 +126,60 @@ impl Ready {
         deadline.is_over(now).then_some(*first)
     }
 
-    /// Takes out what there is of the `count` messages from `first` on; the pieces go to `taken`.
-    pub(crate) fn take_out(&mut self, first: Sequence, count: u32, taken: &mut Vec<Run>) {
-        let end = first.plus(count);
-        for run in self.scattered.within(first, end) {
-            if self.take_scattered(run.first, run.count).is_none() {
-                continue;
-            }
-            let [before, inside, behind] = run.cut(first, end);
-            taken.extend(inside);
-            for rest in [before, behind].into_iter().flatten() {
-                self.scatter(rest);
+    /// Takes out what there is of these spans, which are in order and apart; the pieces go to `taken`.
+    pub(crate) fn take_out(&mut self, spans: &[Span], taken: &mut Vec<Run>) {
+        for span in spans {
+            let (first, end) = (span.first, span.end());
+            for run in self.scattered.within(first, end) {
+                if self.take_scattered(run.first, run.count).is_none() {
+                    continue;
+                }
+                let [before, inside, behind] = run.cut(first, end);
+                taken.extend(inside);
+                for rest in [before, behind].into_iter().flatten() {
+                    self.scatter(rest);
+                }
             }
         }
-        let begin = self.fresh.partition_point(|run| run.end() <= first);
-        let beyond = self.fresh.partition_point(|run| run.first < end);
+        self.take_out_fresh(spans, taken);
+    }
+
+    /// Everything between the first and the last span is gone through once, and of the rest only the
+    /// shorter side is moved, and once, however many the spans are.
+    fn take_out_fresh(&mut self, spans: &[Span], taken: &mut Vec<Run>) {
+        let (Some(front), Some(back)) = (spans.first(), spans.last()) else { return };
+        let begin = self.fresh.partition_point(|run| run.end() <= front.first);
+        let beyond = self.fresh.partition_point(|run| run.first < back.end());
         if begin >= beyond {
             return;
         }
-        let mut behind = self.fresh.split_off(beyond);
-        let touched: Vec<Run> = self.fresh.drain(begin..).collect();
-        for run in touched {
-            let [before, inside, rest] = run.cut(first, end);
-            self.fresh.extend([before, rest].into_iter().flatten());
-            self.fresh_messages -= inside.map_or(0, |inside| u64::from(inside.count));
-            taken.extend(inside);
+        let mut left = Vec::new();
+        let mut spans = spans.iter().peekable();
+        for run in self.fresh.drain(begin..beyond) {
+            let mut rest = Some(run);
+            while let (Some(run), Some(span)) = (rest, spans.peek()) {
+                let [before, inside, behind] = run.cut(span.first, span.end());
+                self.fresh_messages -= inside.map_or(0, |inside| u64::from(inside.count));
+                taken.extend(inside);
+                left.extend(before);
+                rest = behind;
+                // What is left of the run, or the next one, lies behind the span.
+                if run.end() < span.end() {
+                    break;
+                }
+                spans.next();
+            }
+            left.extend(rest);
         }
-        self.fresh.append(&mut behind);
+        if begin < self.fresh.len() / 2 {
+            let front: Vec<Run> = self.fresh.drain(..begin).collect();
+            for run in front.into_iter().chain(left).rev() {
+                self.fresh.push_front(run);
+            }
+        } else {
+            let behind: Vec<Run> = self.fresh.drain(begin..).collect();
+            self.fresh.extend(left.into_iter().chain(behind));
+        }
     }
 
     fn take_fresh(&mut self, count: u32) -> Option<Run> {

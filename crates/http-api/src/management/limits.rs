@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use broker::{LimitKind, Limited, OwnLimit, SetLimitError};
+use broker::{Limited, OwnLimit};
 use domain::name::Name;
 use serde_json::{Value as Json, json};
 
@@ -13,10 +13,8 @@ use crate::gate::Guest;
 use crate::hall::Hall;
 use crate::problem::Problem;
 use crate::query::Places;
-use crate::refusals;
 use crate::routes::{Need, Routes};
-use crate::tenancy::{users, vhosts};
-use crate::waited::waited;
+use crate::tenancy::{limits, users, vhosts};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
@@ -86,8 +84,7 @@ async fn put_of_vhost(
     Places((vhost, name)): Places<(String, String)>,
     fields: Fields,
 ) -> Result<StatusCode, Problem> {
-    let of = Limited::Vhost(vhosts::known(hall.broker(), &vhost)?.name);
-    put(&hall, of, &name, &fields).await
+    put(&hall, limits::vhost(&hall, &vhost)?, &name, &fields).await
 }
 
 async fn put_of_user(
@@ -95,57 +92,33 @@ async fn put_of_user(
     Places((user, name)): Places<(String, String)>,
     fields: Fields,
 ) -> Result<StatusCode, Problem> {
-    let of = Limited::User(users::known(hall.broker(), &user)?.name);
-    put(&hall, of, &name, &fields).await
+    put(&hall, limits::user(&hall, &user)?, &name, &fields).await
 }
 
 async fn clear_of_vhost(
     State(hall): State<Hall>,
     Places((vhost, name)): Places<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let of = Limited::Vhost(vhosts::known(hall.broker(), &vhost)?.name);
-    clear(&hall, of, &name).await
+    let of = limits::vhost(&hall, &vhost)?;
+    let kind = limits::kind(&name, &of)?;
+    limits::clear(&hall, of, kind).await
 }
 
 async fn clear_of_user(
     State(hall): State<Hall>,
     Places((user, name)): Places<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let of = Limited::User(users::known(hall.broker(), &user)?.name);
-    clear(&hall, of, &name).await
-}
-
-fn kind(name: &str, of: &Limited) -> Result<LimitKind, Problem> {
-    LimitKind::named(name, of).ok_or_else(|| match of {
-        Limited::Vhost(_) => Problem::bad_request(format!("there is no limit '{name}' of vhosts"))
-            .remedy("limit max-connections or max-queues"),
-        Limited::User(_) => Problem::bad_request(format!("there is no limit '{name}' of users"))
-            .remedy("limit max-connections; --channel-max bounds the channels of each connection"),
-    })
+    let of = limits::user(&hall, &user)?;
+    let kind = limits::kind(&name, &of)?;
+    limits::clear(&hall, of, kind).await
 }
 
 async fn put(hall: &Hall, of: Limited, name: &str, fields: &Fields) -> Result<StatusCode, Problem> {
-    let kind = kind(name, &of)?;
+    let kind = limits::kind(name, &of)?;
     fields.need(&["value"])?;
     let max = fields.0.get("value").and_then(max).ok_or_else(|| {
         Problem::bad_request("value: a limit is a whole number below 2^32")
             .remedy("give how many there may be, or -1 for as many as come")
     })?;
-    let limit = OwnLimit { of, kind, max };
-    told(waited(hall, move |broker| broker.set_own_limit(&limit)).await?)
-}
-
-async fn clear(hall: &Hall, of: Limited, name: &str) -> Result<StatusCode, Problem> {
-    let kind = kind(name, &of)?;
-    told(waited(hall, move |broker| broker.clear_own_limit(&of, kind)).await?)
-}
-
-fn told(done: Result<(), SetLimitError>) -> Result<StatusCode, Problem> {
-    match done {
-        Ok(()) => Ok(StatusCode::NO_CONTENT),
-        Err(SetLimitError::Unwritten(unwritten)) => Err(refusals::unwritten(&unwritten)),
-        Err(error @ (SetLimitError::NoSuchVhost(_) | SetLimitError::NoSuchUser(_))) => {
-            Err(Problem::not_found(error.to_string()))
-        }
-    }
+    limits::put(hall, of, kind, max).await
 }

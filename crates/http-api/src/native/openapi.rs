@@ -11,8 +11,8 @@ use crate::hall::Hall;
 use crate::routes::{Need, Routes};
 
 use super::{
-    browse, clients, done, lease, node, permissions, publish, queues, routing, tasks, tokens,
-    topology, users, vhosts,
+    browse, clients, done, lease, limits, node, permissions, publish, queues, routing, tasks,
+    tokens, topology, users, vhosts,
 };
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -67,6 +67,12 @@ struct ProblemDocument {
         vhosts::get_vhost,
         vhosts::put_vhost,
         vhosts::delete_vhost,
+        limits::list_vhost_limits,
+        limits::put_vhost_limit,
+        limits::clear_vhost_limit,
+        limits::list_user_limits,
+        limits::put_user_limit,
+        limits::clear_user_limit,
         topology::put_queue,
         topology::delete_queue,
         topology::purge_queue,

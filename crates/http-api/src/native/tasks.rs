@@ -258,8 +258,12 @@ fn sees(hall: &Hall, user: &User, task: &Task) -> bool {
 fn known(hall: &Hall, user: &User, task: &str) -> Result<Arc<Task>, Problem> {
     let found = task.parse().ok().and_then(|number| hall.tasks().task(number));
     found.filter(|task| sees(hall, user, task)).ok_or_else(|| {
-        Problem::not_found(format!("there is no task {task}"))
-            .remedy("GET /v1/tasks lists those there are; a restart forgets them")
+        let detail = format!(
+            "there is no task {task}; tasks end with the broker, and what was done stays done"
+        );
+        Problem::not_found(detail).remedy(
+            "GET /v1/tasks lists those there are; ask for the same again to have the rest done",
+        )
     })
 }
 
