@@ -253,6 +253,7 @@ impl Vhost {
             | O::Lease(_)
             | O::SettleLeases(_)
             | O::Remove(_)
+            | O::Done(_)
             | O::Introduce(_)
             | O::ResumeDeliveries
             | O::End => Ok(None),

@@ -128,6 +128,9 @@ impl Vhost {
             });
         }
         self.topology.add_queue(name.clone(), id);
+        if let Some(done) = slot.queue.settings().done {
+            self.done.keep(id, done);
+        }
         self.queues.insert(id, slot);
         self.roster.insert(id);
         self.stats.queues_created += 1;
