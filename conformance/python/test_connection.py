@@ -165,6 +165,22 @@ def test_frame_max_4096_works(raw, names):
     assert connection.frame_bytes_max <= 4096
 
 
+def test_eight_bytes_over_frame_max_are_forgiven(raw, names):
+    # Clients that take frame_max for the greatest payload: AMQPStorm is one.
+    connection = raw(frame_max=4096)
+    connection.channel(1)
+    queue = names.queue()
+    connection.call("queue.declare", 1, queue=queue)
+    connection.send_bytes(
+        wire.method_frame(1, "basic.publish", routing_key=queue)
+        + wire.header_frame(1, 5000)
+        + wire.frame(wire.BODY, 1, bytes(4096))
+        + wire.frame(wire.BODY, 1, bytes(5000 - 4096))
+    )
+    connection.send("basic.get", 1, queue=queue, no_ack=True)
+    assert connection.expect("basic.get-ok", 1).body == bytes(5000)
+
+
 def test_frame_over_frame_max_closes_with_501(raw):
     # RabbitMQ forgives eight bytes, so nine too many it is.
     connection = raw(frame_max=4096)

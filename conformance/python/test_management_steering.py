@@ -529,9 +529,12 @@ def test_checks(server, api, vhost):
         ("GET", f"{checks}/port-listener/x", None, 400),
         ("GET", f"{checks}/protocol-listener/mqtt", None, 503),
         ("GET", "/aliveness-test/nowhere-at-all", None, 404),
+        ("GET", "/healthchecks/node/nowhere-at-all", None, 404),
         ("GET", "/nothing-at-all", None, 404),
     ])  # fmt: skip
     assert api.get(f"/aliveness-test/{vhost}") == {"status": "ok"}
+    node = api.get("/overview")["node"]
+    assert api.get("/healthchecks/node") == api.get(f"/healthchecks/node/{node}") == {"status": "ok"}
 
 
 @pytest.mark.postroom_only(reason="RabbitMQ has no dry run")

@@ -120,14 +120,17 @@ impl Tasks {
 
     /// The process is gone, whatever was under way.
     pub(crate) fn abandon(&self) {
-        let mut state = self.state();
-        state.waiting.clear();
-        state.timed.clear();
-        let begun = std::mem::take(&mut state.begun);
-        drop(state);
+        let begun = std::mem::take(&mut self.state().begun);
         for begun in begun {
             begun.paced.abandon();
         }
+        // Last, since those may ask for others on their way out. What is never run must not stay: it
+        // holds the broker, and the broker holds this.
+        let (waiting, timed) = {
+            let mut state = self.state();
+            (std::mem::take(&mut state.waiting), std::mem::take(&mut state.timed))
+        };
+        drop((waiting, timed));
     }
 }
 

@@ -79,6 +79,9 @@ pub(crate) enum Size {
 /// What is done in the background at one moment, and never more.
 const STEPS_MAX: u32 = 20_000;
 
+/// How long others wait for who is to be refused; on a full disk that may take for ever.
+const REFUSAL_STEPS_MAX: u32 = 500;
+
 /// After so many looks at what only looks whether there is something to do, there is nothing.
 const QUIET_MAX: u32 = 100;
 
@@ -190,7 +193,8 @@ impl Life {
         if let Some(client) = self.clients.get_mut(&session) {
             client.session.submit(&mut batch);
         }
-        self.see_and_write()
+        self.see_and_write()?;
+        self.await_refusals()
     }
 
     /// Hands these requests over as one batch.
@@ -214,7 +218,23 @@ impl Life {
         self.checker.operation(session, &Operation::End);
         self.checker.vanish(session);
         self.clients.remove(&session);
-        self.see_and_write()
+        self.see_and_write()?;
+        self.await_refusals()
+    }
+
+    /// Whoever waited for a message of a queue that is no more hears so before others act: what its
+    /// channel gives back then, and when, the checker can't know.
+    fn await_refusals(&mut self) -> Result<(), Violation> {
+        for _ in 0..REFUSAL_STEPS_MAX {
+            if self.checker.poisoned || !self.checker.is_a_refusal_underway() {
+                break;
+            }
+            if !self.background(0)? {
+                self.pass(5);
+                self.step()?;
+            }
+        }
+        Ok(())
     }
 
     /// A session that has ended needs no client any more.
@@ -324,9 +344,10 @@ impl Life {
             }
             quiet = if any || self.process.is_stalled() {
                 0
-            } else if steps == 0 {
+            } else if steps == 0 && !self.has_background() {
                 QUIET_MAX
             } else {
+                // What took its time may go on by now.
                 quiet + 1
             };
         }

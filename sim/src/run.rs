@@ -59,6 +59,8 @@ struct Run {
     start: Snapshot,
     /// What else a power loss may leave as long as nobody has made that durable.
     instead: Vec<Snapshot>,
+    /// What the lives so far may have left where bits rot.
+    rotten: Vec<Snapshot>,
     trace: Trace,
     /// What the wall shows, in milliseconds since the run began.
     now_ms: u64,
@@ -86,6 +88,7 @@ pub fn run(seed: u64, lines: Lines) -> Outcome {
         messages: Messages::default(),
         start: Snapshot::default(),
         instead: Vec::new(),
+        rotten: Vec::new(),
         trace: Trace::new(lines),
         now_ms: 0,
     };
@@ -156,12 +159,12 @@ impl Run {
             | Ending::Full
             | Ending::Stop => Loss::Unsynced,
         });
-        let rotten = life.outcomes_where_bits_rot();
+        self.rotten = life.outcomes_where_bits_rot(&self.rotten);
         self.messages = std::mem::take(&mut life.checker.messages);
         self.now_ms = life.checker.now_ms;
         drop(life);
         let setup = self.come_back(ending, &setup, &outcomes)?;
-        if self.random.chance(25) { self.rot(&setup, &rotten) } else { Ok(()) }
+        if self.random.chance(25) { self.rot(&setup) } else { Ok(()) }
     }
 
     fn setup(&mut self) -> Setup {
@@ -310,6 +313,9 @@ impl Run {
             let (requests, next) = client.requests();
             for request in &requests {
                 life.ask(session, &mut batch, request);
+                if life.checker.is_a_refusal_underway() {
+                    return life.submit(session, batch);
+                }
             }
             if next == Next::Enough {
                 break;
@@ -356,7 +362,7 @@ impl Run {
     }
 
     /// Bits flip in what is durable. Whoever finds that has to say so, or it does no harm.
-    fn rot(&mut self, setup: &Setup, outcomes: &[Snapshot]) -> Result<(), Violation> {
+    fn rot(&mut self, setup: &Setup) -> Result<(), Violation> {
         for _ in 0..self.random.between(1, 3) {
             let files = self.disk.files();
             let names: Vec<(String, usize)> =
@@ -366,7 +372,7 @@ impl Run {
             let bit = self.random.below(8);
             let disk = &SimulatedDisk::with_files(files);
             disk.flip_bit(&name, offset, u32::try_from(bit).unwrap_or(0));
-            let messages = &self.messages;
+            let (messages, outcomes) = (&self.messages, &self.rotten[..]);
             match restart(&Restart { disk, setup, messages, outcomes }) {
                 Ok(_) => self.trace.line(format!("bit {bit} of {name} at {offset}: no harm")),
                 Err(told) if told.rule == Rule::Starts => {

@@ -44,7 +44,7 @@ fn leases_keep_every_promise() {
 
 /// Seeds that fail without the fix named, as clients act now. Whoever changes what clients do looks
 /// which of these still do, and moves the others to those below.
-const FOUND: [(u64, &str); 8] = [
+const FOUND: [(u64, &str); 19] = [
     (1046, "what fell due while a get waited for the disk was handed to it"),
     (1060, "the same, while everything came to rest"),
     (891, "the checker: what was rejected and not buried can expire after a restart"),
@@ -53,6 +53,20 @@ const FOUND: [(u64, &str); 8] = [
     (989, "the same"),
     (587, "the checker: a letter found by whoever looked was taken for durable"),
     (145, "the checker: letters that no restart finds took places, and marks ran ahead"),
+    (
+        1750,
+        "when a segment failed, a confirm came after the end, and what came back before it did not",
+    ),
+    (1912, "the same, and the channel had not been heard of"),
+    (4025, "the same"),
+    (1877, "the checker: a task whose operation had just taken its time counted as none"),
+    (680, "the same"),
+    (3421, "the checker: where a life wrote no frame, the newest is one of the life before"),
+    (458, "what a session asked for with no-wait held back its later news, until the next frame"),
+    (2625, "the checker: what a refused get's channel had went to others before that was heard"),
+    (973, "the checker: news of a channel that was refused meanwhile"),
+    (7616, "the checker: the same, where nobody was refused"),
+    (6552, "the checker: a letter went unseen to who settles by receiving"),
 ];
 
 /// Seeds that found a bug when clients acted otherwise, and which. They make other runs now; the

@@ -36,7 +36,7 @@ pub(crate) enum Waiter {
 pub(crate) fn abandon(waiters: Vec<Waiter>) {
     for waiter in waiters {
         if let Waiter::Gate { outbox, .. } = waiter {
-            outbox.forget_held();
+            outbox.silence();
             outbox.wake();
         }
     }

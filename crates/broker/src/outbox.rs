@@ -125,6 +125,8 @@ struct Events {
     /// Groups in order; each may go when its ticket, and all before it, are opened.
     held: VecDeque<(u64, Vec<Event>)>,
     last_ticket: u64,
+    /// Nothing that depends on the journal is told any more.
+    silenced: bool,
 }
 
 impl Outbox {
@@ -186,9 +188,11 @@ impl Outbox {
     }
 
     /// What is held is never told, because the journal will not have it; only that a session has
-    /// ended is true anyway.
-    pub(crate) fn forget_held(&self) {
+    /// ended is true anyway. Nor are confirms, even if the frame that is being written makes it to
+    /// the disk: what had to be told before them is forgotten.
+    pub(crate) fn silence(&self) {
         let mut inner = self.events();
+        inner.silenced = true;
         for event in std::mem::take(&mut inner.held).into_iter().flat_map(|(_, events)| events) {
             if matches!(event, Event::Ended) {
                 inner.ready.push(event);
@@ -201,7 +205,10 @@ impl Outbox {
     /// Adds a confirm of something that is durable, before everything held; neighbours of the same
     /// channel become one range. Whatever had to go before it was attached to the journal before it.
     pub(crate) fn confirm(&self, channel: ChannelId, first: u64, last: u64) {
-        push_confirm(&mut self.events().ready, channel, first, last);
+        let mut inner = self.events();
+        if !inner.silenced {
+            push_confirm(&mut inner.ready, channel, first, last);
+        }
     }
 
     /// Adds a confirm of something that needs no journal, behind everything held.
@@ -326,4 +333,39 @@ fn push_confirm(events: &mut Vec<Event>, channel: ChannelId, first: u64, last: u
         return;
     }
     events.push(Event::Confirmed { channel, first, last });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Reply;
+
+    #[derive(Debug)]
+    struct Asleep;
+
+    impl Wake for Asleep {
+        fn wake(&self) {}
+    }
+
+    fn reply() -> Event {
+        Event::Reply { channel: 1, reply: Reply::ChannelOpened }
+    }
+
+    #[test]
+    fn whoever_does_not_hear_what_was_held_hears_no_confirm_either() {
+        let share = Arc::new(InflightShare::new(MemoryBudget::new(usize::MAX)));
+        let outbox = Outbox::new(Arc::new(Asleep), share);
+        let ticket = outbox.hold(&mut vec![reply()]);
+        outbox.confirm(1, 1, 1);
+        outbox.silence();
+        // The frame that was being written when writing ended made it to the disk.
+        outbox.open(ticket);
+        outbox.confirm(1, 2, 3);
+        let mut told = Vec::new();
+        outbox.take(&mut told);
+        assert!(
+            matches!(told[..], [Event::Confirmed { channel: 1, first: 1, last: 1 }]),
+            "{told:?}"
+        );
+    }
 }

@@ -400,6 +400,7 @@ impl Vhost {
             Ok(reply) => self.reply(session, channel, answer, reply),
             Err(refusal) => self.refuse(session, channel, verb, refusal),
         }
+        self.tell_cancelled();
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {

@@ -9,9 +9,10 @@ mod queues;
 mod channels;
 mod connections;
 
+mod checks;
+
 mod nodes;
 
-mod checks;
 mod closing;
 mod definitions;
 mod messages;

@@ -155,6 +155,42 @@ impl Checker {
         }
     }
 
+    /// Whether a get waits for the disk although its queue is no more: it is refused, and with its
+    /// channel go consumers and deliveries, some time before anybody hears of it.
+    pub(crate) fn is_a_refusal_underway(&self) -> bool {
+        let expected = self.sessions.values().flat_map(|session| &session.expected);
+        expected.into_iter().any(|expected| match &expected.told {
+            Told::Got { queue, .. } => self.has_gone(*queue),
+            _other => false,
+        })
+    }
+
+    /// A message that a channel had goes to somebody else, or the other way round: if the get of one
+    /// of them is being refused, that is over by now, and everything it had has returned.
+    fn refuse_whoever_had(&mut self, queue: QueueKey, place: u64, receiver: ChannelKey) {
+        let is_elsewhere = self.queues.get(&queue).and_then(|state| state.entries.get(&place));
+        if is_elsewhere.is_none_or(|entry| entry.whereabouts == Whereabouts::Ready) {
+            return;
+        }
+        let has = |key: &ChannelKey| {
+            let unsettled = self.channels.get(key).map(|channel| channel.unsettled.values());
+            unsettled.into_iter().flatten().any(|it| it.queue == queue && it.place == place)
+        };
+        let expected = self.sessions.values().flat_map(|session| &session.expected);
+        let refused = expected.filter(|expected| match &expected.told {
+            Told::Got { queue: meant, .. } => self.has_gone(*meant),
+            _other => false,
+        });
+        let mut refused: Vec<ChannelKey> = refused.map(|expected| expected.channel).collect();
+        refused.retain(|channel| *channel == receiver || has(channel));
+        // Who had it, rather than who gets it.
+        refused.sort_by_key(|channel| !has(channel));
+        if let Some(channel) = refused.first().copied() {
+            self.clear_channel(channel);
+            self.channel(channel).open = false;
+        }
+    }
+
     /// Whether the queue that was meant is no more.
     fn has_gone(&self, queue: QueueKey) -> bool {
         self.queues.get(&queue).is_none_or(|queue| queue.deleted)
@@ -312,10 +348,16 @@ impl Checker {
             state.last_tag
         );
         state.last_tag = tag;
-        let is_open = state.open;
         let (held, now_ms, turn) = (self.session(session).held, self.now_ms, self.turn);
         let foggy = self.is_foggy(queue);
         self.die_by_now(message);
+        let place = self.queues.get(&queue).and_then(|state| state.place(message));
+        // News of a channel that is closed by now are of the past, and say nothing of who has it.
+        let is_past = held.is_some() && !self.channel(channel).open;
+        if let Some(place) = place.filter(|_| !is_past) {
+            self.refuse_whoever_had(queue, place, channel);
+        }
+        let is_open = self.channel(channel).open;
         let Some(state) = self.queues.get_mut(&queue) else { return Ok(()) };
         if state.deleted {
             demand!(held.is_some(), OverIsOver, "a delivery from the deleted {}", state.name);
@@ -411,6 +453,11 @@ impl Checker {
         let Some(key) = self.session(session).seen.get(&number).copied() else {
             return broken!(OverIsOver, "session {session}: a confirm for closed channel {number}");
         };
+        demand!(
+            !self.poisoned || !self.session(session).closing,
+            OverIsOver,
+            "session {session} channel {number}: a confirm after the end of all writing"
+        );
         let durable = self.durable;
         let channel = self.channel(key);
         demand!(

@@ -205,6 +205,9 @@ impl Snapshot {
             let queue = found.queues.get(queue);
             queue.is_some_and(|queue| queue.messages.iter().any(|(found, _)| *found == id))
         };
+        // The letter may have gone unseen, to who settles by receiving.
+        let fog = self.queues.get(DEAD).map(|dead| &dead.fog[..]).unwrap_or_default();
+        let least = usize::from(!fog.contains(&true));
         for (queue, message, rejected) in &self.dying {
             let kept = self.queues.get(queue).map(|kept| &kept.messages[..]).unwrap_or_default();
             let is_due = kept.iter().any(|kept| kept.id == *message && kept.is_due(now_ms));
@@ -213,7 +216,7 @@ impl Snapshot {
             let letters = [Some(*rejected), expired].into_iter().flatten();
             let letters = letters.filter(|letter| has(DEAD, *letter)).count();
             let there = letters + usize::from(has(queue, *message));
-            if there != 1 {
+            if !(least..=1).contains(&there) {
                 return Err(format!("message {message} of {queue} is there {there} times"));
             }
         }

@@ -149,8 +149,8 @@ impl Life {
         Ok(())
     }
 
-    /// The vhost has stopped while the writer was at a frame: that may still be written, and whoever
-    /// waited for it may be told.
+    /// The vhost has stopped while the writer was at a frame: that may still be written, and nobody
+    /// is told.
     pub(super) fn last_frame(&mut self) -> Result<(), Violation> {
         let Some(begun) = self.stalled.take() else { return Ok(()) };
         self.process.end_stalls();
@@ -182,9 +182,12 @@ impl Life {
         self.unsure().into_iter().chain(frames).cloned().collect()
     }
 
-    /// What may be found where bits rot: the newest frame counts as torn if it is not whole.
-    pub(crate) fn outcomes_where_bits_rot(&self) -> Vec<Snapshot> {
-        self.unsure().into_iter().chain(self.frames.iter().rev()).cloned().collect()
+    /// What may be found where bits rot: the newest frame counts as torn if it is not whole. In a life
+    /// that has written none that is the last one of the lives before, of which `before` is known.
+    pub(crate) fn outcomes_where_bits_rot(&self, before: &[Snapshot]) -> Vec<Snapshot> {
+        let before = if self.frames.len() == 1 { before } else { &[] };
+        let own = self.unsure().into_iter().chain(self.frames.iter().rev());
+        own.chain(before).cloned().collect()
     }
 
     /// What would be there if the frame that failed, or was being written, made it to the disk.

@@ -511,16 +511,16 @@ fn a_frame_is_as_large_as_agreed_and_no_larger() {
     rig.step("opened");
     rig.step("open 1");
     rig.told();
-    // Exactly frame_max: passed over to the next layer, which knows no such method.
-    rig.receive(&frame_bytes(frame::METHOD, 1, &[9; 4_088]));
+    // Exactly frame_max and the slack: passed over to the next layer, which knows no such method.
+    rig.receive(&frame_bytes(frame::METHOD, 1, &[9; 4_096]));
     rig.event(&Event::Ended);
     assert!(rig.told().iter().any(|told| told.contains("503 COMMAND_INVALID")));
     let mut rig = Rig::new();
     rig.step("opened");
     rig.told();
-    rig.receive(&frame_bytes(frame::METHOD, 1, &[9; 4_089])[..7]);
+    rig.receive(&frame_bytes(frame::METHOD, 1, &[9; 4_097])[..7]);
     rig.event(&Event::Ended);
-    assert!(rig.told().iter().any(|told| told.contains("{frame_too_large,4089,4088}")));
+    assert!(rig.told().iter().any(|told| told.contains("{frame_too_large,4097,4088}")));
     // Nothing that follows is understood, and nothing is kept.
     rig.receive(&method_bytes(0, &connection::CloseOk {}));
     assert!(!rig.is_over() && rig.told().is_empty());

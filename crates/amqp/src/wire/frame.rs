@@ -31,6 +31,9 @@ pub const END: u8 = 0xCE;
 pub const PREFIX_BYTES: usize = 7;
 /// Bytes of a frame besides its payload.
 pub const OVERHEAD_BYTES: u32 = 8;
+/// So much longer than agreed a payload is taken all the same: clients that take `frame_max` for the
+/// greatest payload forget the overhead (AMQPStorm does), and RabbitMQ lets them (`FRAME_SIZE_FUDGE`).
+pub const SLACK_BYTES: u32 = OVERHEAD_BYTES;
 /// The smallest `frame_max` that both sides must take (§4.2.3, constant `frame-min-size`).
 pub const FRAME_BYTES_MIN: u32 = 4096;
 
@@ -55,17 +58,17 @@ pub struct TooLarge {
     pub kind: u8,
     /// The payload's length.
     pub announced: u32,
-    /// The greatest length it may have.
+    /// The greatest length that was agreed.
     pub limit: u32,
 }
 
 /// Takes one whole frame off the front: the frame, and what follows it. `None`: the bytes end
-/// before it does.
+/// before it does. `payload_bytes_max` was agreed; up to [`SLACK_BYTES`] more do no harm.
 #[inline]
 pub fn take(bytes: &[u8], payload_bytes_max: u32) -> Result<Option<(Frame<'_>, &[u8])>, TooLarge> {
     let mut reader = Reader::new(bytes);
     let Ok((kind, channel, length)) = prefix(&mut reader) else { return Ok(None) };
-    if length > payload_bytes_max {
+    if length > payload_bytes_max.saturating_add(SLACK_BYTES) {
         return Err(TooLarge { kind, announced: length, limit: payload_bytes_max });
     }
     let whole = reader.bytes(length as usize).and_then(|payload| Ok((payload, reader.u8()?)));
@@ -107,7 +110,7 @@ impl<'a> Pattern<'a> {
 pub fn missing_bytes(bytes: &[u8], payload_bytes_max: u32) -> usize {
     match prefix(&mut Reader::new(bytes)) {
         Err(Truncated) => PREFIX_BYTES - bytes.len(),
-        Ok((_, _, length)) if length > payload_bytes_max => 0,
+        Ok((_, _, length)) if length > payload_bytes_max.saturating_add(SLACK_BYTES) => 0,
         Ok((_, _, length)) => (PREFIX_BYTES + length as usize + 1).saturating_sub(bytes.len()),
     }
 }

@@ -16,9 +16,23 @@ impl Vhost {
         let Some(state) = self.sessions.get_mut(session.index()) else { return };
         state.events_bytes += event.cost_bytes();
         state.events.push(event);
+        self.touch(session);
+    }
+
+    /// At the end of the turn the session is looked at.
+    pub(crate) fn touch(&mut self, session: SessionId) {
+        let Some(state) = self.sessions.get_mut(session.index()) else { return };
         if !state.touched {
             state.touched = true;
             self.turn.touched.push(session);
+        }
+    }
+
+    /// Tells of consumers whose queue went, behind the answer to whoever deleted it: clients that wait
+    /// for that take nothing else for it (RabbitMQ has the same order).
+    pub(crate) fn tell_cancelled(&mut self) {
+        while let Some((session, event)) = self.turn.cancelled.pop_front() {
+            self.tell(session, event);
         }
     }
 

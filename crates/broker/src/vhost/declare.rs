@@ -260,6 +260,8 @@ impl Vhost {
         if let Some(state) = self.session_mut(session) {
             state.gated = true;
         }
+        // Even if it is told nothing: the next turn's news must not wait for this.
+        self.touch(session);
     }
 }
 

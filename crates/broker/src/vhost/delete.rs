@@ -115,7 +115,8 @@ impl Vhost {
             if let Some(state) = self.channel_mut(session, channel) {
                 state.consumers.remove(&consumer.tag);
             }
-            self.tell(session, Event::ConsumerCancelled { channel, consumer_tag: consumer.tag });
+            let event = Event::ConsumerCancelled { channel, consumer_tag: consumer.tag };
+            self.turn.cancelled.push_back((session, event));
         }
         self.forget_leases(id, &mut slot);
         let mut gone = std::mem::take(&mut self.gone);

@@ -16,7 +16,7 @@ use storage::{Nudge, Position, Staged};
 use super::Vhost;
 use super::job::Job;
 use crate::confirms::{Waiter, abandon};
-use crate::event::Closing;
+use crate::event::{Closing, Event};
 use crate::journaled::binding_records::BindingRecord;
 use crate::journaled::checkpoint_records::{Checkpoint, QueueState};
 use crate::journaled::message_records::{Mark, put_settled};
@@ -40,6 +40,8 @@ pub(crate) struct Turn {
     pub(crate) settled: Vec<QueueId>,
     /// Sessions that are to be told something.
     pub(crate) touched: Vec<SessionId>,
+    /// What consumers whose queue went are to be told.
+    pub(crate) cancelled: VecDeque<(SessionId, Event)>,
     /// Sessions some of whose events wait for the turn's commit.
     gated: Vec<SessionId>,
     /// Channels with publishes to confirm.
@@ -125,6 +127,7 @@ impl Vhost {
         self.wake_who_waits_in_vain();
         let mut finished = Finished { more: self.deliver_dirty(), ..Finished::default() };
         self.bury_dead();
+        self.tell_cancelled();
         self.write_watermarks();
         self.write_settled();
         if self.is_checkpoint_due() {
@@ -359,7 +362,7 @@ impl Vhost {
         }
         for (_, state) in &mut self.sessions {
             // What waited for the journal is never told; what comes now waits for nothing.
-            state.outbox.forget_held();
+            state.outbox.silence();
             state.gated = false;
         }
         self.close_sessions(why);

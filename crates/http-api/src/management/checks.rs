@@ -10,6 +10,7 @@ use broker::{Event, MessageHead};
 use domain::name::Name;
 use serde_json::{Value as Json, json};
 
+use super::nodes;
 use crate::gate::Guest;
 use crate::hall::Hall;
 use crate::listener::Listener;
@@ -33,6 +34,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .get("/api/health/checks/node-is-quorum-critical", Need::Management, single_node)
         .get("/api/health/checks/node-is-mirror-sync-critical", Need::Management, single_node)
         .get("/api/healthchecks/node", Need::Management, node)
+        .get("/api/healthchecks/node/{name}", Need::Management, node_of_name)
         .get("/api/aliveness-test/{vhost}", Need::Management, aliveness)
         .get("/api/auth", Need::Nothing, auth)
         .get("/api/extensions", Need::Management, extensions)
@@ -70,6 +72,14 @@ async fn node(State(hall): State<Hall>) -> Response {
         None => alarms(State(hall)).await,
         Some((vhost, poison)) => failed(json!({ "reason": format!("vhost '{vhost}': {poison}") })),
     }
+}
+
+async fn node_of_name(
+    State(hall): State<Hall>,
+    Places(name): Places<String>,
+) -> Result<Response, Problem> {
+    nodes::is_this(&name)?;
+    Ok(node(State(hall)).await)
 }
 
 async fn single_node() -> Response {

@@ -130,14 +130,20 @@ async fn list(
         .await
 }
 
+/// Whether this is the node of that name.
+pub(super) fn is_this(name: &str) -> Result<(), Problem> {
+    if name == NODE {
+        return Ok(());
+    }
+    Err(Problem::not_found(format!("there is no node '{name}': this is '{NODE}'")))
+}
+
 async fn one(
     State(hall): State<Hall>,
     Guest(user): Guest,
     Places(name): Places<String>,
     wish: Wish,
 ) -> Result<Response, Problem> {
-    if name != NODE {
-        return Err(Problem::not_found(format!("there is no node '{name}': this is '{NODE}'")));
-    }
+    is_this(&name)?;
     looking::at_one(&hall, user, move |looker| wish.show(&node(looker))).await
 }
