@@ -1,7 +1,7 @@
 //! What happens while somebody waits for the disk: returns and confirms while it takes no writes; and
 //! messages that expire, go or are no longer wanted while they are read back.
 
-use crate::world::{check, check_sealed};
+use crate::script::{check, check_sealed};
 
 #[test]
 fn a_return_comes_before_its_confirm_and_waits_for_no_disk() {
