@@ -53,6 +53,7 @@ impl Checker {
             | Event::Returned { .. }
             | Event::LeaseAnswer(_)
             | Event::RemovalAnswer(_)
+            | Event::DoneAnswer(_)
             | Event::Taken { .. }
             | Event::Reply { .. }
             | Event::Refused { .. }

@@ -1,6 +1,7 @@
 //! Scripts against a broker on a simulated disk: requests go in, what the sessions hear comes out.
 
 mod backup;
+mod done;
 mod leases;
 mod promises;
 mod removals;

@@ -322,6 +322,9 @@ impl World {
             }
             match words[0].strip_prefix("lease-") {
                 Some(end) => batch.push(requests::settle_leases(&self.tokens, end, &words[1..])),
+                None if matches!(words[0], "done" | "what" | "forget") => {
+                    batch.push(crate::done::operation(&self.tokens, words[0], &words[1..]));
+                }
                 None => requests::request(&mut batch, words[0], &words[1..]),
             }
         }
