@@ -149,6 +149,24 @@ def test_messages_are_looked_at_and_found(ask):
     assert ask("consume", "orders") == "one\n", "it was only looked at"
 
 
+def test_what_became_of_a_message_from_the_terminal(ask):
+    ask("queues", "declare", "exports", "-a", "x-done-max-length=5")
+    ask("publish", "exports", "the year\x1b[2J")
+    (id,) = [json.loads(ask("peek", "exports", "--json"))["id"]]
+    shown = ask("message", id)
+    assert "ready" in shown and "the year [2J" in shown and "outcome" not in shown
+    ask("consume", "exports")
+    shown = ask("message", id)
+    assert "acknowledged" in shown and "result" not in shown
+    assert json.loads(ask("message", id, "--json"))["state"] == "done"
+    assert id in ask("queues", "done", "exports")
+    assert json.loads(ask("queues", "show", "exports", "--json"))["done"] == 1
+    assert ask("queues", "forget", "exports") == "1 done messages forgotten\n"
+    ask("message", id, expect=NOT_THERE)
+    ask("message", "no-id", expect=REFUSED)
+    ask("queues", "done", "nowhere", expect=NOT_THERE)
+
+
 def test_tasks_from_the_terminal(ask):
     ask("queues", "declare", "orders")
     ask("queues", "declare", "parked")

@@ -136,6 +136,15 @@ def test_a_request_brings_its_context_along(server, connection, names):
     requests.post(to, json={"body": "six"}, headers=trace, **post)
     leased = requests.post(url(server, f"/v1/queues/{queue}/lease"), **post).json()["messages"]
     assert leased[0]["headers"] == trace
+    # A request under the management API does the same.
+    to = url(server, "/api/exchanges/%2F/amq.default/publish")
+    body = {"routing_key": queue, "payload": "six", "payload_encoding": "string"}
+    for properties in ({}, {"headers": {"x": 1}}, {"headers": {"traceparent": own}}):
+        answer = requests.post(to, json=body | {"properties": properties}, headers=trace, **post)
+        assert answer.json() == {"routed": True}, answer.text
+        _, got, _ = channel.basic_get(queue, auto_ack=True)
+        expected = properties.get("headers", {})
+        assert got.headers == (expected if "traceparent" in expected else expected | trace)
 
 
 def test_a_publish_and_its_queue_are_told(traced):

@@ -268,7 +268,7 @@ impl Run {
     /// Ends or extends leases: some that are held, some that are over, some twice.
     fn settle_some(&mut self, life: &mut Life, client: u64) {
         let end = match self.random.below(10) {
-            0..4 => LeaseEnd::Acknowledged,
+            0..4 => LeaseEnd::Acknowledged { result: None },
             4 => LeaseEnd::Rejected(None),
             5 | 6 => LeaseEnd::Failed { error: None, delay_ms: self.random.one_of(DELAY_MS) },
             7 => LeaseEnd::Released { delay_ms: self.random.one_of(DELAY_MS) },
@@ -362,6 +362,7 @@ impl Run {
                     Event::Delivered(_)
                     | Event::Nacked { .. }
                     | Event::RemovalAnswer(_)
+                    | Event::DoneAnswer(_)
                     | Event::Taken { .. }
                     | Event::Returned { .. }
                     | Event::Refused { .. }
@@ -447,7 +448,7 @@ impl Run {
                     break;
                 }
                 let items = held.into_iter();
-                let end = LeaseEnd::Acknowledged;
+                let end = LeaseEnd::Acknowledged { result: None };
                 let items = items.map(|token| LeaseSettlement { token, end: end.clone() });
                 let (ticket, items) = (self.ticket(), items.collect());
                 self.ask_settle(&mut life, client, LeaseSettlements { ticket, items });

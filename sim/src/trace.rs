@@ -69,6 +69,7 @@ pub(crate) fn describe(event: &Event) -> String {
         | Event::ConsumerCancelled { .. }
         | Event::LeaseAnswer(_)
         | Event::RemovalAnswer(_)
+        | Event::DoneAnswer(_)
         | Event::Taken { .. }
         | Event::Closing(_)
         | Event::Ended => format!("{event:?}"),

@@ -24,7 +24,7 @@ enum Test {
     CrashLoop { mode: &'static str, load: &'static str },
 }
 
-const CATCHERS: [Catcher; 19] = [
+const CATCHERS: [Catcher; 20] = [
     unit("confirm-before-sync", "storage", "every_confirmed_record_survives_every_crash"),
     unit("confirm-before-sync", "broker", "confirmed_messages_and_their_topology_survive_a_crash"),
     unit("commit-before-sync", "broker", "a_crash_keeps_all_of_a_transaction_or_nothing"),
@@ -52,6 +52,7 @@ const CATCHERS: [Catcher; 19] = [
     unit("checkpoint-without-leases", "broker", "a_restart_ends_no_lease_and_hands_nothing_out"),
     unit("lease-told-before-sync", "broker", "a_lease_is_told_when_it_is_on_disk"),
     unit("stale-lease-token", "broker", "time_ends_a_lease_and_counts_as_a_failure"),
+    unit("checkpoint-without-done", "broker", "a_checkpoint_says_again_what_is_told"),
     unit("checkpoint-without-leases", "sim", "leases_keep_every_promise"),
     unit("lease-told-before-sync", "sim", "leases_keep_every_promise"),
     crash_loop("confirm-before-sync", "power-all", "every"),

@@ -13,7 +13,7 @@ pub struct Batch {
     transient: Open,
     /// Sealed chunks; an open one takes its number when its first message comes.
     chunks: Vec<Option<Chunk>>,
-    /// Bytes that lie with the operations: further routing keys, messages to be moved.
+    /// Bytes that lie with the operations: further routing keys, messages to be moved, results.
     beside_bytes: usize,
 }
 
@@ -106,6 +106,9 @@ impl Batch {
     pub fn push(&mut self, operation: Operation) {
         if let Operation::Remove(removal) = &operation {
             self.beside_bytes += removal.cost_bytes();
+        }
+        if let Operation::SettleLeases(settlements) = &operation {
+            self.beside_bytes += settlements.cost_bytes();
         }
         self.operations.push(operation);
     }

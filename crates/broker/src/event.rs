@@ -8,6 +8,7 @@ use domain::run::Counts;
 use storage::Poison;
 
 use crate::chunk::{Chunk, Persistence};
+use crate::done::DoneAnswer;
 use crate::lease::LeaseAnswer;
 use crate::message_id::MessageId;
 use crate::operation::{ChannelId, Verb};
@@ -82,6 +83,8 @@ pub enum Event {
     LeaseAnswer(Box<LeaseAnswer>),
     /// The answer to a `Remove`.
     RemovalAnswer(Box<RemovalAnswer>),
+    /// The answer to a `Done`.
+    DoneAnswer(Box<DoneAnswer>),
     /// A request worked.
     Reply {
         /// The channel that asked.
@@ -217,6 +220,7 @@ impl Event {
                 chunk.span_bytes(*index, 1)
             }
             Event::LeaseAnswer(answer) => answer.cost_bytes(),
+            Event::DoneAnswer(answer) => answer.cost_bytes(),
             Event::GotNothing { .. }
             | Event::Confirmed { .. }
             | Event::Nacked { .. }

@@ -26,6 +26,13 @@
 //!                         holder, then until the end: first sequence, count. Leased without a
 //!                         connection, from now on; in a checkpoint these are all there are
 //! 19   lease ended        queue, then until the end: first sequence, count
+//! 26   done               queue, then until the end: flags u8, outcome u8, sequence, attempts, when it
+//!                         was done (milliseconds since 1970), then what the flags say there is: how
+//!                         long before it was published (bit 1), texts: progress (bit 2), result (bit
+//!                         3), class and text of an error (bit 4). Bit 0: it went on as a dead letter.
+//!                         The messages are gone, and this is what became of them
+//! 27   done forgotten     queue: of the messages that are done so far nothing is told any more
+//! 28   progress           queue, first sequence, count, then text: how far the holder of a lease is
 //!
 //! in the catalogue's journal:
 //! 20   checkpoint         nothing: forget everything, what follows restates it
@@ -59,6 +66,7 @@
 pub(crate) mod binding_records;
 pub(crate) mod catalogue_records;
 pub(crate) mod checkpoint_records;
+pub(crate) mod done_records;
 pub(crate) mod exchange_records;
 pub(crate) mod lease_records;
 pub(crate) mod segment_records;
@@ -68,6 +76,7 @@ pub(crate) mod queue_records;
 use domain::name::Name;
 use domain::table::Table;
 use stdx::reader::{Reader, Truncated};
+use stdx::varint;
 
 /// The tags, in the order of the module's table.
 pub(crate) mod tag {
@@ -90,6 +99,9 @@ pub(crate) mod tag {
     pub(crate) const NEXT_SEGMENT: u8 = 17;
     pub(crate) const LEASED: u8 = 18;
     pub(crate) const LEASE_ENDED: u8 = 19;
+    pub(crate) const DONE: u8 = 26;
+    pub(crate) const DONE_FORGOTTEN: u8 = 27;
+    pub(crate) const PROGRESS: u8 = 28;
     pub(crate) const CATALOGUE_CHECKPOINT: u8 = 20;
     pub(crate) const VHOST: u8 = 21;
     pub(crate) const USER: u8 = 22;
@@ -134,6 +146,17 @@ pub(crate) fn put_short(out: &mut Vec<u8>, bytes: &[u8]) {
 pub(crate) fn take_short<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
     let len = reader.u8()?;
     Ok(reader.bytes(len.into())?)
+}
+
+pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
+    varint::put(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
+}
+
+pub(crate) fn take_text(reader: &mut Reader<'_>) -> Result<Box<str>, Malformed> {
+    let len = usize::try_from(varint::take(reader)?).map_err(|_too_long| Malformed)?;
+    let bytes = reader.bytes(len)?;
+    std::str::from_utf8(bytes).map(Into::into).map_err(|_not_utf8| Malformed)
 }
 
 pub(crate) fn take_name(reader: &mut Reader<'_>) -> Result<Name, Malformed> {

@@ -53,7 +53,11 @@ pub struct LeaseSettlement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseEnd {
     /// Done: the message leaves the queue.
-    Acknowledged,
+    Acknowledged {
+        /// What came of it: JSON of at most [`limits::RESULT_BYTES_MAX`] bytes, for a queue that
+        /// tells of done messages.
+        result: Option<Arc<str>>,
+    },
     /// It could not be handled, and is to be tried again: back to its place in the queue, counted.
     Failed {
         /// Why.
@@ -205,6 +209,8 @@ pub enum LeaseStatus {
     Done {
         /// `None`: it has ended.
         until_wall_ms: Option<u64>,
+        /// Whether the queue tells what became of the message.
+        is_told: bool,
     },
     /// The message is no more: settled, purged, or gone with its queue.
     Gone,
@@ -224,6 +230,20 @@ pub enum LeaseRefusal {
     /// As many wait already as may.
     #[error("{} requests wait for messages already", limits::LEASE_WAITERS_MAX)]
     TooManyWaiting,
+}
+
+impl LeaseSettlements {
+    /// What it brings along, in bytes.
+    pub(crate) fn cost_bytes(&self) -> usize {
+        let results = self.items.iter().filter_map(|item| match &item.end {
+            LeaseEnd::Acknowledged { result } => result.as_ref().map(|result| result.len()),
+            LeaseEnd::Failed { .. }
+            | LeaseEnd::Rejected(_)
+            | LeaseEnd::Released { .. }
+            | LeaseEnd::Extended { .. } => None,
+        });
+        results.sum()
+    }
 }
 
 impl LeaseAnswer {

@@ -86,6 +86,8 @@ mod explain;
 mod batch;
 pub mod operation;
 
+pub mod done;
+
 pub mod removal;
 
 pub mod lease;

@@ -51,6 +51,19 @@ pub const LEASE_BYTES_MAX: usize = 1 << 20;
 /// What the holder of a lease may say about how far it is, in bytes.
 pub const PROGRESS_BYTES_MAX: usize = 256;
 
+/// What the holder of a lease may say came of its message, in bytes.
+pub const RESULT_BYTES_MAX: usize = 64 << 10;
+
+/// What all queues of a virtual host together tell of done messages, in bytes: it lies in memory, and
+/// each checkpoint says it again. The queue that tells of most makes room.
+pub const DONE_BYTES_MAX: u64 = 64 << 20;
+
+/// What one answer tells of done messages, in bytes, but for one message.
+pub const DONE_PAGE_BYTES: u64 = 1 << 20;
+
+/// What one record of the journal tells of done messages, in bytes, but for one message.
+pub const DONE_RECORD_BYTES: u64 = 1 << 20;
+
 /// What a holder may say about the kind of an error, in bytes.
 pub const ERROR_TYPE_BYTES_MAX: usize = 128;
 

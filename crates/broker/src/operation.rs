@@ -7,6 +7,7 @@ use domain::name::Name;
 use domain::queue::QueueDeclaration;
 
 use crate::chunk::Persistence;
+use crate::done::DoneRequest;
 use crate::lease::{LeaseRequest, LeaseSettlements};
 use crate::removal::Removal;
 
@@ -264,6 +265,8 @@ pub enum Operation {
     SettleLeases(Box<LeaseSettlements>),
     /// Takes messages out of a queue, wherever in it they are; answered by `RemovalAnswer`.
     Remove(Box<Removal>),
+    /// Asks what became of messages, or has that forgotten; answered by `DoneAnswer`.
+    Done(Box<DoneRequest>),
     /// Returns all unsettled deliveries of the channel to their queues.
     Recover {
         /// The channel.
@@ -404,6 +407,7 @@ impl Operation {
             | O::Lease(_)
             | O::SettleLeases(_)
             | O::Remove(_)
+            | O::Done(_)
             | O::Introduce(_)
             | O::ResumeDeliveries
             | O::End => return None,

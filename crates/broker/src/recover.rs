@@ -2,6 +2,7 @@
 //! were taken; no rule is asked a second time, so rules may change between versions.
 
 mod marks;
+mod told;
 
 pub(crate) mod losses;
 pub(crate) mod orphans;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use domain::binding::{QueueId, Target};
 use domain::name::Name;
 use domain::queue::QueueDeclaration;
+use domain::queue::settings::QueueSettings;
 use domain::run::{Deadline, Durability, Label, Place, Run, Runs, Sequence};
 use domain::topology::Topology;
 use hashbrown::HashMap;
@@ -21,6 +23,7 @@ use storage::{Position, Record, Segment, SegmentError};
 use crate::chunk::Chunk;
 use crate::journaled::binding_records::BindingRecord;
 use crate::journaled::checkpoint_records::{Checkpoint, QueueState};
+use crate::journaled::done_records::take_forgotten;
 use crate::journaled::lease_records::{Leased, take_ended};
 use crate::journaled::message_records::{
     Enqueued, Span, take_chunk_head, take_returned, take_settled, take_watermark,
@@ -32,6 +35,7 @@ use crate::operation::Destination;
 use crate::vhost::Restored;
 use crate::vhost::chunks::Chunks;
 use crate::vhost::chunks::sealed::SealedRun;
+use crate::vhost::done::Done;
 use crate::vhost::leases::{Held, Leases};
 use crate::vhost::load_job::{ReadError, read_blocks};
 use crate::vhost::queues::QueueSlot;
@@ -84,6 +88,8 @@ pub(crate) struct Recovery {
     states: Map<QueueId, (Sequence, Sequence)>,
     messages: Map<QueueId, Runs>,
     leases: Leases,
+    /// What became of messages that are gone.
+    done: Done,
     homes: slab::Slab<Home>,
     slots: Map<ChunkId, u32>,
     /// Runs of segments, by the segment's number and the run's.
@@ -125,6 +131,7 @@ impl Recovery {
             states: Map::default(),
             messages: Map::default(),
             leases: Leases::default(),
+            done: Done::default(),
             homes: slab::Slab::new(),
             slots: Map::default(),
             runs: Map::default(),
@@ -177,6 +184,11 @@ impl Recovery {
                 let (queue, spans) = take_ended(payload)?;
                 self.leases_over(queue, &spans);
             }
+            tag::PROGRESS => self.progress(payload)?,
+            tag::DONE => self.done(payload)?,
+            tag::DONE_FORGOTTEN => {
+                self.done.clear(take_forgotten(payload)?);
+            }
             tag::SETTLED => self.settled(payload)?,
             tag::WATERMARK => {
                 let (queue, watermark) = take_watermark(payload)?;
@@ -190,6 +202,9 @@ impl Recovery {
                     self.queue_deleted(before);
                 }
                 self.topology.add_queue(name.clone(), id);
+                if let Some(limits) = QueueSettings::of(&declaration.arguments).done {
+                    self.done.keep(id, limits);
+                }
                 self.queues.insert(id, (name, declaration));
             }
             tag::QUEUE_DELETED => self.queue_deleted(queue_records::take_deleted(payload)?),
@@ -419,6 +434,7 @@ impl Recovery {
         }
         self.states.remove(&queue);
         self.leases.forget(queue);
+        self.done.forget_queue(queue);
         if let Some(mut messages) = self.messages.remove(&queue) {
             self.gone.extend(messages.drain());
             self.release_gone();
@@ -445,6 +461,7 @@ impl Recovery {
         self.queues.clear();
         // Those there are are said again.
         self.leases = Leases::default();
+        self.done = Done::default();
         self.forget_segments();
         self.next_queue = self.next_queue.max(checkpoint.next_queue);
         self.next_chunk = self.next_chunk.max(checkpoint.next_chunk);
@@ -463,6 +480,10 @@ impl Recovery {
             let (next, watermark) = self.states.get(&id).copied().unwrap_or_default();
             let mut slot = QueueSlot::new(name, declaration, None);
             let mut messages = self.messages.remove(&id).unwrap_or_default();
+            if self.after_loss.void_records > 0 {
+                // That they left is lost, or they came back from a segment.
+                self.done.retain(id, |message| !messages.has(message));
+            }
             let moved = |run: Run| {
                 let chunk = *new_slots.get(&run.place.chunk)?;
                 Some(Run { place: Place { chunk, ..run.place }, ..run })
@@ -500,7 +521,7 @@ impl Recovery {
             chunks.release_slot(slot, 1);
         }
         let (topology, next_queue) = (self.topology, self.next_queue);
-        Ok(Restored { topology, queues, next_queue, chunks, leases })
+        Ok(Restored { topology, queues, next_queue, chunks, leases, done: self.done })
     }
 
     /// What live messages lie in, each held once; and the new slot of each old one.

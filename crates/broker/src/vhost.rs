@@ -22,6 +22,9 @@ mod settle;
 
 mod dead_letter;
 mod expiry;
+
+mod ending;
+
 pub(crate) mod turn;
 pub(crate) mod browse;
 pub(crate) mod views;
@@ -42,6 +45,7 @@ mod handing;
 pub(crate) mod sessions;
 pub(crate) mod residences;
 pub(crate) mod chunks;
+pub(crate) mod done;
 pub(crate) mod queues;
 pub(crate) mod leases;
 pub(crate) mod stats;
@@ -73,6 +77,7 @@ use crate::own_limits::Max;
 use crate::permissions::Access;
 use crate::session_id::SessionId;
 use chunks::{BatchChunk, Chunks};
+use done::Done;
 use leases::{Held, Leases};
 use load::Loads;
 use queues::{ConsumerSlot, QueueSlot};
@@ -111,6 +116,8 @@ pub(crate) struct Vhost {
     rest: Rest,
     loads: Loads,
     leases: Leases,
+    /// What became of messages, for the queues that tell of it.
+    done: Done,
     /// Where segments are; never touched by the owner itself but for what can't wait.
     disk: Arc<dyn Disk>,
     journal: Arc<Journal<Waiter>>,
@@ -170,6 +177,8 @@ pub(crate) struct Restored {
     pub(crate) chunks: Chunks,
     /// Leases that go on, with their queues and first messages.
     pub(crate) leases: Vec<(QueueId, Sequence, Held)>,
+    /// What became of messages.
+    pub(crate) done: Done,
 }
 
 /// How far a batch came.
@@ -223,6 +232,7 @@ impl Vhost {
             rest: Rest::default(),
             loads: Loads::default(),
             leases: Leases::default(),
+            done: restored.done,
             disk: host.disk,
             journal: host.journal,
             turn: Turn::default(),
@@ -285,6 +295,7 @@ impl Vhost {
         let segments = self.chunks.segments.totals();
         Stats {
             memory_bytes: (self.chunks.memory_bytes() + self.chunks.blocks.bytes()) as u64,
+            done_bytes: self.done.bytes(),
             segments: segments.segments,
             segment_file_bytes: segments.file_bytes,
             segment_live_bytes: segments.live_bytes,
@@ -367,6 +378,7 @@ impl Vhost {
             Operation::Lease(request) => self.lease(session, &request),
             Operation::SettleLeases(settlements) => self.settle_leases(session, &settlements),
             Operation::Remove(removal) => self.remove(session, *removal),
+            Operation::Done(request) => self.answer_done(session, *request),
             Operation::ResumeDeliveries => self.resume_deliveries(session),
             Operation::End => self.end(session),
             request @ (Operation::SelectConfirms { .. }

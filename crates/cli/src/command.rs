@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use crate::client::Client;
 use crate::commands::{
-    bindings, connections, consume, definitions, exchanges, health, peek, publish, queues, search,
-    status, tasks, tokens, users, vhosts,
+    bindings, connections, consume, definitions, exchanges, health, message, peek, publish, queues,
+    search, status, tasks, tokens, users, vhosts,
 };
 use crate::failure::Failure;
 use crate::place::Place;
@@ -37,6 +37,9 @@ pub enum CliCommand {
     /// Find messages of a queue by what they say, without taking them
     #[command(after_help = search::EXAMPLES)]
     Search(search::Arguments),
+    /// Show a message by its id: what it is doing, or what became of it
+    #[command(after_help = message::EXAMPLES)]
+    Message(message::Arguments),
     /// Delete, move or replay messages of a queue that a filter means
     #[command(after_help = tasks::EXAMPLES)]
     Tasks(tasks::Arguments),
@@ -86,6 +89,7 @@ fn done(command: &CliCommand) -> Result<(), Failure> {
         CliCommand::Consume(it) => consume::run(&client(&it.place)?, it),
         CliCommand::Peek(it) => peek::run(&client(&it.place)?, it),
         CliCommand::Search(it) => search::run(&client(&it.place)?, it),
+        CliCommand::Message(it) => message::run(&client(&it.place)?, it),
         CliCommand::Tasks(it) => tasks::run(&client(&it.place)?, it),
         CliCommand::Connections(it) => connections::run(&client(&it.place)?, it),
         CliCommand::Users(it) => users::run(&client(&it.place)?, it),

@@ -6,6 +6,7 @@ pub(crate) mod consume;
 pub(crate) mod definitions;
 pub(crate) mod exchanges;
 pub(crate) mod health;
+pub(crate) mod message;
 pub(crate) mod peek;
 pub(crate) mod publish;
 pub(crate) mod queues;

@@ -14,6 +14,8 @@ pub(crate) type Column = (&'static str, &'static str, Show);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Show {
     Text,
+    /// As it is written, in one line.
+    Json,
     Count,
     /// Per second.
     Rate,
@@ -73,6 +75,7 @@ pub(crate) fn at<'j>(json: &'j Json, path: &str) -> &'j Json {
 fn shown(value: &Json, show: Show) -> String {
     let number = value.as_f64();
     match (show, number) {
+        (Show::Json, _) => value.to_string(),
         (Show::Text, _) | (_, None) => text(value),
         (Show::Count, Some(number)) => grouped(number),
         (Show::Rate, Some(number)) if number >= 10.0 => format!("{}/s", grouped(number.round())),

@@ -316,7 +316,7 @@ impl Runs {
     }
 
     /// Whether the message `at` is there.
-    pub(crate) fn has(&self, at: Sequence) -> bool {
+    pub fn has(&self, at: Sequence) -> bool {
         let before = self.by_first.range(..=at).next_back();
         before.is_some_and(|(_, run)| run.end() > at)
     }

@@ -36,6 +36,7 @@ pub mod definitions;
 
 mod binding_key;
 mod json_table;
+mod trace_headers;
 mod refusals;
 
 mod auth;

@@ -27,6 +27,8 @@ mod task_run;
 
 mod browse;
 
+mod done;
+
 mod filter;
 mod json_path;
 
@@ -50,6 +52,7 @@ pub(crate) fn routes(routes: Routes) -> Routes {
     let routes = clients::routes(routes);
     let routes = queues::routes(routes);
     let routes = browse::routes(routes);
+    let routes = done::routes(routes);
     let routes = tasks::routes(routes);
     let routes = routing::routes(routes);
     topology::routes(routes)

@@ -28,6 +28,8 @@ pub enum Fault {
     CheckpointWithoutSegments,
     /// A checkpoint does not say what is leased without a connection.
     CheckpointWithoutLeases,
+    /// A checkpoint does not say what became of messages.
+    CheckpointWithoutDone,
     /// Leases, and their ends, are told before they are synced.
     LeaseToldBeforeSync,
     /// A token is good for whatever lease its message has.
@@ -35,7 +37,7 @@ pub enum Fault {
 }
 
 /// Every planted fault with the name that switches it on.
-pub const FAULTS: [(&str, Fault); 13] = [
+pub const FAULTS: [(&str, Fault); 14] = [
     ("confirm-before-sync", Fault::ConfirmBeforeSync),
     ("commit-before-sync", Fault::CommitBeforeSync),
     ("skipped-checksum", Fault::SkippedChecksum),
@@ -47,6 +49,7 @@ pub const FAULTS: [(&str, Fault); 13] = [
     ("segment-deleted-early", Fault::SegmentDeletedEarly),
     ("checkpoint-without-segments", Fault::CheckpointWithoutSegments),
     ("checkpoint-without-leases", Fault::CheckpointWithoutLeases),
+    ("checkpoint-without-done", Fault::CheckpointWithoutDone),
     ("lease-told-before-sync", Fault::LeaseToldBeforeSync),
     ("stale-lease-token", Fault::StaleLeaseToken),
 ];

@@ -37,6 +37,7 @@ impl Checker {
             | Operation::Lease(_)
             | Operation::SettleLeases(_)
             | Operation::Remove(_)
+            | Operation::Done(_)
             | Operation::Introduce(_)
             | Operation::ResumeDeliveries
             | Operation::SelectConfirms { .. }
@@ -153,6 +154,7 @@ impl Checker {
             | O::Lease(_)
             | O::SettleLeases(_)
             | O::Remove(_)
+            | O::Done(_)
             | O::Settle { .. }
             | O::OpenChannel { .. }
             | O::CloseChannel { .. }
@@ -330,6 +332,7 @@ fn asker(operation: &Operation) -> Option<(ChannelId, Verb, Answer)> {
         | O::Lease(_)
         | O::SettleLeases(_)
         | O::Remove(_)
+        | O::Done(_)
         | O::Settle { .. }
         | O::OpenChannel { .. }
         | O::CloseChannel { .. }

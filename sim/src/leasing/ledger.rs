@@ -320,7 +320,7 @@ impl Ledger {
             }
             (What::Done | What::Either, end) => {
                 holding.to = holding.to.min(now);
-                let leaves = matches!(end, LeaseEnd::Acknowledged | LeaseEnd::Rejected(_));
+                let leaves = matches!(end, LeaseEnd::Acknowledged { .. } | LeaseEnd::Rejected(_));
                 let surely = what == What::Done;
                 holding.state = if surely { State::Over } else { State::Perhaps };
                 if leaves && message.gone == Gone::No {
@@ -364,9 +364,9 @@ impl Ledger {
             What::Either => true,
         };
         demand!(right, Answered, "message {id}: {status:?}, expected {expected:?}, {holding:?}");
-        let leaves = matches!(expected.end, LeaseEnd::Acknowledged | LeaseEnd::Rejected(_));
+        let leaves = matches!(expected.end, LeaseEnd::Acknowledged { .. } | LeaseEnd::Rejected(_));
         match status {
-            LeaseStatus::Done { until_wall_ms } => {
+            LeaseStatus::Done { until_wall_ms, .. } => {
                 let extended = matches!(expected.end, LeaseEnd::Extended { .. });
                 demand!(
                     until_wall_ms.is_some() == extended,

@@ -312,7 +312,10 @@ impl Open {
                 return self.refused(*channel, *verb, refusal, out);
             }
             // Nothing of what this protocol asks is answered so.
-            Event::LeaseAnswer(_) | Event::RemovalAnswer(_) | Event::Taken { .. } => {}
+            Event::LeaseAnswer(_)
+            | Event::RemovalAnswer(_)
+            | Event::DoneAnswer(_)
+            | Event::Taken { .. } => {}
             Event::Closing(closing) => return Verdict::Closing(closing.clone()),
             Event::Ended => return Verdict::Ended,
         }

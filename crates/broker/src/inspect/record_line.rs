@@ -8,10 +8,12 @@ use storage::segment_file_name;
 
 use super::Bodies;
 use crate::chunk::Chunk;
+use crate::done::DoneMessage;
 use crate::journaled::binding_records::BindingRecord;
 use crate::journaled::catalogue_records::CatalogueRecord;
 use crate::journaled::checkpoint_records::{Checkpoint, QueueState};
-use crate::journaled::lease_records::{Leased, take_ended};
+use crate::journaled::done_records::{take_done, take_forgotten};
+use crate::journaled::lease_records::{Leased, take_ended, take_progress};
 use crate::journaled::message_records::{
     Enqueued, take_chunk_head, take_returned, take_settled, take_watermark,
 };
@@ -41,6 +43,9 @@ pub(super) fn record_kind(tag: u8) -> &'static str {
         tag::NEXT_SEGMENT => "next segment",
         tag::LEASED => "leased",
         tag::LEASE_ENDED => "lease ended",
+        tag::DONE => "done",
+        tag::DONE_FORGOTTEN => "done forgotten",
+        tag::PROGRESS => "progress",
         tag::VHOST => "vhost",
         tag::USER => "user",
         tag::PERMISSION => "permission",
@@ -139,6 +144,21 @@ fn known_record(tag: u8, payload: &Bytes, bodies: Bodies) -> Result<String, Malf
             )
         }
         tag::NEXT_SEGMENT => format!("next segment: {}", take_next_segment(payload)?),
+        tag::LEASED | tag::LEASE_ENDED | tag::PROGRESS | tag::DONE | tag::DONE_FORGOTTEN => {
+            told_record(tag, payload, bodies)?
+        }
+        tag::VOID => "void: what was here is lost".to_owned(),
+        other => match CatalogueRecord::take(other, payload)? {
+            Some(CatalogueRecord::Checkpoint) => "catalogue checkpoint".to_owned(),
+            Some(CatalogueRecord::Change(change)) => change_line(&change),
+            None => format!("record of unknown kind {other}, {} bytes", payload.len()),
+        },
+    })
+}
+
+/// A record of what the holders of leases were given and told, and of what became of messages.
+fn told_record(tag: u8, payload: &Bytes, bodies: Bodies) -> Result<String, Malformed> {
+    Ok(match tag {
         tag::LEASED => {
             // Its number is what its holder proves itself with.
             let Leased { queue, until_wall_ms, length_ms, holder, spans, .. } =
@@ -155,12 +175,21 @@ fn known_record(tag: u8, payload: &Bytes, bodies: Bodies) -> Result<String, Malf
             let (queue, spans) = take_ended(payload)?;
             format!("lease ended: queue {}, {spans:?}", queue.0)
         }
-        tag::VOID => "void: what was here is lost".to_owned(),
-        other => match CatalogueRecord::take(other, payload)? {
-            Some(CatalogueRecord::Checkpoint) => "catalogue checkpoint".to_owned(),
-            Some(CatalogueRecord::Change(change)) => change_line(&change),
-            None => format!("record of unknown kind {other}, {} bytes", payload.len()),
-        },
+        tag::DONE => {
+            let (queue, messages) = take_done(payload)?;
+            let queue = queue.0;
+            let lines: String = messages.iter().map(|message| done_line(message, bodies)).collect();
+            format!("done: {} messages of queue {queue}{lines}", messages.len())
+        }
+        tag::DONE_FORGOTTEN => {
+            format!("done forgotten: those of queue {}", take_forgotten(payload)?.0)
+        }
+        tag::PROGRESS => {
+            let (queue, span, text) = take_progress(payload)?;
+            let text = if bodies == Bodies::Shown { &*text } else { "…" };
+            format!("progress: queue {}, {span:?}: {}", queue.0, text.escape_debug())
+        }
+        _another => return Err(Malformed),
     })
 }
 
@@ -199,6 +228,18 @@ fn change_line(change: &Change) -> String {
         Change::LimitCleared(of, kind) => format!("{} of {of:?} cleared", kind.as_str()),
         Change::TokenRevoked((user, name)) => format!("token '{name}' of user '{user}' revoked"),
     }
+}
+
+/// What became of a message, in a line of its own; nothing unless bodies are wanted.
+fn done_line(message: &DoneMessage, bodies: Bodies) -> String {
+    if bodies == Bodies::Hidden {
+        return String::new();
+    }
+    let DoneMessage { id, outcome, attempts, done_wall_ms, said, .. } = message;
+    format!(
+        "\n      sequence {}: {outcome:?} after {attempts} attempts at {done_wall_ms}, {said:?}",
+        id.message.0
+    )
 }
 
 /// The messages of a chunk, each in a line of its own; nothing unless bodies are wanted.

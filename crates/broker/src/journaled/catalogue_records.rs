@@ -6,7 +6,7 @@ use stdx::reader::Reader;
 use stdx::varint;
 use storage::Staged;
 
-use super::{Malformed, finished, put_short, tag, take_name, take_short};
+use super::{Malformed, finished, put_short, put_text, tag, take_name, take_short, take_text};
 use crate::own_limits::{LimitKind, Limited, Max};
 use crate::passwords::PasswordHash;
 use crate::permissions::{Permission, TopicPermission};
@@ -186,17 +186,6 @@ fn put_names<const COUNT: usize>(out: &mut Vec<u8>, names: [&Name; COUNT]) {
     for name in names {
         put_name(out, name);
     }
-}
-
-fn put_text(out: &mut Vec<u8>, text: &str) {
-    varint::put(out, text.len() as u64);
-    out.extend_from_slice(text.as_bytes());
-}
-
-fn take_text(reader: &mut Reader<'_>) -> Result<Box<str>, Malformed> {
-    let len = usize::try_from(varint::take(reader)?).map_err(|_too_long| Malformed)?;
-    let bytes = reader.bytes(len)?;
-    std::str::from_utf8(bytes).map(Into::into).map_err(|_not_utf8| Malformed)
 }
 
 fn put_texts(out: &mut Vec<u8>, texts: &[Box<str>]) {

@@ -8,7 +8,7 @@ use stdx::reader::Reader;
 use stdx::varint::{put, take};
 
 use super::message_records::{Span, put_settled, take_settled, take_u32};
-use super::{Malformed, put_short, take_name};
+use super::{Malformed, finished, put_short, put_text, take_name, take_text};
 
 /// Messages of a queue are leased until a moment, from now on and whatever was said before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +64,24 @@ pub(crate) fn take_ended(payload: &[u8]) -> Result<(QueueId, Vec<Span>), Malform
     take_settled(payload)
 }
 
+/// The holder of messages that are leased is so far.
+pub(crate) fn put_progress(out: &mut Vec<u8>, queue: QueueId, (first, count): Span, text: &str) {
+    put(out, queue.0);
+    put(out, first.0);
+    put(out, count.into());
+    put_text(out, text);
+}
+
+/// Reads what [`put_progress`] wrote.
+pub(crate) fn take_progress(payload: &[u8]) -> Result<(QueueId, Span, Box<str>), Malformed> {
+    let mut reader = Reader::new(payload);
+    let queue = QueueId(take(&mut reader)?);
+    let (first, count) = (take(&mut reader)?, take_u32(&mut reader)?);
+    first.checked_add(count.into()).filter(|_| count > 0).ok_or(Malformed)?;
+    let text = take_text(&mut reader)?;
+    finished(&reader).map(|()| (queue, (Sequence(first), count), text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +110,13 @@ mod tests {
         let mut bytes = Vec::new();
         put_ended(&mut bytes, QueueId(9), &[(Sequence(7), 3)]);
         assert_eq!(take_ended(&bytes), Ok((QueueId(9), vec![(Sequence(7), 3)])));
+        let mut bytes = Vec::new();
+        put_progress(&mut bytes, QueueId(9), (Sequence(7), 3), "{\"step\":2}");
+        let told = (QueueId(9), (Sequence(7), 3), "{\"step\":2}".into());
+        assert_eq!(take_progress(&bytes), Ok(told));
+        for cut in 0..bytes.len() {
+            assert_eq!(take_progress(&bytes[..cut]), Err(Malformed), "cut at {cut}");
+        }
     }
 
     #[test]

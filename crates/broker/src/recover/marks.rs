@@ -16,8 +16,7 @@ pub(super) fn take_leased(
     for (first, held) in known.held_of(queue) {
         let before = taken.len();
         messages.remove(first, held.count, &mut taken);
-        for run in &mut taken[before..] {
-            run.label = run.label.repeated();
+        for run in &taken[before..] {
             leases.push((queue, run.first, Held { count: run.count, ..held.clone() }));
         }
     }

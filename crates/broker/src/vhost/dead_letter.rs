@@ -2,8 +2,6 @@
 //! headers. Leaving the one queue and entering the others is one commit of the journal, so that a
 //! message is never in neither and never in both.
 
-use std::sync::Arc;
-
 use domain::binding::QueueId;
 use domain::dead_letter::{Author, DeadLetter, Death, DeathError, Reason};
 use domain::properties::Properties;
@@ -13,10 +11,11 @@ use domain::topology::routing::{Routed, Sender};
 
 use super::Vhost;
 use super::chunks::{BatchChunk, Incoming};
+use super::ending::Ending;
 use super::load::Wanted;
 use super::turn::Dead;
 use crate::chunk::{ChunkBuilder, Message, MessageHead, Persistence};
-use crate::lease::LeaseError;
+use crate::done::{DoneOutcome, LastWords};
 use crate::limits;
 use crate::traces::Leaving;
 use crate::views::counts::MessageCounts;
@@ -32,23 +31,17 @@ struct Rewritten {
 impl Vhost {
     /// A queue gives messages up that are neither ready nor leased any more.
     pub(crate) fn bury(&mut self, queue: QueueId, run: Run, reason: Reason) {
-        self.bury_for(queue, run, reason, None);
+        self.bury_for(queue, run, reason, &LastWords::default());
     }
 
     /// As [`Vhost::bury`], with what the last consumer said of it.
-    pub(crate) fn bury_for(
-        &mut self,
-        queue: QueueId,
-        run: Run,
-        reason: Reason,
-        error: Option<&Arc<LeaseError>>,
-    ) {
+    pub(crate) fn bury_for(&mut self, queue: QueueId, run: Run, reason: Reason, said: &LastWords) {
         let count = u64::from(run.count);
         count_given_up(reason, count, &mut self.tallies.totals.counts);
         if let Some(slot) = self.queues.get_mut(&queue) {
             count_given_up(reason, count, slot.count(queue, &mut self.tallies, self.now.ms));
             if slot.queue.settings().dead_lettering.is_some() {
-                self.turn.dead.push_back(Dead { queue, run, reason, error: error.cloned() });
+                self.turn.dead.push_back(Dead { queue, run, reason, said: said.clone() });
                 return;
             }
         }
@@ -59,6 +52,8 @@ impl Vhost {
             Reason::DeliveryLimit => self.stats.failed_dropped += count,
         }
         self.trace_end(queue, &run, Leaving::Dropped(reason));
+        let (outcome, said) = (DoneOutcome::of(reason), Some(said));
+        self.note_end(queue, &run, &Ending { outcome, dead_lettered: false, said });
         self.left(queue, &run);
     }
 
@@ -114,6 +109,8 @@ impl Vhost {
         }
         self.handed_out(dead.run.place, dead.run.count);
         self.trace_end(dead.queue, &dead.run, Leaving::DeadLettered(dead.reason));
+        let (outcome, said) = (DoneOutcome::of(dead.reason), Some(&dead.said));
+        self.note_end(dead.queue, &dead.run, &Ending { outcome, dead_lettered: true, said });
         self.left(dead.queue, &dead.run);
     }
 
@@ -131,6 +128,7 @@ impl Vhost {
                 time_seconds: self.now.wall_ms / 1_000,
                 dead_letter_routing_key: to.routing_key.as_deref(),
                 error: dead
+                    .said
                     .error
                     .as_deref()
                     .map(|error| DeathError { kind: &error.kind, message: &error.message }),

@@ -8,6 +8,8 @@ use domain::topology::{Change, Orphans};
 use stdx::fault::{Fault, planted};
 
 use super::Vhost;
+use super::ending::Ending;
+use crate::done::DoneOutcome;
 use crate::event::{Event, Reply};
 use crate::journaled::{exchange_records, queue_records, tag};
 use crate::operation::ChannelId;
@@ -90,6 +92,7 @@ impl Vhost {
                 continue;
             }
             self.trace_end(id, &run, Leaving::Purged);
+            self.note_end(id, &run, &Ending::plain(DoneOutcome::Purged));
             self.left(id, &run);
         }
         self.gone = gone;
@@ -119,6 +122,7 @@ impl Vhost {
             self.turn.cancelled.push_back((session, event));
         }
         self.forget_leases(id, &mut slot);
+        self.done.forget_queue(id);
         let mut gone = std::mem::take(&mut self.gone);
         slot.queue.clear(&mut gone);
         for run in gone.drain(..) {

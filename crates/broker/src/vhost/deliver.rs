@@ -6,10 +6,12 @@ use domain::queue::consumers::ConsumerId;
 use domain::run::{Durability, Run, Sequence};
 
 use super::Vhost;
+use super::ending::Ending;
 use super::handing::Handing;
 use super::leases::Turn;
 use super::queues::ConsumerSlot;
 use super::sessions::Unsettled;
+use crate::done::DoneOutcome;
 use crate::event::{DeliveryRun, Event};
 use crate::journaled::message_records::put_watermark;
 use crate::journaled::tag;
@@ -244,6 +246,7 @@ impl Vhost {
             Acknowledgement::Automatic => {
                 self.stats.acknowledged += u64::from(run.count);
                 self.trace_end(queue, run, Leaving::Sent);
+                self.note_end(queue, run, &Ending::plain(DoneOutcome::Acknowledged));
                 self.left(queue, run);
             }
         }

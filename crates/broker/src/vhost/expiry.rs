@@ -36,6 +36,7 @@ impl Vhost {
                 Timer::Queue(queue) => self.expire_queue(queue),
                 Timer::Consumer(consumer) => self.look_after(consumer),
                 Timer::Leases => self.look_after_leases(),
+                Timer::Done(queue) => self.expire_done(queue),
                 Timer::Storage => self.storage_timer(),
             }
         }
@@ -49,6 +50,7 @@ impl Vhost {
             self.use_queue(queue);
             self.time_queue(queue);
             self.time_messages(queue);
+            self.time_done(queue);
         }
     }
 

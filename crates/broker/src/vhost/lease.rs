@@ -13,7 +13,7 @@ use super::handing::Handing;
 use super::leases::{Held, Turn, Waiter, WaiterId};
 use super::queues::QueueSlot;
 use crate::event::Event;
-use crate::journaled::lease_records::Leased;
+use crate::journaled::lease_records::{Leased, put_progress};
 use crate::journaled::tag;
 use crate::lease::{LeaseAnswer, LeaseRefusal, LeaseReply, LeaseRequest, LeaseToken, LeasedRun};
 use crate::limits;
@@ -235,6 +235,16 @@ impl Vhost {
         self.turn.staged.record(tag::LEASED, |out| leased.put(out));
     }
 
+    /// Journals how far the holder of a lease is, if it said.
+    pub(crate) fn journal_progress(&mut self, queue: QueueId, first: Sequence, held: &Held) {
+        if let Some(text) = &held.progress {
+            let count = held.count;
+            self.turn.staged.record(tag::PROGRESS, |out| {
+                put_progress(out, queue, (first, count), text);
+            });
+        }
+    }
+
     fn leased_record(&self, queue: QueueId, lease: &Held, spans: Vec<(Sequence, u32)>) -> Leased {
         let left_ms = lease.until_ms.saturating_sub(self.now.ms);
         Leased {
@@ -253,10 +263,12 @@ impl Vhost {
             return;
         }
         let mut records: Vec<(Held, Leased)> = Vec::new();
+        let mut progress = Vec::new();
         for (queue, first, held) in self.leases.held() {
             if held.durability == Durability::InMemory {
                 continue;
             }
+            progress.extend(held.progress.is_some().then(|| (queue, first, held.clone())));
             match records.last_mut() {
                 Some((last, record)) if record.queue == queue && last.is_alike(held) => {
                     record.spans.push((first, held.count));
@@ -269,6 +281,9 @@ impl Vhost {
         }
         for (_, record) in records {
             self.turn.staged.record(tag::LEASED, |out| record.put(out));
+        }
+        for (queue, first, held) in progress {
+            self.journal_progress(queue, first, &held);
         }
     }
 

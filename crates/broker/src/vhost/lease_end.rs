@@ -13,7 +13,7 @@ use super::Vhost;
 use super::queues::QueueSlot;
 use super::sessions::Unsettled;
 use super::timers::Timer;
-use super::turn::GivenUp;
+use crate::done::LastWords;
 use crate::journaled::lease_records::put_ended;
 use crate::journaled::tag;
 use crate::lease::{
@@ -74,7 +74,7 @@ impl Vhost {
                     }
                 }
             }
-            statuses.push(self.done(&item.end));
+            statuses.push(self.done(item));
         }
         if let Some(group) = group {
             self.end_group(&group);
@@ -100,18 +100,19 @@ impl Vhost {
         Ok(())
     }
 
-    fn done(&self, end: &LeaseEnd) -> LeaseStatus {
-        let until_wall_ms = match end {
+    fn done(&self, item: &LeaseSettlement) -> LeaseStatus {
+        let until_wall_ms = match &item.end {
             LeaseEnd::Extended { lease_ms, .. } => {
                 let lease_ms = (*lease_ms).clamp(1, limits::LEASE_MS_MAX);
                 Some(self.now.wall_ms.saturating_add(lease_ms))
             }
-            LeaseEnd::Acknowledged
+            LeaseEnd::Acknowledged { .. }
             | LeaseEnd::Failed { .. }
             | LeaseEnd::Rejected(_)
             | LeaseEnd::Released { .. } => None,
         };
-        LeaseStatus::Done { until_wall_ms }
+        let is_told = self.done.limits(item.token.queue).is_some();
+        LeaseStatus::Done { until_wall_ms, is_told }
     }
 
     fn why_not(&mut self, token: LeaseToken) -> LeaseStatus {
@@ -130,40 +131,53 @@ impl Vhost {
             LeaseEnd::Extended { lease_ms, progress } => {
                 self.extend(queue, (message, group.count), *lease_ms, progress.as_deref());
             }
-            LeaseEnd::Acknowledged => {
-                self.take_lease(queue, message, group.count);
-                let ended = Unsettled::of_lease(queue, message, group.count);
-                self.stats.acknowledged += self.drop_leased(&ended, None);
+            LeaseEnd::Acknowledged { result } => {
+                for (ended, progress) in self.take_lease(queue, message, group.count) {
+                    let result = result.clone();
+                    let said = LastWords { progress, result, error: None };
+                    self.stats.acknowledged += self.drop_leased(&ended, None, &said);
+                }
             }
             LeaseEnd::Rejected(error) => {
-                self.take_lease(queue, message, group.count);
                 self.count_errors(queue, error.as_ref(), group.count);
                 // The message may stay until it is read from the disk and dead-lettered.
                 self.journal_end(queue, message, group.count);
-                let ended = Unsettled::of_lease(queue, message, group.count);
-                let given_up = GivenUp { reason: Reason::Rejected, error: error.clone() };
-                self.drop_leased(&ended, Some(&given_up));
+                for (ended, progress) in self.take_lease(queue, message, group.count) {
+                    let said = LastWords { progress, result: None, error: error.clone() };
+                    self.drop_leased(&ended, Some(Reason::Rejected), &said);
+                }
             }
             LeaseEnd::Failed { error, delay_ms } => {
-                self.take_lease(queue, message, group.count);
                 self.count_errors(queue, error.as_ref(), group.count);
                 self.stats.leases_failed += u64::from(group.count);
-                let ended = Unsettled::of_lease(queue, message, group.count);
-                self.return_failed(&ended, error.as_ref(), *delay_ms);
+                for (ended, progress) in self.take_lease(queue, message, group.count) {
+                    let said = LastWords { progress, result: None, error: error.clone() };
+                    self.return_failed(&ended, &said, *delay_ms);
+                }
             }
             LeaseEnd::Released { delay_ms } => {
-                self.take_lease(queue, message, group.count);
-                let ended = Unsettled::of_lease(queue, message, group.count);
-                self.requeue_for(&ended, Return::LeaseReleased, None, *delay_ms);
+                for (ended, _) in self.take_lease(queue, message, group.count) {
+                    let nothing = LastWords::default();
+                    self.requeue_for(&ended, Return::LeaseReleased, &nothing, *delay_ms);
+                }
             }
         }
     }
 
-    /// The lease is over; how long it took is counted.
-    fn take_lease(&mut self, queue: QueueId, first: Sequence, count: u32) {
-        for (_, held) in self.leases.take(queue, first, count) {
+    /// The lease is over; how long it took is counted. Returns what was held, and how far its holder
+    /// was.
+    fn take_lease(
+        &mut self,
+        queue: QueueId,
+        first: Sequence,
+        count: u32,
+    ) -> Vec<(Unsettled, Option<Arc<str>>)> {
+        let taken = self.leases.take(queue, first, count);
+        let ended = taken.into_iter().map(|(first, held)| {
             self.count_handling(queue, held.since_ms, held.count);
-        }
+            (Unsettled::of_lease(queue, first, held.count), held.progress)
+        });
+        ended.collect()
     }
 
     /// Holders say what went wrong.
@@ -176,10 +190,10 @@ impl Vhost {
         }
     }
 
-    fn return_failed(&mut self, ended: &Unsettled, error: Option<&Arc<LeaseError>>, delay_ms: u64) {
+    fn return_failed(&mut self, ended: &Unsettled, said: &LastWords, delay_ms: u64) {
         // As with what is rejected: it may be over its limit.
         self.journal_end(ended.queue, ended.first, ended.count);
-        self.requeue_for(ended, Return::LeaseFailed, error, delay_ms);
+        self.requeue_for(ended, Return::LeaseFailed, said, delay_ms);
     }
 
     fn journal_end(&mut self, queue: QueueId, first: Sequence, count: u32) {
@@ -207,6 +221,7 @@ impl Vhost {
             }
             if held.durability == Durability::Journaled {
                 self.journal_lease(queue, &held, vec![(first, held.count)]);
+                self.journal_progress(queue, first, &held);
             }
             self.leases.hold(queue, first, held);
         }
@@ -237,7 +252,8 @@ impl Vhost {
             }
             self.stats.leases_expired += u64::from(held.count);
             self.count_handling(queue, held.since_ms, held.count);
-            self.return_failed(&ended, None, 0);
+            let said = LastWords { progress: held.progress, ..LastWords::default() };
+            self.return_failed(&ended, &said, 0);
         }
         while let Some((waiter, queue)) = self.leases.take_impatient(self.now.ms) {
             let slot = self.queues.get_mut(&queue);

@@ -2,6 +2,7 @@
 //! when. What a lease means for a queue is not known here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use domain::binding::QueueId;
 use domain::name::Name;
@@ -46,7 +47,7 @@ pub(crate) struct Held {
     /// over.
     pub(crate) holder: Name,
     /// How far the holder is, as it last said.
-    pub(crate) progress: Option<Box<str>>,
+    pub(crate) progress: Option<Arc<str>>,
 }
 
 impl Held {

@@ -3,10 +3,11 @@
 use domain::binding::QueueId;
 use domain::dead_letter::Reason;
 use domain::queue::settings::Overflow;
-use domain::run::{Durability, Label, Place, Run, Sequence};
+use domain::run::{Durability, Label, Place, Run};
 
 use super::Vhost;
 use super::chunks::{BatchChunk, Incoming};
+use super::ending::NEVER_ENQUEUED;
 
 impl Vhost {
     /// Messages for a queue of limited length. What it refuses is noted in `refused`.
@@ -51,7 +52,7 @@ impl Vhost {
     fn never_enqueued(&mut self, index: u32, chunk: &mut BatchChunk) -> Run {
         let place = Place { chunk: self.chunks.hold(chunk, 1), index };
         let label = Label::plain(Durability::InMemory);
-        Run { first: Sequence(u64::MAX - 1), count: 1, place, label }
+        Run { first: NEVER_ENQUEUED, count: 1, place, label }
     }
 
     /// Gives up the messages in front that are too many.

@@ -236,6 +236,7 @@ impl Vhost {
             | O::Lease(_)
             | O::SettleLeases(_)
             | O::Remove(_)
+            | O::Done(_)
             | O::SelectConfirms { .. }
             | O::SelectTransactions { .. }
             | O::Commit { .. }

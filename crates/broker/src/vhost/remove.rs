@@ -11,7 +11,9 @@ use domain::run::{Sequence, Span};
 
 use super::Vhost;
 use super::chunks::{BatchChunk, Incoming};
+use super::ending::Ending;
 use crate::chunk::{Chunk, Message};
+use crate::done::DoneOutcome;
 use crate::event::Event;
 use crate::message_id::MessageId;
 use crate::removal::{Fate, Removal, RemovalAnswer, Removed};
@@ -43,7 +45,7 @@ impl Vhost {
             ids.iter().filter(|id| id.queue == queue).map(|id| id.message).collect();
         wanted.sort_unstable();
         wanted.dedup();
-        let removed = self.take_out(queue, &Span::of(wanted));
+        let removed = self.take_out(queue, &Span::of(wanted), DoneOutcome::Purged);
         self.count_purged(queue, removed);
         let gone = (ids.len() as u64).saturating_sub(removed);
         Ok(Removed { removed, gone, refused: 0 })
@@ -51,7 +53,7 @@ impl Vhost {
 
     /// Takes ready messages out, with all that hangs on them; returns how many. All at once: what lies
     /// behind them in a long queue is moved once.
-    fn take_out(&mut self, queue: QueueId, spans: &[Span]) -> u64 {
+    fn take_out(&mut self, queue: QueueId, spans: &[Span], outcome: DoneOutcome) -> u64 {
         let mut gone = std::mem::take(&mut self.gone);
         if let Some(slot) = self.queues.get_mut(&queue) {
             slot.queue.take_out(spans, &self.chunks, &mut gone);
@@ -59,6 +61,7 @@ impl Vhost {
         let mut taken = 0;
         for run in gone.drain(..) {
             taken += u64::from(run.count);
+            self.note_end(queue, &run, &Ending::plain(outcome));
             self.left(queue, &run);
         }
         self.gone = gone;
@@ -87,7 +90,8 @@ impl Vhost {
         let mut copies = BatchChunk::new(copies);
         let chunk = std::sync::Arc::clone(&copies.chunk);
         let (moving, refused) = self.movable((from, to), ids, &chunk);
-        let removed = self.take_out(from, &Span::of(moving.iter().map(|(message, _)| *message)));
+        let spans = Span::of(moving.iter().map(|(message, _)| *message));
+        let removed = self.take_out(from, &spans, DoneOutcome::Moved);
         for (_, index) in moving {
             if let Some(message) = chunk.message(index) {
                 self.enqueue(to, incoming(&message, index), &mut copies);

@@ -1,7 +1,5 @@
 //! Settling: a delivery ends, by its consumer's word or because its channel is gone.
 
-use std::sync::Arc;
-
 use domain::binding::QueueId;
 use domain::dead_letter::Reason;
 use domain::queue::{Return, Returned};
@@ -9,12 +7,12 @@ use domain::refusal::Refusal;
 use domain::run::{Durability, Run};
 
 use super::Vhost;
+use super::ending::Ending;
 use super::queues::QueueSlot;
 use super::sessions::{Channel, Unsettled};
-use super::turn::GivenUp;
+use crate::done::{DoneOutcome, LastWords};
 use crate::journaled::message_records::{CountedSpan, put_returned};
 use crate::journaled::tag;
-use crate::lease::LeaseError;
 use crate::operation::{ChannelId, Outcome, Tags, Verb};
 use crate::session_id::SessionId;
 use crate::traces::Leaving;
@@ -66,13 +64,10 @@ impl Vhost {
         self.count_handling(delivery.queue, Some(delivery.since_ms), delivery.count);
         match outcome {
             Outcome::Acknowledged => {
-                self.stats.acknowledged += self.drop_leased(delivery, None);
+                self.stats.acknowledged += self.drop_leased(delivery, None, &LastWords::default());
             }
             Outcome::Rejected => {
-                self.drop_leased(
-                    delivery,
-                    Some(&GivenUp { reason: Reason::Rejected, error: None }),
-                );
+                self.drop_leased(delivery, Some(Reason::Rejected), &LastWords::default());
             }
             Outcome::Requeued => self.requeue(delivery, Return::Released),
             Outcome::Failed => self.requeue(delivery, Return::Failed),
@@ -118,7 +113,12 @@ impl Vhost {
     }
 
     /// Leased messages leave their queue, done with or given up for a reason; returns how many.
-    pub(crate) fn drop_leased(&mut self, delivery: &Unsettled, given_up: Option<&GivenUp>) -> u64 {
+    pub(crate) fn drop_leased(
+        &mut self,
+        delivery: &Unsettled,
+        given_up: Option<Reason>,
+        said: &LastWords,
+    ) -> u64 {
         let mut gone = std::mem::take(&mut self.gone);
         if let Some(slot) = self.queues.get_mut(&delivery.queue) {
             slot.queue.settle(delivery.first, delivery.count, &mut gone);
@@ -142,11 +142,12 @@ impl Vhost {
             match given_up {
                 None => {
                     self.trace_end(delivery.queue, &run, Leaving::Acknowledged);
+                    let (outcome, said) = (DoneOutcome::Acknowledged, Some(said));
+                    let ending = Ending { outcome, dead_lettered: false, said };
+                    self.note_end(delivery.queue, &run, &ending);
                     self.left(delivery.queue, &run);
                 }
-                Some(GivenUp { reason, error }) => {
-                    self.bury_for(delivery.queue, run, *reason, error.as_ref());
-                }
+                Some(reason) => self.bury_for(delivery.queue, run, reason, said),
             }
         }
         self.gone = gone;
@@ -171,7 +172,7 @@ impl Vhost {
 
     /// Leased messages return to their place, or are given up because they failed too often.
     pub(crate) fn requeue(&mut self, delivery: &Unsettled, how: Return) {
-        self.requeue_for(delivery, how, None, 0);
+        self.requeue_for(delivery, how, &LastWords::default(), 0);
     }
 
     /// As [`Vhost::requeue`], with what the consumer said of it, and perhaps not at once. Only leases
@@ -180,7 +181,7 @@ impl Vhost {
         &mut self,
         delivery: &Unsettled,
         how: Return,
-        error: Option<&Arc<LeaseError>>,
+        said: &LastWords,
         delay_ms: u64,
     ) {
         let queue = delivery.queue;
@@ -208,7 +209,7 @@ impl Vhost {
             self.rest(queue, &returned.counted, delay_ms);
         }
         for run in returned.over {
-            self.bury_for(queue, run, Reason::DeliveryLimit, error);
+            self.bury_for(queue, run, Reason::DeliveryLimit, said);
         }
         self.time_messages(queue);
         if limited {

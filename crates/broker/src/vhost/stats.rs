@@ -69,6 +69,8 @@ pub struct Stats {
     pub read_back_bytes: u64,
     /// Just now: what messages take in memory, in bytes.
     pub memory_bytes: u64,
+    /// Just now: what is told of done messages, which lies in memory too, in bytes.
+    pub done_bytes: u64,
     /// Just now: segments on disk.
     pub segments: u64,
     /// Just now: bytes of their files.

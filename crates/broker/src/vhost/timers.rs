@@ -37,6 +37,8 @@ pub(crate) enum Timer {
     Consumer(ConsumerId),
     /// A lease without a connection may have run out, or somebody may have waited for long enough.
     Leases,
+    /// What became of messages of a queue may have been told for long enough.
+    Done(QueueId),
     /// Something may be ready to be sealed or deleted.
     Storage,
 }

@@ -15,14 +15,15 @@ use storage::{Nudge, Position, Staged};
 
 use super::Vhost;
 use super::job::Job;
+use super::sessions::Gate;
 use crate::confirms::{Waiter, abandon};
+use crate::done::LastWords;
 use crate::event::{Closing, Event};
 use crate::journaled::binding_records::BindingRecord;
 use crate::journaled::checkpoint_records::{Checkpoint, QueueState};
 use crate::journaled::message_records::{Mark, put_settled};
 use crate::journaled::segment_records::{Alive, Kept, KeptRecord, put_next_segment};
 use crate::journaled::{exchange_records, queue_records, tag};
-use crate::lease::LeaseError;
 use crate::operation::{ChannelId, Destination};
 use crate::outbox::{Outbox, WakeList};
 use crate::session_id::SessionId;
@@ -72,15 +73,7 @@ pub(crate) struct Dead {
     pub(crate) run: Run,
     pub(crate) reason: Reason,
     /// What its last consumer said.
-    pub(crate) error: Option<Arc<LeaseError>>,
-}
-
-/// Why leased messages leave their queue other than by an acknowledgement.
-#[derive(Debug)]
-pub(crate) struct GivenUp {
-    pub(crate) reason: Reason,
-    /// What the consumer said.
-    pub(crate) error: Option<Arc<LeaseError>>,
+    pub(crate) said: LastWords,
 }
 
 impl Turn {
@@ -130,6 +123,7 @@ impl Vhost {
         self.tell_cancelled();
         self.write_watermarks();
         self.write_settled();
+        self.write_done();
         if self.is_checkpoint_due() {
             self.write_checkpoint();
         }
@@ -213,12 +207,12 @@ impl Vhost {
             let Some(state) = self.sessions.get_mut(session.index()) else { continue };
             state.touched = false;
             state.events_bytes = 0;
-            let gated = std::mem::take(&mut state.gated);
-            if state.events.is_empty() {
+            let gate = std::mem::take(&mut state.gate);
+            if state.events.is_empty() && gate != Gate::Successors {
                 // A change that nobody wanted an answer to: there is nothing to hold back.
                 continue;
             }
-            if gated {
+            if gate > Gate::Open {
                 let ticket = state.outbox.hold(&mut state.events);
                 let outbox = Arc::clone(&state.outbox);
                 self.turn.staged.wait(Waiter::Gate { outbox, ticket });
@@ -290,6 +284,9 @@ impl Vhost {
         self.chunks.committed(position);
         self.rest.is_over();
         self.doom_segments(position);
+        if std::mem::take(&mut self.done.staged) {
+            self.done.position = position;
+        }
         if std::mem::take(&mut self.topology_staged) {
             self.topology_position = position;
         }
@@ -363,7 +360,7 @@ impl Vhost {
         for (_, state) in &mut self.sessions {
             // What waited for the journal is never told; what comes now waits for nothing.
             state.outbox.silence();
-            state.gated = false;
+            state.gate = Gate::Open;
         }
         self.close_sessions(why);
         // What waited for the disk waits no longer; sessions end.
@@ -381,10 +378,12 @@ impl Vhost {
         if self.rest.is_checkpoint_due() || self.wants_beginning() {
             return true;
         }
-        if self.sealing.wants_checkpoint && bytes >= self.checkpoint_bytes / 16 {
+        // What it says again of done messages is not to be said all the time.
+        let again_bytes = self.done.bytes();
+        if self.sealing.wants_checkpoint && bytes >= self.checkpoint_bytes / 16 + again_bytes {
             return true;
         }
-        bytes >= self.checkpoint_bytes && !self.turn.staged.is_empty()
+        bytes >= self.checkpoint_bytes + again_bytes && !self.turn.staged.is_empty()
     }
 
     /// Says the whole topology and every queue's state again, so that older files can go.
@@ -417,6 +416,7 @@ impl Vhost {
             staged.record(tag::QUEUE_STATE, |out| state.put(out));
         }
         self.write_leases();
+        self.write_done_again();
         for binding in self.journaled_bindings() {
             self.turn.staged.record(tag::BINDING_MADE, |out| binding.put(out));
         }

@@ -78,6 +78,7 @@ impl Vhost {
             unacked: queue.leased_messages(),
             delayed: self.leases.resting(id),
             ready_bytes: queue.ready_bytes(),
+            done: self.done.totals(id),
             consumers: queue.consumers.count(),
             consumers_with_room: queue.consumers.count_with_room(),
             exclusive_consumer_tag: exclusive.map(|consumer| consumer.tag.clone()),

@@ -1,5 +1,7 @@
 //! A message in its queue as it was at some moment, but for what it says.
 
+use std::sync::Arc;
+
 use domain::name::Name;
 
 use crate::message_id::MessageId;
@@ -46,5 +48,5 @@ pub struct LeaseView {
     /// Whose name it was asked in.
     pub holder: Name,
     /// How far the holder is, as it last said: JSON.
-    pub progress: Option<Box<str>>,
+    pub progress: Option<Arc<str>>,
 }

@@ -27,6 +27,9 @@ pub struct QueueView {
     pub delayed: u64,
     /// Bytes of ready bodies; known only where they are limited.
     pub ready_bytes: Option<u64>,
+    /// Done messages that it tells of, and what that takes of the memory, in bytes; `None`: it was not
+    /// declared for that.
+    pub done: Option<DoneTotals>,
     /// Its consumers.
     pub consumers: u32,
     /// How many of its consumers have room for more.
@@ -47,6 +50,15 @@ pub struct QueueView {
     pub lives: Option<Box<MessageLives>>,
     /// How often who leased a message said what went wrong, by its class.
     pub errors: Vec<(Box<str>, u64)>,
+}
+
+/// What a queue tells of done messages, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DoneTotals {
+    /// How many they are.
+    pub messages: u64,
+    /// What is told of them, in bytes.
+    pub bytes: u64,
 }
 
 /// Whom a queue serves that serves one at a time.

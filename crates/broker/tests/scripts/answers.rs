@@ -45,6 +45,7 @@ pub(crate) fn text(event: &Event) -> String {
         Event::LeaseAnswer(answer) => format!("{answer:?}"),
         Event::Taken { .. } => format!("{event:?}"),
         Event::RemovalAnswer(answer) => crate::removals::text(answer),
+        Event::DoneAnswer(answer) => crate::done::text(answer),
         Event::Closing(Closing::Forced(why)) => format!("closing: {why}"),
         Event::Closing(_) => "closing".to_owned(),
         Event::Ended => "ended".to_owned(),

@@ -3,8 +3,11 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's own code")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use broker::lease::{LeaseEnd, LeaseRequest, LeaseSettlement, LeaseSettlements, LeaseToken};
+use broker::lease::{
+    LeaseEnd, LeaseError, LeaseRequest, LeaseSettlement, LeaseSettlements, LeaseToken,
+};
 use broker::operation::*;
 use broker::{Batch, LargeMessage, MessageHead, Persistence};
 use domain::binding::BindingArguments;
@@ -13,7 +16,7 @@ use domain::name::Name;
 use domain::queue::QueueDeclaration;
 use domain::table::{Table, Value};
 
-fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     Name::new(if text == "-" { "" } else { text }).unwrap()
 }
 
@@ -46,7 +49,7 @@ fn lease(arguments: &[&str]) -> Operation {
     }))
 }
 
-/// BODY[@N]… [for=MS] [delay=MS]: the last token handed out for the message, or the Nth.
+/// BODY[@N]… [for=MS] [delay=MS] [result=JSON] [progress=JSON] [error=CLASS]: the last token handed out for the message, or the Nth.
 pub(crate) fn settle_leases(
     tokens: &BTreeMap<String, Vec<LeaseToken>>,
     end: &str,
@@ -55,14 +58,24 @@ pub(crate) fn settle_leases(
     let options = table(arguments);
     let delay_ms = options.get("delay").and_then(Value::as_integer).unwrap_or(0);
     let delay_ms = delay_ms.try_into().unwrap();
+    let told = |what: &str| {
+        let text = options.get(what).map(|value| match value.as_text() {
+            Some(text) => text.into(),
+            None => value.as_integer().unwrap().to_string().into(),
+        });
+        text.map(|text: Box<str>| Arc::<str>::from(text))
+    };
+    let error = told("error").map(|kind: Arc<str>| {
+        Arc::new(LeaseError { kind: (&*kind).into(), message: "it broke".into() })
+    });
     let end = match end {
-        "ack" => LeaseEnd::Acknowledged,
-        "fail" => LeaseEnd::Failed { error: None, delay_ms },
-        "reject" => LeaseEnd::Rejected(None),
+        "ack" => LeaseEnd::Acknowledged { result: told("result") },
+        "fail" => LeaseEnd::Failed { error, delay_ms },
+        "reject" => LeaseEnd::Rejected(error),
         "release" => LeaseEnd::Released { delay_ms },
         "extend" => LeaseEnd::Extended {
             lease_ms: options.get("for").and_then(Value::as_integer).unwrap().try_into().unwrap(),
-            progress: None,
+            progress: told("progress").map(|text| (&*text).into()),
         },
         _ => panic!("{end}"),
     };
@@ -166,7 +179,7 @@ pub(crate) fn request(batch: &mut Batch, verb: &str, arguments: &[&str]) {
 }
 
 /// The words NAME=VALUE as a table; numbers are numbers, `true` is a flag, `-` the empty text.
-fn table(arguments: &[&str]) -> Table {
+pub(crate) fn table(arguments: &[&str]) -> Table {
     let mut table = Table::default();
     for (name, value) in arguments.iter().filter_map(|word| word.split_once('=')) {
         let value = match (value.parse::<i64>(), value) {

@@ -66,7 +66,7 @@ pub(super) fn print(client: &Client, place: &Place, wanted: &Wanted<'_>) -> Resu
 }
 
 /// A message with the beginning of its body in one line.
-fn with_shown(item: &Json) -> Json {
+pub(super) fn with_shown(item: &Json) -> Json {
     let mut row = item.clone();
     if let Some(object) = row.as_object_mut() {
         object.insert("shown".to_owned(), json!(shown(item)));

@@ -15,6 +15,8 @@ Examples:
   postroom queues declare orders -a x-queue-type=quorum -a x-delivery-limit=5
   postroom queues show orders
   postroom queues purge orders
+  postroom queues done orders
+  postroom queues forget orders
   postroom queues delete orders --if-empty";
 
 const COLUMNS: [Column; 7] = [
@@ -27,7 +29,16 @@ const COLUMNS: [Column; 7] = [
     ("IN", "rates.published_per_s", Show::Rate),
 ];
 
-const FACTS: [Column; 12] = [
+const DONE: [Column; 6] = [
+    ("ID", "id", Show::Text),
+    ("OUTCOME", "outcome", Show::Text),
+    ("ATTEMPTS", "attempts", Show::Count),
+    ("DONE AT (MS)", "done_at_ms", Show::Text),
+    ("RESULT", "result", Show::Json),
+    ("ERROR", "error.type", Show::Json),
+];
+
+const FACTS: [Column; 13] = [
     ("queue", "name", Show::Text),
     ("vhost", "vhost", Show::Text),
     ("type", "type", Show::Text),
@@ -35,6 +46,7 @@ const FACTS: [Column; 12] = [
     ("arguments", "arguments", Show::Text),
     ("ready", "ready", Show::Count),
     ("unacked", "unacked", Show::Count),
+    ("done", "done", Show::Count),
     ("consumers", "consumers", Show::Count),
     ("oldest", "oldest_age_ms", Show::Ms),
     ("in", "rates.published_per_s", Show::Rate),
@@ -80,6 +92,16 @@ enum Action {
         /// Its name.
         queue: String,
     },
+    /// List the done messages that a queue tells of, and what became of each
+    Done {
+        /// Its name.
+        queue: String,
+    },
+    /// Have a queue forget what became of messages
+    Forget {
+        /// Its name.
+        queue: String,
+    },
     /// Delete a queue with its messages
     Delete {
         /// Its name.
@@ -116,6 +138,14 @@ pub(crate) fn run(client: &Client, arguments: &Arguments) -> Result<(), Failure>
             let path = client.in_vhost(&format!("{}/purge", path(queue)), &[]);
             let answer = client.ask(Method::Post, &path, &Content::Nothing)?;
             screen::line(&format!("{} messages dropped", screen::at(&answer, "messages")))
+        }
+        Action::Done { queue } => {
+            listing::pages(client, place, &format!("{}/done", path(queue)), &DONE)
+        }
+        Action::Forget { queue } => {
+            let path = client.in_vhost(&format!("{}/done", path(queue)), &[]);
+            let answer = client.ask(Method::Delete, &path, &Content::Nothing)?;
+            screen::line(&format!("{} done messages forgotten", screen::at(&answer, "forgotten")))
         }
         Action::Delete { queue, if_empty, if_unused } => {
             let (empty, unused) = (if_empty.to_string(), if_unused.to_string());

@@ -53,6 +53,26 @@ pub struct DeadLettering {
     pub routing_key: Option<Box<[u8]>>,
 }
 
+/// How long a done message is told of where nobody says: a week, in milliseconds.
+pub const DONE_TTL_MS: u64 = 7 * 86_400_000;
+
+/// How many done messages are told of where nobody says.
+pub const DONE_MESSAGES_MAX: u64 = 10_000;
+
+/// How much of memory what is told of done messages may take where nobody says, in bytes.
+pub const DONE_BYTES_MAX: u64 = 16 << 20;
+
+/// Of which messages a queue tells what became of them, when they are done: those that were done last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DoneLimits {
+    /// For how long, in milliseconds.
+    pub ttl_ms: u64,
+    /// How many.
+    pub messages_max: u64,
+    /// Bytes of what is told of them.
+    pub bytes_max: u64,
+}
+
 /// A queue's settings, in force since it was declared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueSettings {
@@ -78,6 +98,8 @@ pub struct QueueSettings {
     pub delivery_limit: Option<u32>,
     /// How long a delivery may be unsettled.
     pub consumer_timeout: ConsumerTimeout,
+    /// Which done messages it tells of; `None`: of none.
+    pub done: Option<DoneLimits>,
 }
 
 /// How long a delivery of a queue may be unsettled, unless its consumer brings its own limit.
@@ -102,6 +124,20 @@ pub enum SingleActiveConsumer {
     Yes,
 }
 
+impl DoneLimits {
+    /// Those that were given, and what goes without saying for the others; `None`: none was.
+    fn of(
+        (ttl_ms, messages_max, bytes_max): (Option<u64>, Option<u64>, Option<u64>),
+    ) -> Option<DoneLimits> {
+        ttl_ms.or(messages_max).or(bytes_max)?;
+        Some(DoneLimits {
+            ttl_ms: ttl_ms.unwrap_or(DONE_TTL_MS),
+            messages_max: messages_max.unwrap_or(DONE_MESSAGES_MAX),
+            bytes_max: bytes_max.unwrap_or(DONE_BYTES_MAX),
+        })
+    }
+}
+
 impl QueueSettings {
     /// Reads arguments that have been checked; what can't be read counts as not given.
     pub fn of(arguments: &Table) -> QueueSettings {
@@ -117,6 +153,7 @@ impl QueueSettings {
             Some(Value::LongString(key)) => Some(key.clone()),
             _none => None,
         };
+        let done = (size("x-done-ttl"), size("x-done-max-length"), size("x-done-max-length-bytes"));
         let exchange = text("x-dead-letter-exchange").and_then(|name| Name::new(name).ok());
         QueueSettings {
             queue_type,
@@ -149,6 +186,7 @@ impl QueueSettings {
                 Some(0) | None => ConsumerTimeout::Never,
                 Some(ms) => ConsumerTimeout::Ms(ms),
             },
+            done: DoneLimits::of(done),
         }
     }
 

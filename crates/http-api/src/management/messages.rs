@@ -21,6 +21,7 @@ use crate::native::wait_for_memory;
 use crate::problem::Problem;
 use crate::query::{self, Places};
 use crate::routes::{Need, Routes};
+use crate::trace_headers::TraceHeaders;
 use crate::visit::{CHANNEL, Visit};
 
 /// Most messages in one answer.
@@ -71,7 +72,7 @@ async fn publish(
         let detail = format!("a message's body has at most {bytes_max} bytes");
         return Err(Problem::bad_request(detail).field("payload"));
     }
-    let list = properties(&fields.object("properties")?, &user)?;
+    let list = properties(&fields.object("properties")?, &TraceHeaders::of(&headers), &user)?;
     let mut encoded = Vec::new();
     list.write(&mut encoded);
     let expiration = list.expiration.as_deref().and_then(|text| std::str::from_utf8(text).ok());
@@ -120,7 +121,11 @@ fn payload(fields: &Fields) -> Result<Vec<u8>, Problem> {
 }
 
 /// Those that AMQP knows; others are passed over, as in RabbitMQ.
-fn properties(object: &Map<String, Json>, user: &User) -> Result<PropertyList, Problem> {
+fn properties(
+    object: &Map<String, Json>,
+    context: &TraceHeaders,
+    user: &User,
+) -> Result<PropertyList, Problem> {
     let fields = Fields(object.clone());
     let at = |key: &str| format!("properties.{key}");
     let text = |key: &str| -> Result<Option<ShortString>, Problem> {
@@ -151,13 +156,14 @@ fn properties(object: &Map<String, Json>, user: &User) -> Result<PropertyList, P
         let problem = Problem::bad_request("this is a number of milliseconds, as a string");
         return Err(problem.field(at("expiration")));
     }
-    let headers = fields.object("headers")?;
     let has_headers = fields.get("headers").is_some();
+    let mut headers = has_headers.then(|| fields.object("headers")).transpose()?;
+    context.join(&mut headers);
     Ok(PropertyList {
         content_type: text("content_type")?,
         content_encoding: text("content_encoding")?,
-        headers: has_headers
-            .then(|| json_table::table(&headers, "properties.headers"))
+        headers: headers
+            .map(|headers| json_table::table(&headers, "properties.headers"))
             .transpose()?,
         delivery_mode: byte("delivery_mode")?,
         priority: byte("priority")?,

@@ -293,6 +293,12 @@ fn vhosts(house: &House, page: &mut Page) {
                 |room| room.stats.memory_bytes,
             ),
             (
+                "postroom_vhost_done_bytes",
+                Kind::Gauge,
+                "What is told of done messages, in memory.",
+                |room| room.stats.done_bytes,
+            ),
+            (
                 "postroom_dead_letters_dropped",
                 Kind::Counter,
                 "Dead letters that no queue took.",

@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use super::delivery::MessageOut;
+use super::done::{self, DoneMessageOut};
 use super::filter::{Filter, FilterIn, StateName};
 use crate::gate::Guest;
 use crate::hall::Hall;
@@ -27,6 +28,7 @@ use crate::problem::Problem;
 use crate::query::{self, Parameters, Places};
 use crate::refusals;
 use crate::routes::{Need, Routes};
+use crate::waited::waited;
 
 /// Most messages in one answer, and as many as there are if nobody says.
 const LIMIT_MAX: usize = 1_000;
@@ -144,6 +146,14 @@ pub(crate) struct SeenMessage<'a> {
     message: MessageOut<'a>,
 }
 
+/// A message: where it is or, when it is done, what became of it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+enum FoundMessage<'a> {
+    There(Box<SeenMessage<'a>>),
+    Done(DoneMessageOut<'a>),
+}
+
 /// Messages of a queue, in the order in which they came.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MessagesPage {
@@ -197,11 +207,12 @@ async fn browse_queue(
 }
 
 /// Shows a message, as long as the broker has it, without disturbing it: what it is doing, and how far
-/// whoever works on it is. Needs the right to read from its queue.
+/// whoever works on it is. When it is done: what became of it, as long as its queue tells of that. Needs
+/// the right to read from its queue.
 #[utoipa::path(
     get, path = "/v1/messages/{id}", tag = "messages",
     params(("id" = String, Path), MessageParameters),
-    responses((status = 200, body = SeenMessage))
+    responses((status = 200, body = FoundMessage))
 )]
 async fn get_message(
     State(hall): State<Hall>,
@@ -214,7 +225,20 @@ async fn get_message(
     let parsed = MessageId::parse(&id);
     let (vhost, id) =
         parsed.map_err(|error| Problem::bad_request(error.to_string()).field("id"))?;
-    looking::at_one(&hall, user, move |looker| show_one(looker, &vhost, id, limit)).await
+    let (guest, host) = (user.clone(), vhost.clone());
+    let shown =
+        waited(&hall, move |broker| show_one(&Looker { broker, user: &guest }, &host, id, limit));
+    if let Some(shown) = shown.await?? {
+        return Ok(shown);
+    }
+    let Some((queue, kept)) = done::find(&hall, &user, &vhost, id).await? else {
+        let detail =
+            format!("vhost '{vhost}' has no such message: it was settled, or went otherwise");
+        return Err(Problem::not_found(detail).remedy(
+            "a queue declared with x-done-ttl or x-done-max-length tells what became of messages",
+        ));
+    };
+    looking::json(&FoundMessage::Done(DoneMessageOut::alone(&kept, &vhost, &queue)))
 }
 
 fn parameters(uri: &Uri) -> Result<(BrowseParameters, FilterIn), Problem> {
@@ -355,18 +379,15 @@ fn show_one(
     vhost: &Name,
     id: MessageId,
     body_bytes_max: usize,
-) -> Result<Response, Problem> {
+) -> Result<Option<Response>, Problem> {
     let mut shown = None;
     let found =
         looker.broker.browse_one(looker.user, vhost.as_str(), id, &mut |queue, view, message| {
             let seen = SeenMessage::of(view, message, vhost, body_bytes_max);
             let (vhost, queue) = (Some(vhost.as_str()), Some(queue.as_str()));
-            shown = Some(looking::json(&SeenMessage { vhost, queue, ..seen }));
+            let seen = Box::new(SeenMessage { vhost, queue, ..seen });
+            shown = Some(looking::json(&FoundMessage::There(seen)));
         });
     found.map_err(|error| refused(&error, vhost.as_str()))?;
-    shown.unwrap_or_else(|| {
-        let detail =
-            format!("vhost '{vhost}' has no such message: it was settled, or went otherwise");
-        Err(Problem::not_found(detail))
-    })
+    shown.transpose()
 }

@@ -2,6 +2,7 @@
 //! became of them, all without a connection that would have to stay.
 
 use std::borrow::Cow;
+use std::iter::repeat;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -87,7 +88,7 @@ pub(crate) struct Leased<'a> {
 pub(crate) struct SettleIn<'a> {
     /// Done: the messages leave their queues.
     #[serde(borrow, default)]
-    ack: Vec<Held<'a>>,
+    ack: Vec<Acknowledged<'a>>,
     /// They could not be handled.
     #[serde(borrow, default)]
     fail: Vec<Failed<'a>>,
@@ -102,12 +103,17 @@ pub(crate) struct SettleIn<'a> {
     then_lease: Option<ThenLease<'a>>,
 }
 
-/// A lease.
+/// A lease of a message that is done.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Held<'a> {
+pub(crate) struct Acknowledged<'a> {
     #[serde(borrow)]
     lease: Cow<'a, str>,
+    /// What came of it: any JSON of at most 64 KiB. `GET /v1/messages/{id}` tells it, if the message's
+    /// queue was declared with `x-done-ttl`, `x-done-max-length` or `x-done-max-length-bytes`.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<Object>)]
+    result: Option<&'a RawValue>,
 }
 
 /// A lease of a message that could not be handled.
@@ -228,6 +234,9 @@ pub(crate) struct Outcome<'a> {
     /// Of an extended lease: when it ends now, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     lease_expires_at_ms: Option<u64>,
+    /// Where a result was given and the message is done: whether its queue tells of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_kept: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -301,13 +310,18 @@ async fn settle(
     }
     visit.send();
     let answers = answers(&mut visit, 1 + u32::from(asks_for_more), vhost.as_str()).await?;
-    let results = texts.iter().zip(&answers.statuses).map(|(lease, status)| {
-        let (status, lease_expires_at_ms) = match status {
-            LeaseStatus::Done { until_wall_ms } => (Status::Ok, *until_wall_ms),
-            LeaseStatus::Gone => (Status::Gone, None),
-            LeaseStatus::Lost => (Status::Lost, None),
+    // Acknowledgements come first.
+    let brought = wished.ack.iter().map(|ack| ack.result.is_some()).chain(repeat(false));
+    let told = texts.iter().zip(&answers.statuses).zip(brought);
+    let results = told.map(|((lease, status), brought_result)| {
+        let (status, lease_expires_at_ms, result_kept) = match status {
+            LeaseStatus::Done { until_wall_ms, is_told } => {
+                (Status::Ok, *until_wall_ms, brought_result.then_some(*is_told))
+            }
+            LeaseStatus::Gone => (Status::Gone, None, None),
+            LeaseStatus::Lost => (Status::Lost, None, None),
         };
-        Outcome { lease, status, lease_expires_at_ms }
+        Outcome { lease, status, lease_expires_at_ms, result_kept }
     });
     let messages = asks_for_more.then(|| delivery::messages(&answers.leased, &vhost));
     Ok(axum::Json(Settled { results: results.collect(), messages }).into_response())
@@ -402,8 +416,10 @@ fn settlements<'a>(wished: &'a SettleIn<'_>) -> Result<Settlements<'a>, Problem>
         items.push((vhost, LeaseSettlement { token, end }));
         Ok::<(), Problem>(())
     };
-    for (at, held) in ack.iter().enumerate() {
-        add("ack", at, &held.lease, LeaseEnd::Acknowledged)?;
+    for (at, Acknowledged { lease, result }) in ack.iter().enumerate() {
+        let field = format!("ack[{at}].result");
+        let result = small_json(*result, limits::RESULT_BYTES_MAX, &field)?.map(Into::into);
+        add("ack", at, lease, LeaseEnd::Acknowledged { result })?;
     }
     for (at, failed) in fail.iter().enumerate() {
         let error = failed.error.as_ref().map(|error| error.ready(at)).transpose()?;
@@ -427,15 +443,26 @@ fn settlements<'a>(wished: &'a SettleIn<'_>) -> Result<Settlements<'a>, Problem>
     }
     for (at, Extended { lease, lease_ms, progress }) in extend.iter().enumerate() {
         within(*lease_ms, 1, limits::LEASE_MS_MAX, &format!("extend[{at}].lease_ms"))?;
-        let progress = progress.map(RawValue::get);
-        if progress.is_some_and(|text| text.len() > limits::PROGRESS_BYTES_MAX) {
-            let detail = format!("this has at most {} bytes", limits::PROGRESS_BYTES_MAX);
-            return Err(Problem::bad_request(detail).field(format!("extend[{at}].progress")));
-        }
-        let progress = progress.map(Into::into);
+        let field = format!("extend[{at}].progress");
+        let progress = small_json(*progress, limits::PROGRESS_BYTES_MAX, &field)?.map(Into::into);
         add("extend", at, lease, LeaseEnd::Extended { lease_ms: *lease_ms, progress })?;
     }
     Ok((texts, items))
+}
+
+/// JSON as it was written, if it is no longer than it may be.
+fn small_json<'a>(
+    json: Option<&'a RawValue>,
+    bytes_max: usize,
+    field: &str,
+) -> Result<Option<&'a str>, Problem> {
+    let text = json.map(RawValue::get);
+    if let Some(bytes) = text.map(str::len).filter(|bytes| *bytes > bytes_max) {
+        let detail = format!("this has {bytes} bytes, and may have {bytes_max}");
+        let problem = Problem::bad_request(detail).field(field);
+        return Err(problem.remedy("put it where it has room, and say here where that is"));
+    }
+    Ok(text)
 }
 
 /// The one virtual host that a request is about.

@@ -2,10 +2,8 @@
 
 use std::borrow::Cow;
 
-use axum::http::HeaderMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use broker::traces::{TRACEPARENT, TRACESTATE, TraceContext};
 use broker::{MessageHead, Persistence, User};
 use domain::properties::list::{PropertyList, ShortString};
 use serde::Deserialize;
@@ -15,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::json_table;
 use crate::problem::Problem;
+use crate::trace_headers::TraceHeaders;
 
 /// The longest text among a message's properties, in bytes.
 const TEXT_BYTES_MAX: usize = 255;
@@ -72,22 +71,6 @@ pub(crate) struct MessageIn<'a> {
     app_id: Option<Cow<'a, str>>,
 }
 
-/// The trace that a request belongs to, as headers of a message; none if it belongs to none.
-#[derive(Debug, Default)]
-pub(crate) struct TraceHeaders(Map<String, Json>);
-
-impl TraceHeaders {
-    /// What the request's own headers say.
-    pub(crate) fn of(headers: &HeaderMap) -> TraceHeaders {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let parent = text(TRACEPARENT).filter(|it| TraceContext::parse(it.as_bytes()).is_some());
-        let Some(parent) = parent else { return TraceHeaders::default() };
-        let state = text(TRACESTATE).map(|state| (TRACESTATE, state));
-        let pairs = [(TRACEPARENT, parent)].into_iter().chain(state);
-        TraceHeaders(pairs.map(|(name, text)| (name.to_owned(), Json::from(text))).collect())
-    }
-}
-
 /// A message ready to be published.
 #[derive(Debug)]
 pub(crate) struct Outgoing<'a> {
@@ -134,13 +117,7 @@ impl<'a> MessageIn<'a> {
 
     /// Belongs to the trace of whoever asks, unless it says itself to which it belongs.
     pub(crate) fn trace_in(&mut self, context: &TraceHeaders) {
-        if context.0.is_empty() {
-            return;
-        }
-        let headers = self.headers.get_or_insert_default();
-        if !headers.contains_key(TRACEPARENT) {
-            headers.extend(context.0.clone());
-        }
+        context.join(&mut self.headers);
     }
 
     /// Checks it and lays its properties down as the broker has them.

@@ -11,8 +11,8 @@ use crate::hall::Hall;
 use crate::routes::{Need, Routes};
 
 use super::{
-    browse, clients, lease, limits, node, permissions, publish, queues, routing, tasks, tokens,
-    topology, users, vhosts,
+    browse, clients, done, lease, limits, node, permissions, publish, queues, routing, tasks,
+    tokens, topology, users, vhosts,
 };
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -87,6 +87,8 @@ struct ProblemDocument {
         queues::get_scale,
         browse::browse_queue,
         browse::get_message,
+        done::list_done,
+        done::forget_done,
         tasks::begin_task,
         tasks::list_tasks,
         tasks::get_task,

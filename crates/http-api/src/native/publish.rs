@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
 use utoipa::{IntoParams, ToSchema};
 
-use super::message::{MessageIn, Outgoing, TraceHeaders};
+use super::message::{MessageIn, Outgoing};
 use crate::body::{self, Whole};
 use crate::gate::Guest;
 use crate::hall::Hall;
@@ -23,6 +23,7 @@ use crate::problem::Problem;
 use crate::query::{self, Parameters, Places};
 use crate::repeats::{Answer, Fingerprint, Outcome};
 use crate::routes::{Need, Routes};
+use crate::trace_headers::TraceHeaders;
 use crate::visit::{CHANNEL, Visit};
 
 /// Most messages in one request.

@@ -46,6 +46,12 @@ pub(crate) struct QueueOut {
     /// Bytes of ready bodies; told where they are limited.
     #[serde(skip_serializing_if = "Option::is_none")]
     ready_bytes: Option<u64>,
+    /// Done messages that it tells of; told where it was declared for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    done: Option<u64>,
+    /// What it tells of them, in bytes, with what that takes besides: 256 for each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    done_bytes: Option<u64>,
     consumers: u32,
     /// Consumers that would take another message at once.
     consumers_with_room: u32,
@@ -143,6 +149,8 @@ fn shown(vhost: &Name, view: &QueueView) -> QueueOut {
         unacked: view.unacked,
         delayed: view.delayed,
         ready_bytes: view.ready_bytes,
+        done: view.done.map(|done| done.messages),
+        done_bytes: view.done.map(|done| done.bytes),
         consumers: view.consumers,
         consumers_with_room: view.consumers_with_room,
         single_active_consumer: active.map(|active| active.consumer_tag.as_str().to_owned()),
