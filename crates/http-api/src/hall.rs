@@ -48,7 +48,9 @@ struct Inside {
     /// Room for bodies that are being read, in units of [`ROOM_UNIT_BYTES`].
     room: Arc<Semaphore>,
     /// Places for those who make long lists.
-    lookers: Semaphore,
+    lookers: Arc<Semaphore>,
+    /// Places for those who write metrics.
+    scrapers: Arc<Semaphore>,
     repeats: Arc<Repeats>,
     tasks: TaskBoard,
 }
@@ -65,13 +67,17 @@ const BODY_BYTES_MIN: usize = 32 << 20;
 /// So many lists are made at the same time; each may be of everything there is.
 const LOOKERS_MAX: usize = 4;
 
+/// So many pages of metrics are written at the same time; nobody waits behind the lists for those.
+const SCRAPERS_MAX: usize = 2;
+
 impl Hall {
     pub(crate) fn new(broker: Arc<Broker>, settings: HttpSettings) -> Hall {
         let units = settings.bodies_bytes_max / ROOM_UNIT_BYTES;
         let room = Arc::new(Semaphore::new(units.clamp(1, Semaphore::MAX_PERMITS)));
-        let lookers = Semaphore::new(LOOKERS_MAX);
+        let [lookers, scrapers] =
+            [LOOKERS_MAX, SCRAPERS_MAX].map(|places| Arc::new(Semaphore::new(places)));
         let (repeats, tasks) = (Arc::default(), TaskBoard::default());
-        Hall(Arc::new(Inside { broker, settings, room, lookers, repeats, tasks }))
+        Hall(Arc::new(Inside { broker, settings, room, lookers, scrapers, repeats, tasks }))
     }
 
     pub(crate) fn broker(&self) -> &Arc<Broker> {
@@ -82,8 +88,12 @@ impl Hall {
         &self.0.settings
     }
 
-    pub(crate) fn lookers(&self) -> &Semaphore {
+    pub(crate) fn lookers(&self) -> &Arc<Semaphore> {
         &self.0.lookers
+    }
+
+    pub(crate) fn scrapers(&self) -> &Arc<Semaphore> {
+        &self.0.scrapers
     }
 
     /// Requests that were done under a key.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::hall::Hall;
 use crate::need::Need;
 use crate::problem::Problem;
-use crate::waited::waited;
+use crate::waited::{waited, waited_in_turn};
 
 /// Somebody who looks.
 pub(crate) struct Looker<'a> {
@@ -37,8 +37,8 @@ pub(crate) async fn at_many(
     user: User,
     look: impl FnOnce(&Looker<'_>) -> Result<Response, Problem> + Send + 'static,
 ) -> Result<Response, Problem> {
-    let Ok(_place) = hall.lookers().acquire().await else { return Err(Problem::broken()) };
-    at_one(hall, user, look).await
+    let lookers = hall.lookers();
+    waited_in_turn(hall, lookers, move |broker| look(&Looker { broker, user: &user })).await?
 }
 
 impl Looker<'_> {

@@ -24,6 +24,7 @@ use axum::response::{IntoResponse, Response};
 use crate::hall::Hall;
 use crate::problem::Problem;
 use crate::routes::{Need, Routes};
+use crate::waited::waited_in_turn;
 use exposition::{Format, Page};
 use house::House;
 use rabbitmq::Scope;
@@ -81,16 +82,17 @@ async fn answer(
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let format = Format::wanted(accept);
     // Lists wait for the owners of virtual hosts.
-    let written = tokio::task::spawn_blocking(move || {
-        let mut house = House::look(&hall);
+    let own = hall.clone();
+    let written = waited_in_turn(&hall, hall.scrapers(), move |_broker| {
+        let mut house = House::look(&own);
         let mut page = Page::new(format);
         write(&mut house, &mut page);
         page.finish()
     });
     match written.await {
         Ok(text) => ([(CONTENT_TYPE, format.content_type())], Body::from(text)).into_response(),
-        Err(error) => {
-            tracing::error!(%error, "metrics could not be written");
+        Err(_panic) => {
+            tracing::error!("metrics could not be written");
             let detail = "metrics could not be written";
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", detail)
                 .remedy("the broker's log says why")

@@ -26,7 +26,7 @@ use crate::problem::Problem;
 use crate::refusals;
 use crate::tasks::{Deed, DryRun, Standing, Task};
 use crate::visit::Visit;
-use crate::waited::waited;
+use crate::waited::waited_in_turn;
 
 /// Messages done with at once, and so many times a second at most.
 const BATCH_MESSAGES: u32 = 250;
@@ -136,9 +136,8 @@ async fn find(
     filter: &Arc<Filter>,
     (begin, until): (Begin, Option<BrowseCursor>),
 ) -> Result<(Found, Browsed), Problem> {
-    let Ok(_place) = hall.lookers().acquire().await else { return Err(Problem::broken()) };
     let (user, task, filter) = (user.clone(), Arc::clone(task), Arc::clone(filter));
-    waited(hall, move |broker| {
+    waited_in_turn(hall, hall.lookers(), move |broker| {
         let queue = task.wish.queue.clone();
         let browse = Browse {
             queue,
