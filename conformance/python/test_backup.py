@@ -158,3 +158,46 @@ def test_a_backup_does_not_write_over_anything(own_server, tmp_path):
     assert refused.returncode == 1
     assert "is no data directory" in refused.stderr
     assert not (tmp_path / "new").exists()
+
+
+def filled(server):
+    connection = pika.BlockingConnection(parameters(server.url))
+    channel = connection.channel()
+    channel.queue_declare("orders", durable=True)
+    channel.confirm_delivery()
+    for number in range(20):
+        channel.basic_publish("", "orders", b"%d" % number, PERSISTENT)
+    connection.close()
+
+
+@pytest.mark.parametrize("folder", ["vhosts/%2F", "catalogue"])
+def test_of_a_damaged_directory_there_is_no_backup(own_server, start_copy, tmp_path, folder):
+    filled(own_server)
+    own_server.stop()
+    [journal] = (own_server.data_dir / folder).glob("journal-*")
+    whole = journal.read_bytes()
+    # A byte of the first frame; others behind it know that it was durable.
+    journal.write_bytes(whole[:4166] + bytes([whole[4166] ^ 1]) + whole[4167:])
+    refused = backup(own_server.data_dir, tmp_path / "new" / "copy")
+    assert refused.returncode == 1, "its parent is missing"
+    refused = backup(own_server.data_dir, tmp_path / "copy")
+    assert refused.returncode == 1
+    for word in (f"{folder}: ", journal.name, "offset 4096", "checksum"):
+        assert word in refused.stderr, refused.stderr
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith("copy")]
+    journal.write_bytes(whole)
+    copy, _ = start_copy(own_server)
+    assert len(drain(copy, "orders")) == 20
+
+
+def test_a_target_that_can_not_be_written_gets_nothing(own_server, tmp_path):
+    filled(own_server)
+    # A name so long that it fits, but not with what it is called before it is whole.
+    long = tmp_path / ("c" * 250)
+    for to, said in ((tmp_path / "a" / "b", "No such file"), (long, "name too long")):
+        before = sorted(tmp_path.iterdir())
+        refused = backup(own_server.data_dir, to)
+        assert refused.returncode == 1
+        assert said in refused.stderr, refused.stderr
+        assert sorted(tmp_path.iterdir()) == before
+    own_server.check_alive()

@@ -8,6 +8,7 @@ import pika
 import pytest
 
 from broker import Postroom
+from management import Management
 from steps import counts, parameters
 from store import KINDS, SIZE, body, kinds
 
@@ -63,9 +64,38 @@ def test_a_stored_directory_is_read(server, store):
     server.start()
 
 
+@pytest.mark.postroom_only(reason="another broker has another format")
+def test_a_stored_catalogue_is_read(server, store):
+    expected = json.loads((store / "expected.json").read_text())
+    api = Management.of(server)
+    for user in expected["users"]:
+        assert api.ask("GET", f"/users/{user}").status == 200, user
+    for path, wanted in expected.get("asked", {}).items():
+        answer = api.ask("GET", path)
+        if isinstance(wanted, dict):
+            assert wanted.items() <= answer.json.items(), (path, answer)
+        elif wanted is None:
+            assert answer.status == 404, (path, answer)
+        else:
+            assert answer.json == wanted, path
+    for secret, status in expected.get("tokens", {}).items():
+        asked = Management.of(server, token=secret).ask("GET", "/v1/whoami")
+        assert asked.status == status, asked
+
+
 def test_a_store_has_every_kind_of_record(store):
     """Kinds that came later are in later stores."""
     found = {part: kinds(store / "data" / part) for part in KINDS}
     assert all(found.values())
-    if store == STORES[0]:
+    if store.name == "1":
         assert found == {"vhosts/%2F": set(range(1, 18)), "catalogue": set(range(20, 26))}
+    if store.name == "2":
+        assert found == {part: set(wanted) for part, wanted in KINDS.items()}
+
+
+def test_a_store_of_this_format_tells_that_it_was_repaired(tmp_path):
+    """The void frame in it, whose message is gone."""
+    shutil.copytree(STORES[1] / "data", tmp_path / "data")
+    server = Postroom(tmp_path).start()
+    server.kill()
+    assert "the journal was repaired" in server.log.read_text()

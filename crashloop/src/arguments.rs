@@ -29,6 +29,7 @@ Ends the broker again and again under load and accounts for every message.
   --forgetful PATH    the preloaded library (default: as --binary)
   --work-dir DIR      where data and logs go (default: target/crashloop)
   --ack-grace-ms MS   how long an applied ack may take to be written (default 500)
+  --reserve-bytes N   what the broker holds back of a small disk (default 4194304)
   --sync-delay-us US  makes every sync in the power modes slower (default 1000)
   --planted-fault F   builds the broker with planted faults and switches F on
   --expect-failure    succeed only if a violation is found within the rounds
@@ -120,6 +121,7 @@ pub(crate) struct Arguments {
     pub(crate) work_dir: Option<PathBuf>,
     pub(crate) ack_grace: Duration,
     pub(crate) sync_delay_us: u64,
+    pub(crate) reserve_bytes: u64,
     pub(crate) planted_fault: Option<String>,
     pub(crate) expectation: Expectation,
 }
@@ -150,6 +152,7 @@ impl Arguments {
             work_dir: None,
             ack_grace: Duration::from_millis(500),
             sync_delay_us: 1000,
+            reserve_bytes: 4 << 20,
             planted_fault: None,
             expectation: Expectation::NoViolation,
         };
@@ -190,6 +193,7 @@ impl Arguments {
             "--forgetful" => self.forgetful = Some(value.into()),
             "--work-dir" => self.work_dir = Some(value.into()),
             "--ack-grace-ms" => self.ack_grace = Duration::from_millis(number()?),
+            "--reserve-bytes" => self.reserve_bytes = number()?,
             "--sync-delay-us" => self.sync_delay_us = number()?,
             "--planted-fault" => self.planted_fault = Some(value.to_owned()),
             _ => return Err(ArgumentError::Unknown(option.to_owned())),

@@ -4,9 +4,12 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lapin::message::Delivery;
-use lapin::options::{BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{
+    BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+    QueueDeclareOptions, QueueDeleteOptions,
+};
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer};
 
 use crate::ledger::Ledger;
 use crate::message::{Arrival, Content, MessageId, id_in};
@@ -96,6 +99,24 @@ pub(crate) async fn connect(port: u16, desk: &Desk, name: &str) -> lapin::Result
     let uri = format!("amqp://guest:guest@127.0.0.1:{port}/{vhost}");
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     Connection::connect(&uri, properties).await
+}
+
+/// Publishes a persistent message to a durable queue of its own, waits for what the broker says, and
+/// takes the queue away again: nobody else hears of it.
+pub(crate) async fn confirm_one(port: u16, desk: &Desk) -> lapin::Result<Confirmation> {
+    let connection = connect(port, desk, "one message").await?;
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    let queue = "cl.one-message";
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
+    let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+    let properties = properties.with_delivery_mode(PERSISTENT);
+    let confirm =
+        channel.basic_publish("".into(), queue.into(), options, b"one", properties).await?.await?;
+    channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
+    connection.close(200, "".into()).await?;
+    Ok(confirm)
 }
 
 /// Subscribes to a queue. Who drops the consumer before the channel is closed sends a cancel behind the

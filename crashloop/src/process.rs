@@ -55,8 +55,7 @@ impl Places {
 const NARROW: [&str; 4] = ["--memory-bytes-max", "8388608", "--journal-file-bytes", "2097152"];
 
 /// What is to be left of a small disk, so that it need not be large.
-const SMALL_DISK: [&str; 4] =
-    ["--disk-free-min-bytes", "8388608", "--disk-reserve-bytes", "4194304"];
+const SMALL_DISK: [&str; 2] = ["--disk-free-min-bytes", "8388608"];
 
 /// How to start the broker.
 #[derive(Clone, Debug)]
@@ -69,6 +68,8 @@ pub(crate) struct Recipe {
     pub(crate) sync_delay_us: Option<u64>,
     /// The disk that is played, if one is.
     pub(crate) disk: Option<Disk>,
+    /// What is held back of it.
+    pub(crate) reserve_bytes: u64,
 }
 
 /// A running broker.
@@ -123,6 +124,7 @@ impl Recipe {
         }
         if let Some(disk) = &self.disk {
             command.env("FORGETFUL_DISK", &disk.control).args(SMALL_DISK);
+            command.args(["--disk-reserve-bytes", &self.reserve_bytes.to_string()]);
         }
         Ok(command.spawn()?)
     }

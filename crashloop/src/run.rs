@@ -123,6 +123,7 @@ impl Run {
             planted_fault: arguments.planted_fault.clone(),
             sync_delay_us: mode.loses_power().then_some(arguments.sync_delay_us),
             disk: mode.plays_disk().then(|| disk.clone()),
+            reserve_bytes: arguments.reserve_bytes,
         };
         Ok(Self {
             mode,

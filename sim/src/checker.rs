@@ -9,6 +9,7 @@
 mod declare;
 mod expiry;
 mod observe;
+mod refused;
 mod requests;
 mod settle;
 mod transaction;

@@ -11,7 +11,6 @@ use broker::{Batch, Event, LargeMessage, MessageHead, Session};
 use storage::SyncMode;
 use storage::disk::{Faults, SimulatedDisk};
 
-use crate::checker::sessions::Told;
 use crate::checker::snapshot::Snapshot;
 use crate::checker::{Checker, SessionKey};
 use crate::message::MessageId;
@@ -426,9 +425,10 @@ impl Life {
     /// Whether the session waits for a message: what it asks for meanwhile is not heard before it is
     /// read from the disk.
     pub(crate) fn is_waiting(&self, session: SessionKey) -> bool {
-        self.checker.sessions.get(&session).is_some_and(|session| {
-            session.expected.iter().any(|expected| matches!(expected.told, Told::Got { .. }))
-        })
+        self.checker
+            .sessions
+            .get(&session)
+            .is_some_and(|session| session.expected.iter().any(|expected| expected.got().is_some()))
     }
 
     /// Whether the session has asked for its end.

@@ -61,8 +61,9 @@ pub(super) fn profile_of(shape: Shape) -> Profile {
             steady_per_cent: 30,
             ..mixed
         },
+        // Many at once: what all of them have on their way must not be in the way of settlements.
         Shape::Full => Profile {
-            publishers: 2,
+            publishers: 6,
             windows: &[64, 1_000],
             pause_per_cent: 0,
             churners: 0,

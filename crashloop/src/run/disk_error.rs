@@ -1,13 +1,15 @@
 //! Rounds on a disk that fails: a write or a sync gets an error in the middle of the load. The
-//! virtual host it concerns says so, once, and takes no more writes; a restart on a sound disk has
-//! everything that was confirmed.
+//! virtual host it concerns says so, once, and takes no more writes, while the other goes on as if
+//! nothing were; a restart on a sound disk has everything that was confirmed.
 
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep;
+use lapin::Confirmation;
+use tokio::time::{sleep, timeout};
 
 use super::disk_full::within;
 use super::{Run, RunError};
+use crate::client::{Desk, confirm_one};
 use crate::disk::Behaviour;
 use crate::ledger::Unmarked;
 use crate::process::Broker;
@@ -64,6 +66,7 @@ impl Run {
         if reasons() > 1 {
             missing.push(format!("the reason was told {} times", reasons()));
         }
+        missing.extend(self.others_complaint(&broker).await);
         for what in missing {
             let what = format!("{} {nth} failed: {what}", if write { "write" } else { "sync" });
             self.vhosts.complain(Violation::Process { what });
@@ -74,5 +77,26 @@ impl Run {
         self.vhosts.restarts(failed_at, self.ack_grace, Unmarked::IsCounted);
         self.disk.behave(Behaviour::Sound)?;
         Ok(self.ended(&ended))
+    }
+
+    /// What is wrong with the virtual hosts whose disk is sound: there is one, its clients hear
+    /// nothing of it, and it still takes what it has to write down.
+    async fn others_complaint(&self, broker: &Broker) -> Option<String> {
+        let told = |desk: &&Desk| desk.refusals().iter().any(|text| text.contains(TOLD));
+        let mut others = self.vhosts.desks.iter().filter(|desk| !told(desk));
+        let Some(other) = others.next() else {
+            return Some("every virtual host stopped, also the one whose disk is sound".to_owned());
+        };
+        let confirmed = timeout(NOTICED_LATEST, confirm_one(broker.port, other)).await;
+        let what = match confirmed {
+            Ok(Ok(Confirmation::Ack(_))) if other.refusals().is_empty() => return None,
+            Ok(Ok(Confirmation::Ack(_))) => format!("clients were told {:?}", other.refusals()),
+            Ok(Ok(Confirmation::Nack(_) | Confirmation::NotRequested)) => {
+                "a message was not confirmed".to_owned()
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_elapsed) => "nothing was confirmed for long".to_owned(),
+        };
+        Some(format!("the virtual host whose disk is sound did not go on: {what}"))
     }
 }

@@ -67,60 +67,87 @@ impl BackupError {
     }
 }
 
+/// A directory and where it is, for a complaint.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed<'a> {
+    /// Where it is.
+    pub path: &'a Path,
+    /// The directory.
+    pub disk: &'a Arc<dyn Disk>,
+}
+
+/// How a segment came into the copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It has another name now.
+    Linked,
+    /// It was copied, and synced.
+    Copied,
+}
+
 /// Copies the journal and the segments in the directory `from` into `to`, which is made and must
 /// have none, and syncs them. Everything that was durable before is in it.
 pub fn back_up(from: &Path, to: &Path) -> Result<BackedUp, BackupError> {
-    let at = |path: &Path| {
-        let path = path.to_path_buf();
-        move |error| BackupError::Io { path, error }
-    };
     // A disk is made where there is none; but this must be there.
     fs::read_dir(from).map_err(at(from))?;
-    let original = RealDisk::open(from).map_err(at(from))?;
+    let original: Arc<dyn Disk> = Arc::new(RealDisk::open(from).map_err(at(from))?);
     let copy: Arc<dyn Disk> = Arc::new(RealDisk::open(to).map_err(at(to))?);
+    let mut take = |name: &str| link_or_copy(&from.join(name), &to.join(name));
+    let (from, to) = (Placed { path: from, disk: &original }, Placed { path: to, disk: &copy });
+    back_up_disk(from, to, &mut take)
+}
+
+/// As [`back_up`], between any disks; `take` puts the segment file of this name into the copy, which
+/// has none of this name.
+pub fn back_up_disk(
+    from: Placed<'_>,
+    to: Placed<'_>,
+    take: &mut dyn FnMut(&str) -> io::Result<Taken>,
+) -> Result<BackedUp, BackupError> {
     let mut done = BackedUp::default();
-    take_segments((from, &original), (to, &copy), &mut done)?;
-    done.journal_bytes = copy_journal(&original, &*copy).map_err(|error| match error {
-        CopyError::Read(error) => BackupError::Journal { path: from.to_path_buf(), error },
-        CopyError::Write { file, error } => BackupError::Io { path: to.join(file), error },
-        CopyError::Outrun => BackupError::Outrun { path: from.to_path_buf() },
+    take_segments(from, to, take, &mut done)?;
+    let copied = copy_journal(&**from.disk, &**to.disk);
+    done.journal_bytes = copied.map_err(|error| match error {
+        CopyError::Read(error) => BackupError::Journal { path: from.path.to_path_buf(), error },
+        CopyError::Write { file, error } => BackupError::Io { path: to.path.join(file), error },
+        CopyError::Outrun => BackupError::Outrun { path: from.path.to_path_buf() },
     })?;
-    take_segments((from, &original), (to, &copy), &mut done)?;
-    copy.sync_dir().map_err(at(to))?;
+    take_segments(from, to, take, &mut done)?;
+    to.disk.sync_dir().map_err(at(to.path))?;
     Ok(done)
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> BackupError {
+    let path = path.to_path_buf();
+    move |error| BackupError::Io { path, error }
 }
 
 /// Takes the segments that are not in the copy yet, or were not whole when they were copied.
 fn take_segments(
-    (from, original): (&Path, &RealDisk),
-    (to, copy): (&Path, &Arc<dyn Disk>),
+    from: Placed<'_>,
+    to: Placed<'_>,
+    take: &mut dyn FnMut(&str) -> io::Result<Taken>,
     done: &mut BackedUp,
 ) -> Result<(), BackupError> {
-    let numbers = list_segments(original);
-    for number in numbers.map_err(|error| BackupError::Io { path: from.to_path_buf(), error })? {
+    let taken = to.disk.list().map_err(at(to.path))?;
+    for number in list_segments(&**from.disk).map_err(at(from.path))? {
         let name = segment_file_name(number);
-        let target = to.join(&name);
-        if target.exists() {
-            if Segment::open(copy, number).is_ok() {
+        let target = to.path.join(&name);
+        if taken.contains(&name) {
+            if Segment::open(to.disk, number).is_ok() {
                 continue;
             }
-            fs::remove_file(&target)
-                .map_err(|error| BackupError::Io { path: target.clone(), error })?;
+            to.disk.remove(&name).map_err(at(&target))?;
         }
-        match link_or_copy(&from.join(&name), &target) {
+        match take(&name) {
             Ok(Taken::Linked) => done.segments_linked += 1,
             Ok(Taken::Copied) => done.segments_copied += 1,
             // Nothing needs it any more.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(BackupError::Io { path: target, error }),
+            Err(error) => return Err(at(&target)(error)),
         }
     }
     Ok(())
-}
-
-enum Taken {
-    Linked,
-    Copied,
 }
 
 fn link_or_copy(from: &Path, to: &Path) -> io::Result<Taken> {

@@ -21,7 +21,7 @@ mod position;
 
 pub mod disk;
 
-pub use backup::{BackedUp, BackupError, back_up};
+pub use backup::{BackedUp, BackupError, Placed, Taken, back_up, back_up_disk};
 pub use directory_lock::{DirectoryLock, LockError};
 pub use journal::{
     Committed, Damage, DiskUse, Gap, Journal, JournalSettings, Nudge, OpenError, Opened, Poison,

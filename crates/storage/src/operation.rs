@@ -23,6 +23,21 @@ pub enum Operation {
     SyncDirectory,
 }
 
+impl Operation {
+    /// Whether something that is there was asked for.
+    pub fn is_reading(self) -> bool {
+        match self {
+            Operation::List | Operation::Open | Operation::Read => true,
+            Operation::Create
+            | Operation::Write
+            | Operation::Sync
+            | Operation::Rename
+            | Operation::Remove
+            | Operation::SyncDirectory => false,
+        }
+    }
+}
+
 impl std::fmt::Display for Operation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

@@ -156,42 +156,8 @@ impl Checker {
         }
     }
 
-    /// Whether a get waits for the disk although its queue is no more: it is refused, and with its
-    /// channel go consumers and deliveries, some time before anybody hears of it.
-    pub(crate) fn is_a_refusal_underway(&self) -> bool {
-        let expected = self.sessions.values().flat_map(|session| &session.expected);
-        expected.into_iter().any(
-            |expected| matches!(&expected.told, Told::Got { queue, .. } if self.has_gone(*queue)),
-        )
-    }
-
-    /// A message that a channel had goes to somebody else, or the other way round: if the get of one
-    /// of them is being refused, that is over by now, and everything it had has returned.
-    fn refuse_whoever_had(&mut self, queue: QueueKey, place: u64, receiver: ChannelKey) {
-        let is_elsewhere = self.queues.get(&queue).and_then(|state| state.entries.get(&place));
-        if is_elsewhere.is_none_or(|entry| entry.whereabouts == Whereabouts::Ready) {
-            return;
-        }
-        let has = |key: &ChannelKey| {
-            let unsettled = self.channels.get(key).map(|channel| channel.unsettled.values());
-            unsettled.into_iter().flatten().any(|it| it.queue == queue && it.place == place)
-        };
-        let expected = self.sessions.values().flat_map(|session| &session.expected);
-        let refused = expected.filter(|expected| {
-            matches!(&expected.told, Told::Got { queue: meant, .. } if self.has_gone(*meant))
-        });
-        let mut refused: Vec<ChannelKey> = refused.map(|expected| expected.channel).collect();
-        refused.retain(|channel| *channel == receiver || has(channel));
-        // Who had it, rather than who gets it.
-        refused.sort_by_key(|channel| !has(channel));
-        if let Some(channel) = refused.first().copied() {
-            self.clear_channel(channel);
-            self.channel(channel).open = false;
-        }
-    }
-
     /// Whether the queue that was meant is no more.
-    fn has_gone(&self, queue: QueueKey) -> bool {
+    pub(super) fn has_gone(&self, queue: QueueKey) -> bool {
         self.queues.get(&queue).is_none_or(|queue| queue.deleted)
     }
 

@@ -163,6 +163,13 @@ pub(crate) enum Told {
     Ended,
 }
 
+impl Expected {
+    /// The queue of a get.
+    pub(crate) fn got(&self) -> Option<QueueKey> {
+        if let Told::Got { queue, .. } = self.told { Some(queue) } else { None }
+    }
+}
+
 impl Channel {
     pub(crate) fn new(session: SessionKey, number: ChannelId) -> Channel {
         Channel {

@@ -203,7 +203,7 @@ impl Vhost {
     /// What can't be read can't be delivered, and must not be lost: the vhost stops.
     pub(crate) fn storage_failed(&mut self, error: &ReadError) {
         let (file, operation) = (error.file(), error.operation());
-        let poison = self.journal.stop(&file, operation, std::io::Error::other(error.to_string()));
+        let poison = self.journal.stop(&file, operation, std::io::Error::other(error.cause()));
         tracing::error!(reason = %poison, "the virtual host stops: its storage failed");
         // Whoever waits for the journal is let go by its writer.
         self.turn.calls_writer = true;

@@ -82,6 +82,20 @@ impl ReadError {
             | ReadError::NotThere { .. } => Operation::Read,
         }
     }
+
+    /// Why, for who has said already which file it is and what was being done.
+    pub(crate) fn cause(&self) -> String {
+        match self {
+            ReadError::Segment(SegmentError::Io { operation, error, .. })
+                if !operation.is_reading() =>
+            {
+                error.to_string()
+            }
+            ReadError::Segment(_) | ReadError::NotMessages { .. } | ReadError::NotThere { .. } => {
+                self.to_string()
+            }
+        }
+    }
 }
 
 impl LoadJob {

@@ -1,10 +1,12 @@
 //! Scripts against a broker on a simulated disk: requests go in, what the sessions hear comes out.
 
+mod backup;
 mod done;
 mod leases;
 mod promises;
 mod removals;
 mod repair;
+mod repaired_leases;
 mod rest;
 mod rules;
 mod sights;

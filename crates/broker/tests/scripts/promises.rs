@@ -1,6 +1,6 @@
 //! What is promised: confirms, crashes, places in queues, what belongs to a session.
 
-use crate::script::check;
+use crate::script::{check, check_with_plenty};
 
 #[test]
 fn a_confirm_waits_for_the_sync_and_a_delivery_does_not() {
@@ -197,4 +197,31 @@ fn purged_and_deleted_stays_gone_after_a_crash() {
          b queue r durable
          sync -> b: r has 0, 0 consumers",
     );
+}
+
+#[test]
+fn settlements_need_the_reserve_of_a_full_disk() {
+    // What is held in reserve; what is then still told; what a crash leaves.
+    let with = (2 << 20, "b: confirmed 1-12", "c: q has 0, 0 consumers");
+    let without = (0, "", "c: q has 5, 0 consumers");
+    for (reserve_bytes, told, left) in [with, without] {
+        check_with_plenty(&format!(
+            "a queue q durable
+             a queue big durable
+             sync -> a: q has 0, 0 consumers; a: big has 0, 0 consumers
+             a publish - q 1 2 3 4 5
+             a flood big 250
+             sync
+             a consume q c -> a: Consuming; a: c#1 1 2 3 4 5
+             full 0 {reserve_bytes}
+             b confirms -> b: ConfirmsSelected
+             b flood big 12
+             sync
+             sync -> {told}
+             a ack-up-to 5
+             sync
+             crash
+             c queue q passive -> {left}"
+        ));
+    }
 }

@@ -16,10 +16,10 @@ use storage::disk::{Disk, SimulatedDisk};
 
 use crate::world::World;
 
-type Files = BTreeMap<String, Vec<u8>>;
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
 /// So little that everything moves to segments, and so much that nothing does.
-const SEALED_BYTES: usize = 64;
+pub(crate) const SEALED_BYTES: usize = 64;
 const YOUNG_BYTES: usize = 1 << 20;
 
 /// At most so many messages come in one frame.
@@ -97,7 +97,7 @@ fn repair_on(disk: &SimulatedDisk, kept: &mut Kept) {
 }
 
 /// Looks, repairs, looks again, and says what was there before and what the repaired files are.
-fn repaired(files: &Files, what: &str) -> (Damages, Files) {
+pub(crate) fn repaired(files: &Files, what: &str) -> (Damages, Files) {
     let disk = SimulatedDisk::with_files(files.clone());
     let (found, _) = examined(&disk);
     assert_eq!(disk.files(), *files, "{what}: looking changes nothing");
@@ -295,6 +295,25 @@ fn without_its_journal_a_store_is_not_taken_for_an_empty_one() {
         assert!(is_fit(&left, &all), "{left:?}");
     }
     assert!(is_part(&bodies(&left, 0), &bodies(&all, 0)), "in order, but for lost levels");
+}
+
+#[test]
+fn transient_messages_of_orphaned_segments_come_back_too() {
+    let mut world = World::on(SimulatedDisk::new(), SEALED_BYTES);
+    world.run("s queue a durable");
+    world.run("s publish - a kept");
+    world.run("sync");
+    for number in 0..10 {
+        world.run(&format!("s publish - a t{number:03} transient"));
+        world.run("sync");
+    }
+    let files = world.disk.files();
+    assert_eq!(drained(&files, SEALED_BYTES), ["a kept"], "a restart drops them");
+    let (found, after) = repaired(&without_journal(&files), "no journal");
+    assert!(found.segments_orphaned > 0, "{found:?}");
+    let left = unmarked(drained(&after, SEALED_BYTES));
+    let transient = left.iter().filter(|line| line.contains(" t0")).count();
+    assert!(transient > 0, "{left:?}");
 }
 
 #[test]

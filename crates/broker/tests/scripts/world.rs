@@ -4,8 +4,9 @@
 //! A line is `SESSION VERB ARGUMENTS`, or `sync` (the journal's writer does its work), `crash` (the
 //! power fails and the broker starts again), `stop` (a clean stop and a start). Every line says
 //! what the sessions were told by it; lines that say nothing are left out. `+` joins requests into
-//! one batch. `wait MS` lets time pass, `rest` much of it, and `disk` says what lies there. `see WHAT`
-//! says what there is (see `sights.rs`), `sample` takes a sample, `kick SESSION` ends its connection.
+//! one batch. `wait MS` lets time pass, `rest` much of it, and `disk` says what lies there. `full LEFT
+//! RESERVE` leaves so little of the disk. `see WHAT` says what there is (see `sights.rs`), `sample` takes
+//! a sample, `kick SESSION` ends its connection.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's own code")]
 
@@ -16,14 +17,14 @@ use broker::connections::Introduction;
 use broker::lease::LeaseToken;
 use broker::operation::Operation;
 use broker::{
-    Background, Batch, Broker, BrokerSettings, Disks, Event, FirstUser, OpenError, Session, Wake,
-    WriterDrive,
+    Background, Batch, Broker, BrokerSettings, Disks, Event, FirstUser, OpenError, Recovered,
+    Relief, Session, Wake, WriterDrive, rehearse,
 };
 use domain::name::Name;
 use domain::table::{Table, Value};
 use stdx::clock::{Clock as _, ManualClock, Monotonic};
 use storage::SyncMode;
-use storage::disk::{Disk, SimulatedDisk};
+use storage::disk::{Disk, Faults, SimulatedDisk};
 
 use crate::answers;
 use crate::requests;
@@ -91,26 +92,39 @@ pub(crate) struct World {
     later: Arc<Later>,
     sessions: BTreeMap<String, Session>,
     /// The tokens that were handed out for a message, by its body.
-    tokens: BTreeMap<String, Vec<LeaseToken>>,
+    pub(crate) tokens: BTreeMap<String, Vec<LeaseToken>>,
 }
 
 /// The disk of the one virtual host; the catalogue begins anew with each start.
 #[derive(Debug)]
-struct OneVhost(Arc<SimulatedDisk>);
+struct OneVhost {
+    catalogue: SimulatedDisk,
+    vhost: Arc<SimulatedDisk>,
+}
 
 impl Disks for OneVhost {
     fn catalogue(&self) -> std::io::Result<Arc<dyn Disk>> {
-        Ok(Arc::new(SimulatedDisk::new()))
+        Ok(Arc::new(self.catalogue.clone()))
     }
 
     fn vhost(&self, _name: &Name) -> std::io::Result<Arc<dyn Disk>> {
-        Ok(Arc::clone(&self.0) as _)
+        Ok(Arc::clone(&self.vhost) as _)
     }
 
     fn erase_vhost(&self, _name: &Name) -> std::io::Result<()> {
         Err(std::io::ErrorKind::Unsupported.into())
     }
+
+    fn relieve(&self) -> Relief {
+        match self.vhost.remove(RESERVE) {
+            Ok(()) => Relief::GaveBack,
+            Err(_nothing_there) => Relief::NothingLeft,
+        }
+    }
 }
+
+/// The file that is given back when the disk is full.
+const RESERVE: &str = "reserve";
 
 fn open(
     disk: &Arc<SimulatedDisk>,
@@ -118,9 +132,19 @@ fn open(
     later: &Arc<Later>,
     means: Means,
 ) -> Result<Arc<Broker>, OpenError> {
+    let (catalogue, vhost) = (SimulatedDisk::new(), Arc::clone(disk));
+    open_on(OneVhost { catalogue, vhost }, clock, later, means)
+}
+
+fn open_on(
+    disks: OneVhost,
+    clock: &Arc<ManualClock>,
+    later: &Arc<Later>,
+    means: Means,
+) -> Result<Arc<Broker>, OpenError> {
     let draws = std::sync::atomic::AtomicU64::new(1);
     let settings = BrokerSettings {
-        disks: Arc::new(OneVhost(Arc::clone(disk))),
+        disks: Arc::new(disks),
         first_user: FirstUser::guest(None),
         sync: SyncMode::Always,
         journal_file_bytes: Some(means.journal_file_bytes),
@@ -151,6 +175,15 @@ impl World {
         open(&Arc::new(disk.clone()), &Arc::default(), &Arc::default(), means).err()
     }
 
+    /// What a start would find on this disk, without starting.
+    pub(crate) fn rehearsed(disk: &SimulatedDisk) -> Result<Vec<Recovered>, OpenError> {
+        let (catalogue, clock) = (SimulatedDisk::new(), Arc::default());
+        let empty = OneVhost { catalogue: catalogue.clone(), vhost: Arc::default() };
+        let means = Means { memory_bytes: 1 << 20, journal_file_bytes: 64 << 10 };
+        open_on(empty, &clock, &Arc::default(), means)?;
+        rehearse(&OneVhost { catalogue, vhost: Arc::new(disk.clone()) }, &*clock)
+    }
+
     fn with(disk: SimulatedDisk, means: Means) -> World {
         let disk = Arc::new(disk);
         let clock = Arc::new(ManualClock::default());
@@ -174,6 +207,7 @@ impl World {
                     while self.broker.step().unwrap() {}
                 }
             }
+            ["full", left, reserve] => self.fill(left.parse().unwrap(), reserve.parse().unwrap()),
             ["disk"] => return vec![self.disk_use()],
             ["wait", ms] => self.clock.advance_ms(ms.parse().unwrap()),
             ["crash"] => {
@@ -211,6 +245,16 @@ impl World {
         }
         let told = self.told();
         seen.unwrap_or(told)
+    }
+
+    /// From now on the disk has only so much room left; and so much is held in reserve.
+    fn fill(&self, left_bytes: u64, reserve_bytes: u64) {
+        if reserve_bytes > 0 {
+            self.disk.create(RESERVE).unwrap().allocate(reserve_bytes).unwrap();
+        }
+        let used: usize = self.disk.files().values().map(Vec::len).sum();
+        let capacity_bytes = Some(used as u64 + left_bytes);
+        self.disk.set_faults(Faults { capacity_bytes, ..Faults::default() });
     }
 
     fn disk_use(&self) -> String {

@@ -8,14 +8,17 @@
 //! taken for it; the copy then lacks the file's end, and the file and all before it are dropped from
 //! the copy. That is right if a later frame says that they were released, which is what let them
 //! go. It may stand behind the last frame that was copied, so the copying goes on until it is found.
+//!
+//! A frame that is not whole ends the copy only if it was never durable. If something behind it knows
+//! that it was, and it is still not whole when it is read once more, then it is damaged, and there is no copy.
 
 use std::io::{self, IoSlice};
 
-use super::OpenError;
 use super::file_header::{FIRST_FRAME_OFFSET, FileHeader};
 use super::file_name::FileName;
 use super::frame::{FrameHeader, HEADER_BYTES, PAGE_BYTES};
 use super::replay::reader::{FileReader, Frame, FrameSeen, read_header};
+use super::{Damage, OpenError};
 use crate::disk::{Disk, DiskFile, write_all};
 use crate::position::Position;
 use stdx::checksum::checksum;
@@ -55,17 +58,25 @@ struct Copying<'d> {
     /// The newest release that a copied frame or header states.
     released: Position,
     bytes: u64,
+    /// A frame that had been durable and is not whole; what is copied is from behind it.
+    damage: Option<OpenError>,
 }
 
 /// Copies the journal in `from` into the empty directory `to` and syncs it; how many bytes it takes.
 pub(crate) fn copy_journal(from: &dyn Disk, to: &dyn Disk) -> Result<u64, CopyError> {
     let (files, released) = (Vec::new(), Position(0));
-    let mut copying = Copying { from, to, files, listed: 0, released, bytes: 0 };
+    let mut copying = Copying { from, to, files, listed: 0, released, bytes: 0, damage: None };
     for _ in 0..ROUNDS_MAX {
         copying.round()?;
+        if let Some(damage) = copying.damage_at_end(None)? {
+            return Err(CopyError::Read(damage));
+        }
         if copying.is_complete() {
             copying.sync()?;
             return Ok(copying.bytes);
+        }
+        if let Some(damage) = copying.damage {
+            return Err(CopyError::Read(damage));
         }
     }
     Err(CopyError::Outrun)
@@ -93,7 +104,10 @@ impl Copying<'_> {
                 Some((last, expected)) if last.number + 1 == number && expected == header.first => {
                     self.begin(header)?;
                 }
-                Some(_) => {
+                Some((last, _)) => {
+                    if last.number + 1 == number {
+                        self.damage = self.damage_at_end(Some(header.first))?;
+                    }
                     self.drop_all()?;
                     self.begin(header)?;
                 }
@@ -140,6 +154,36 @@ impl Copying<'_> {
             self.released = self.released.max(frame.released);
             self.bytes += frame.bytes;
         }
+    }
+
+    /// What is wrong with the frame before which the newest copied file ends, if it had been durable:
+    /// because it is before `next_first`, where the next file begins, or because of what a frame
+    /// behind it knows.
+    fn damage_at_end(&self, next_first: Option<Position>) -> Result<Option<OpenError>, CopyError> {
+        let Some(CopiedFile { header, offset, expected, .. }) = self.files.last() else {
+            return Ok(None);
+        };
+        let open = || match FileReader::open(self.from, *header) {
+            Err(error) if is_gone(&error) => Ok(None),
+            opened => opened.map(Some).map_err(CopyError::Read),
+        };
+        let Some(mut reader) = open()? else { return Ok(None) };
+        let durable = match next_first {
+            Some(first) => Some(first.previous()),
+            None => reader.claims_from(*offset).map_err(CopyError::Read)?,
+        };
+        if durable < Some(*expected) {
+            return Ok(None);
+        }
+        // It may have been written since it was read; by now it must be there.
+        let Some(mut reader) = open()? else { return Ok(None) };
+        let found = match reader.frame(*offset, *expected).map_err(CopyError::Read)? {
+            FrameSeen::Whole(_) => return Ok(None),
+            FrameSeen::Nothing => Damage::NoFrame,
+            FrameSeen::Damaged(damage) => damage,
+        };
+        let is_there = header_of(self.from, header.number)? == Some(*header);
+        Ok(is_there.then(|| reader.corrupt(*offset, *expected, found)))
     }
 
     fn drop_all(&mut self) -> Result<(), CopyError> {

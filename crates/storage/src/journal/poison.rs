@@ -11,9 +11,8 @@ use crate::operation::Operation;
 /// The reason why a journal takes no more records; cheap to clone, the same for everybody who asks.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
-    "the journal takes no more records, because its file {} could not be {}: {}; \
-     what is confirmed is safe, remove the cause and restart",
-    .0.file, .0.operation, .0.error
+    "the journal takes no more records, because its file {} could not be {}: {}{}",
+    .0.file, .0.operation, .0.error, .0.operation.remedy()
 )]
 pub struct Poison(Arc<Cause>);
 
@@ -22,6 +21,17 @@ pub(super) struct Cause {
     pub(super) file: String,
     pub(super) operation: Operation,
     pub(super) error: io::Error,
+}
+
+impl Operation {
+    /// What is said behind the disk's word. What can't be read may be lost, so nothing is said of that.
+    fn remedy(self) -> &'static str {
+        if self.is_reading() {
+            ""
+        } else {
+            "; what is confirmed is safe, remove the cause and restart"
+        }
+    }
 }
 
 impl Poison {

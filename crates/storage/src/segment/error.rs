@@ -53,7 +53,7 @@ pub enum SegmentDamage {
 #[derive(Debug, thiserror::Error)]
 pub enum SegmentError {
     /// The disk refused.
-    #[error("the segment file {file} could not be {operation}: {error}{}", remedy(error))]
+    #[error("the segment file {file} could not be {operation}: {error}{}", remedy(*operation, error))]
     Io {
         /// The file.
         file: String,
@@ -112,11 +112,14 @@ impl SegmentError {
 }
 
 /// What whoever reads the complaint can do, where more can be said than the disk did.
-fn remedy(error: &io::Error) -> &'static str {
+fn remedy(operation: Operation, error: &io::Error) -> &'static str {
     let kind = error.kind();
+    // What can't be written is not damaged.
+    let is_lost =
+        operation.is_reading() && (kind == io::ErrorKind::NotFound || is_unreadable(error));
     if matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
         ". Make room on the disk; it is tried again"
-    } else if kind == io::ErrorKind::NotFound || is_unreadable(error) {
+    } else if is_lost {
         ". Restore the data directory from a backup; or let `postroom repair --data-dir DIR` say what \
          is lost, and give that up"
     } else if kind == io::ErrorKind::PermissionDenied {

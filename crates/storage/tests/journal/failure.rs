@@ -70,6 +70,17 @@ fn a_failed_write_or_sync_poisons_for_good() {
 }
 
 #[test]
+fn nobody_is_told_that_all_is_safe_when_something_can_not_be_read() {
+    let opened = open(&SimulatedDisk::new()).unwrap();
+    let error = std::io::Error::other("it is gone");
+    assert_eq!(
+        opened.journal.stop("segment-0000000001", Operation::Read, error).to_string(),
+        "the journal takes no more records, because its file segment-0000000001 could not be read: \
+         it is gone"
+    );
+}
+
+#[test]
 fn what_a_failed_sync_left_in_the_cache_is_written_again_before_it_is_believed() {
     let disk = SimulatedDisk::new();
     disk.set_faults(Faults { fail_sync: Some(3), ..Faults::default() });

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use storage::disk::SimulatedDisk;
+use storage::disk::{Faults, SimulatedDisk};
 use storage::{Segment, SegmentDamage, SegmentError, SegmentSync};
 
 use crate::model::{
@@ -119,6 +119,17 @@ fn another_segment_of_the_same_shape_is_not_taken_for_this_one() {
     assert!(
         matches!(refused, SegmentError::Damaged { found: SegmentDamage::Number(7), .. }),
         "{refused}"
+    );
+}
+
+#[test]
+fn a_write_that_fails_is_no_reason_to_restore_a_backup() {
+    let (runs, _) = small();
+    let disk = SimulatedDisk::new();
+    disk.set_faults(Faults { fail_write: Some(1), ..Faults::default() });
+    assert_eq!(
+        build(&disk, &runs, SegmentSync::Synced).unwrap_err().to_string(),
+        "the segment file segment-0000000007 could not be written: Input/output error (os error 5)"
     );
 }
 

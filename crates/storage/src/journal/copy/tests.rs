@@ -1,12 +1,12 @@
-//! Copies on a simulated disk: of a journal whose owner writes on, onto a disk that fails, and what
-//! the power leaves of them.
+//! Copies on a simulated disk: of a journal whose owner writes on, of one that is damaged, onto a disk
+//! that fails, and what the power leaves of them.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use stdx::clock::Monotonic;
 
-use super::{CopyError, copy_journal};
+use super::{CopyError, OpenError, copy_journal};
 use crate::disk::{Disk, DiskFile, Faults, SimulatedDisk};
 use crate::journal::{Journal, JournalSettings, Position, Work, Writer, open};
 use crate::staged::Staged;
@@ -195,4 +195,39 @@ fn an_original_that_can_not_be_read_is_not_copied_in_part() {
         }
     }
     assert!(failed > 3, "only {failed} failed");
+}
+
+#[test]
+fn a_damaged_original_is_not_copied_as_if_it_had_ended_there() {
+    let disk = SimulatedDisk::new();
+    Owner::new(&disk, 50, 12);
+    let all = numbers(disk.clone());
+    let files = disk.files();
+    let journals = files.iter().filter(|(name, _)| name.starts_with("journal"));
+    let (mut refused, mut unharmed) = (0, 0);
+    for (name, bytes) in journals {
+        for offset in (0..bytes.len()).step_by(997) {
+            let harmed = SimulatedDisk::with_files(files.clone());
+            assert!(harmed.flip_bit(name, offset, 3));
+            let copy = SimulatedDisk::new();
+            match copy_journal(&harmed, &copy) {
+                Ok(_) => {
+                    let found = numbers(copy.crash(1));
+                    // Nothing behind the newest frame says that it was durable.
+                    let newest = all.len() - found.len() == 1 && all.starts_with(&found);
+                    let released = all.ends_with(&found) && found.len() >= 12;
+                    assert!(newest || released, "{name}, byte {offset}: {found:?} of {all:?}");
+                    unharmed += 1;
+                }
+                Err(CopyError::Read(
+                    OpenError::Corrupt { file, .. } | OpenError::Newer { file, .. },
+                )) => {
+                    assert_eq!(&file, name);
+                    refused += 1;
+                }
+                Err(error) => unreachable!("{name}, byte {offset}: {error}"),
+            }
+        }
+    }
+    assert!(refused > 40 && unharmed > 10, "{refused} refused, {unharmed} unharmed");
 }

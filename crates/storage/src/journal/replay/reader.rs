@@ -94,7 +94,12 @@ impl FileReader {
         Ok(FileReader { name, header, file, file_bytes, window: Vec::new(), window_at: 0 })
     }
 
-    pub(super) fn corrupt(&self, offset: u64, position: Position, found: Damage) -> OpenError {
+    pub(in crate::journal) fn corrupt(
+        &self,
+        offset: u64,
+        position: Position,
+        found: Damage,
+    ) -> OpenError {
         OpenError::Corrupt { file: self.name.clone(), offset, position, found }
     }
 
@@ -130,7 +135,10 @@ impl FileReader {
     /// The newest position that a frame at or behind `offset` knows as durable; none if there is no
     /// sign of any frame. A whole header is enough to be heard: what it knows does not depend on
     /// its payload. Payloads are passed over, so that nothing inside one is taken for a frame.
-    pub(super) fn claims_from(&mut self, offset: u64) -> Result<Option<Position>, OpenError> {
+    pub(in crate::journal) fn claims_from(
+        &mut self,
+        offset: u64,
+    ) -> Result<Option<Position>, OpenError> {
         let mut newest = None;
         let mut at = offset;
         while at < self.file_bytes {
