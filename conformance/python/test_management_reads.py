@@ -154,7 +154,7 @@ def busy(connect, names, api):
         connection.process_data_events(0)
         shown = api.get(f"/queues/%2F/{queue}")
         stats = shown.get("message_stats", {})
-        return stats.get("publish") == 10 and stats.get("deliver") == 3 and shown["consumers"] == 1
+        return stats.get("publish") == 10 and stats.get("deliver") == 3 and shown.get("consumers") == 1
 
     eventually(counted, COUNTED_SECONDS)
 

@@ -417,6 +417,47 @@ def test_limits_of_a_user(server, api, vhost, user):
     assert api.get(limits) == []
 
 
+def test_a_user_that_is_connected_loses_rights_and_is_deleted(server, api, vhost, user):
+    assert api.put(f"/permissions/{vhost}/{user}", ALL) == 201
+    assert api.put(f"/queues/{vhost}/q", {}) == 201
+    where = parameters(server, vhost, user, "secret")
+    connection = pika.BlockingConnection(where)
+    channel = connection.channel()
+    got = []
+    channel.basic_consume("q", lambda *delivery: got.append(delivery[3]), auto_ack=True)
+
+    def publish(body):
+        message = {"properties": {}, "routing_key": "q", "payload": body, "payload_encoding": "string"}
+        assert api.post(f"/exchanges/{vhost}/amq.default/publish", message).status == 200
+
+    def arrives(body):
+        connection.process_data_events(0.1)
+        return body in got
+
+    # A consumer that runs goes on; one that begins is refused.
+    assert api.put(f"/permissions/{vhost}/{user}", {**ALL, "read": "^$"}) == 204
+    publish("one")
+    eventually(lambda: arrives(b"one"))
+    other = pika.BlockingConnection(where).channel()
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="access to queue 'q'") as closed:
+        other.basic_consume("q", print)
+    assert closed.value.reply_code == 403
+    # So it is without any permission, and with another password.
+    assert api.delete(f"/permissions/{vhost}/{user}") == 204
+    publish("two")
+    eventually(lambda: arrives(b"two"))
+    assert api.put(f"/users/{user}", {"password": "another", "tags": ""}) == 204
+    publish("three")
+    eventually(lambda: arrives(b"three"))
+    assert api.delete(f"/users/{user}") == 204
+    with pytest.raises(pika.exceptions.ConnectionClosedByBroker) as closed:
+        eventually(lambda: arrives(b"never"))
+    assert (closed.value.reply_code, closed.value.reply_text) == (
+        320,
+        f"CONNECTION_FORCED - user '{user}' is deleted",
+    )
+
+
 def test_channels_of_a_user_are_limited_over_all_its_connections(server, api, vhost, user):
     limit = f"/user-limits/{user}/max-channels"
     assert api.put(f"/permissions/{vhost}/{user}", ALL) == 201

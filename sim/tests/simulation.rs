@@ -44,7 +44,7 @@ fn leases_keep_every_promise() {
 
 /// Seeds that fail without the fix named, as clients act now. Whoever changes what clients do looks
 /// which of these still do, and moves the others to those below.
-const FOUND: [(u64, &str); 19] = [
+const FOUND: [(u64, &str); 20] = [
     (1046, "what fell due while a get waited for the disk was handed to it"),
     (1060, "the same, while everything came to rest"),
     (891, "the checker: what was rejected and not buried can expire after a restart"),
@@ -63,6 +63,10 @@ const FOUND: [(u64, &str); 19] = [
     (680, "the same"),
     (3421, "the checker: where a life wrote no frame, the newest is one of the life before"),
     (458, "what a session asked for with no-wait held back its later news, until the next frame"),
+    (
+        5701,
+        "a channel closed without an answer, and its last confirms reached its number's next user",
+    ),
     (2625, "the checker: what a refused get's channel had went to others before that was heard"),
     (973, "the checker: news of a channel that was refused meanwhile"),
     (7616, "the checker: the same, where nobody was refused"),

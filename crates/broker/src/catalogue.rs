@@ -183,6 +183,41 @@ mod tests {
     }
 
     #[test]
+    fn a_flipped_bit_anywhere_is_harmless_or_told() {
+        let disk = Arc::new(SimulatedDisk::new());
+        let catalogue = open(&disk);
+        catalogue.change(&[permission("^a"), user("v", Reach::Anywhere)]).unwrap();
+        drop(catalogue);
+        // A second life begins with a checkpoint.
+        let catalogue = open(&disk);
+        catalogue.change(&[permission("^b")]).unwrap();
+        let before: Vec<Change> = catalogue.read().restated().collect();
+        let (files, mut refused, mut harmless) = (disk.files(), 0, 0);
+        for (name, bytes) in files.iter().filter(|(name, _)| !name.starts_with("spare")) {
+            // Of the room behind the frames a little is enough.
+            let places = (0..bytes.len()).filter(|at| bytes[*at] != 0 || at.is_multiple_of(4_099));
+            for offset in places {
+                let harmed = SimulatedDisk::with_files(files.clone());
+                assert!(harmed.flip_bit(name, offset, u32::try_from(offset % 8).unwrap()));
+                let settings = JournalSettings::new(Box::new(|| 7));
+                match store::read_register(Arc::new(harmed), settings) {
+                    Ok(register) => {
+                        let read: Vec<Change> = register.restated().collect();
+                        assert_eq!(read, before, "{name}, byte {offset}");
+                        harmless += 1;
+                    }
+                    Err(error) => {
+                        let told = error.to_string();
+                        assert!(told.contains(name.as_str()), "{name}, byte {offset}: {told}");
+                        refused += 1;
+                    }
+                }
+            }
+        }
+        assert!(refused > 300 && harmless > 200, "{refused} refused, {harmless} harmless");
+    }
+
+    #[test]
     fn a_change_counts_for_who_comes_after_it() {
         let catalogue = open(&Arc::new(SimulatedDisk::new()));
         let (name, account) = catalogue.account("u").unwrap();

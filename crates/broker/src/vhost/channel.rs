@@ -5,7 +5,7 @@ use domain::queue::Return;
 use domain::refusal::Refusal;
 
 use super::Vhost;
-use super::sessions::{Channel, Confirms, ReplyConsumer, SessionState};
+use super::sessions::{Channel, Confirms, Gate, ReplyConsumer, SessionState};
 use crate::channel_limits::UserChannels;
 use crate::event::{Event, Reply};
 use crate::operation::{Answer, ChannelId, Operation, PrefetchScope, Verb};
@@ -126,7 +126,7 @@ impl Vhost {
             self.tell(session, Event::Confirmed { channel, first, last });
         });
         if confirms.journaled || confirms.position > self.journal.durable() {
-            self.gate(session);
+            self.close_gate(session, Gate::Successors);
         }
     }
 

@@ -10,6 +10,7 @@ use domain::refusal::{Kind, Refusal};
 use domain::topology::Change;
 
 use super::queues::QueueSlot;
+use super::sessions::Gate;
 use super::{Vhost, tags};
 use crate::event::Reply;
 use crate::journaled::binding_records::BindingRecord;
@@ -254,14 +255,18 @@ impl Vhost {
         }
     }
 
-    /// The session's next answer waits for the journal.
+    /// What the session is told in this turn waits for the journal.
     pub(crate) fn gate(&mut self, session: SessionId) {
+        self.close_gate(session, Gate::News);
+    }
+
+    pub(crate) fn close_gate(&mut self, session: SessionId, gate: Gate) {
         if self.is_poisoned() {
             return;
         }
         self.turn.staged.urge();
         if let Some(state) = self.session_mut(session) {
-            state.gated = true;
+            state.gate = state.gate.max(gate);
         }
         // Even if it is told nothing: the next turn's news must not wait for this.
         self.touch(session);

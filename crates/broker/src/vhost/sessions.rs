@@ -33,6 +33,18 @@ pub(crate) struct Entry {
     pub(crate) channels: Option<Arc<UserChannels>>,
 }
 
+/// What of a session's news waits for the journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Gate {
+    /// Nothing.
+    #[default]
+    Open,
+    /// What this turn tells, and so whatever comes behind it: an answer to a change is among it.
+    News,
+    /// Whatever comes, even if this turn tells nothing: confirms that are to come before do.
+    Successors,
+}
+
 /// One client.
 #[derive(Debug)]
 pub(crate) struct SessionState {
@@ -51,8 +63,8 @@ pub(crate) struct SessionState {
     pub(crate) events: Vec<Event>,
     /// What the deliveries among `events` cost.
     pub(crate) events_bytes: usize,
-    /// Among `events` is the answer to a change that the journal does not have yet.
-    pub(crate) gated: bool,
+    /// What of its news waits for the turn's commit to be durable.
+    pub(crate) gate: Gate,
     /// Where the commit stands that the last of its events waited for.
     pub(crate) gate_position: Position,
     /// It stands in the turn's list of those to be told something.
@@ -87,7 +99,7 @@ impl SessionState {
             transactions_bytes: 0,
             events: Vec::new(),
             events_bytes: 0,
-            gated: false,
+            gate: Gate::Open,
             gate_position: Position::default(),
             touched: false,
             traits: SessionTraits::default(),

@@ -15,6 +15,7 @@ use storage::{Nudge, Position, Staged};
 
 use super::Vhost;
 use super::job::Job;
+use super::sessions::Gate;
 use crate::confirms::{Waiter, abandon};
 use crate::done::LastWords;
 use crate::event::{Closing, Event};
@@ -206,12 +207,12 @@ impl Vhost {
             let Some(state) = self.sessions.get_mut(session.index()) else { continue };
             state.touched = false;
             state.events_bytes = 0;
-            let gated = std::mem::take(&mut state.gated);
-            if state.events.is_empty() {
+            let gate = std::mem::take(&mut state.gate);
+            if state.events.is_empty() && gate != Gate::Successors {
                 // A change that nobody wanted an answer to: there is nothing to hold back.
                 continue;
             }
-            if gated {
+            if gate > Gate::Open {
                 let ticket = state.outbox.hold(&mut state.events);
                 let outbox = Arc::clone(&state.outbox);
                 self.turn.staged.wait(Waiter::Gate { outbox, ticket });
@@ -359,7 +360,7 @@ impl Vhost {
         for (_, state) in &mut self.sessions {
             // What waited for the journal is never told; what comes now waits for nothing.
             state.outbox.silence();
-            state.gated = false;
+            state.gate = Gate::Open;
         }
         self.close_sessions(why);
         // What waited for the disk waits no longer; sessions end.

@@ -1,11 +1,11 @@
 //! Scripts against a whole broker on a simulated disk, without sockets or threads: what sessions
 //! ask for, and what they are told; and what there is to see.
 //!
-//! A line is `SESSION VERB ARGUMENTS`, or `sync` (the journal's writer does its work), `crash` (the
+//! A line is `SESSION VERB ARGUMENTS`, or `sync` (the journal's writer does its work; `try-sync` if it still can), `crash` (the
 //! power fails and the broker starts again), `stop` (a clean stop and a start). Every line says
 //! what the sessions were told by it; lines that say nothing are left out. `+` joins requests into
 //! one batch. `wait MS` lets time pass, `rest` much of it, and `disk` says what lies there. `full LEFT
-//! RESERVE` leaves so little of the disk. `see WHAT` says what there is (see `sights.rs`), `sample` takes
+//! RESERVE` leaves so little of the disk; between `stall` and `resume` nothing is read from it. `see WHAT` says what there is (see `sights.rs`), `sample` takes
 //! a sample, `kick SESSION` ends its connection.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's own code")]
@@ -93,6 +93,14 @@ pub(crate) struct World {
     sessions: BTreeMap<String, Session>,
     /// The tokens that were handed out for a message, by its body.
     pub(crate) tokens: BTreeMap<String, Vec<LeaseToken>>,
+    background: Pace,
+}
+
+/// When is done what is to be done in the background: reading from the disk, before all.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    AtOnce,
+    Stalled,
 }
 
 /// The disk of the one virtual host; the catalogue begins anew with each start.
@@ -190,7 +198,7 @@ impl World {
         let later = Arc::new(Later::default());
         let broker = open(&disk, &clock, &later, means).unwrap();
         let (sessions, tokens) = (BTreeMap::new(), BTreeMap::new());
-        World { means, disk, broker, clock, later, sessions, tokens }
+        World { means, disk, broker, clock, later, sessions, tokens, background: Pace::AtOnce }
     }
 
     pub(crate) fn run(&mut self, line: &str) -> Vec<String> {
@@ -200,6 +208,10 @@ impl World {
             ["sync"] => {
                 self.clock.advance_ms(100);
                 while self.broker.step().unwrap() {}
+            }
+            ["try-sync"] => {
+                self.clock.advance_ms(100);
+                while self.broker.step().is_ok_and(|wrote| wrote) {}
             }
             ["rest"] => {
                 for _ in 0..200 {
@@ -225,6 +237,8 @@ impl World {
                 self.later = Arc::default();
                 self.broker = open(&self.disk, &self.clock, &self.later, self.means).unwrap();
             }
+            ["stall"] => self.background = Pace::Stalled,
+            ["resume"] => self.background = Pace::AtOnce,
             ["sample"] => self.broker.sample(),
             ["see", ref what @ ..] => seen = Some(crate::sights::see(&self.broker, what)),
             ["kick", session] => {
@@ -234,7 +248,7 @@ impl World {
             [session, verb, ref arguments @ ..] => self.ask(session, verb, arguments),
             _ => panic!("{line}"),
         }
-        loop {
+        while self.background == Pace::AtOnce {
             let tasks = self.later.take(self.clock.monotonic());
             if tasks.is_empty() {
                 break;
@@ -264,6 +278,13 @@ impl World {
         let (journals, spares) = (count("journal"), count("spare"));
         let segments = count("segment");
         format!("{journals} journals, {spares} spares, {segments} segments, {} MiB", bytes >> 20)
+    }
+
+    /// Why nobody is let in, if nobody is.
+    pub(crate) fn entry_refusal(&self) -> Option<String> {
+        let user = self.broker.authenticate_external("guest", [127, 0, 0, 1].into()).unwrap();
+        let entered = self.broker.connect(&user, "/", Arc::new(Silent));
+        entered.err().map(|refusal| refusal.to_string())
     }
 
     fn ask(&mut self, session: &str, verb: &str, arguments: &[&str]) {

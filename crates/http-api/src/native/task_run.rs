@@ -43,6 +43,9 @@ const READ_BYTES_MAX: u64 = 8 << 20;
 const SAMPLE_MESSAGES: usize = 10;
 const SAMPLE_BODY_BYTES: usize = 1 << 10;
 
+/// What a sample takes in all, in bytes; headers may be long, and tasks are remembered for a while.
+const SAMPLE_BYTES_MAX: usize = 64 << 10;
+
 const DEATHS: &str = "x-death";
 
 /// Asks whether the user may do such a thing at all.
@@ -90,8 +93,7 @@ async fn work(
             progress.passed += browsed.passed;
             progress.matched += found.matched as u64;
             progress.refused += found.without_origin;
-            let room = SAMPLE_MESSAGES.saturating_sub(progress.sample.len());
-            progress.sample.extend(found.sample.into_iter().take(room));
+            add_to_sample(&mut progress.sample, found.sample);
         }
         let matched = found.matched;
         let removals = found.removals;
@@ -223,7 +225,7 @@ impl Viewer for Gatherer<'_> {
             if self.sample.len() < SAMPLE_MESSAGES {
                 let vhost = &self.task.wish.vhost;
                 let seen = SeenMessage::of(view, message, vhost, SAMPLE_BODY_BYTES);
-                self.sample.extend(serde_json::value::to_raw_value(&seen).ok());
+                add_to_sample(&mut self.sample, serde_json::value::to_raw_value(&seen).ok());
             }
             return Onward::GoOn;
         }
@@ -233,6 +235,21 @@ impl Viewer for Gatherer<'_> {
             return Onward::Stop;
         }
         Onward::GoOn
+    }
+}
+
+/// Adds messages as far as there is room for them.
+fn add_to_sample(
+    sample: &mut Vec<Box<RawValue>>,
+    messages: impl IntoIterator<Item = Box<RawValue>>,
+) {
+    let mut bytes: usize = sample.iter().map(|it| it.get().len()).sum();
+    for message in messages {
+        let with_it = bytes + message.get().len();
+        if sample.len() < SAMPLE_MESSAGES && with_it <= SAMPLE_BYTES_MAX {
+            bytes = with_it;
+            sample.push(message);
+        }
     }
 }
 
@@ -262,4 +279,21 @@ async fn ask(visit: &mut Visit, removals: Vec<Removal>, vhost: &str) -> Result<R
         sum.refused += removed.refused;
     }
     Ok(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_a_few_messages_and_not_much() {
+        let text =
+            |bytes: usize| RawValue::from_string(format!("\"{}\"", "x".repeat(bytes))).unwrap();
+        let mut sample = Vec::new();
+        add_to_sample(&mut sample, [text(10), text(SAMPLE_BYTES_MAX), text(20)]);
+        let lengths: Vec<usize> = sample.iter().map(|it| it.get().len()).collect();
+        assert_eq!(lengths, [12, 22]);
+        add_to_sample(&mut sample, (0..SAMPLE_MESSAGES).map(|_| text(1)));
+        assert_eq!(sample.len(), SAMPLE_MESSAGES);
+    }
 }
