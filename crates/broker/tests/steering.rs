@@ -244,7 +244,7 @@ fn changed_permissions_count_at_once_and_a_deleted_user_has_to_go() {
     let mut events = Vec::new();
     session.take(&mut events);
     let told: Vec<Event> = told.into_iter().chain(events).collect();
-    let forced = |event: &Event| matches!(event, Event::Closing(Closing::Forced(why)) if **why == *"user 'u' was deleted");
+    let forced = |event: &Event| matches!(event, Event::Closing(Closing::Forced(why)) if **why == *"user 'u' is deleted");
     assert!(told.iter().any(forced), "{told:?}");
     assert!(may_declare(&broker, &mut bystander, "d"));
     assert!(broker.permissions().iter().all(|it| it.user != u));
