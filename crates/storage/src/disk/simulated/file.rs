@@ -173,8 +173,13 @@ impl DiskFile for SimulatedFile {
         if state.faults.fail_write == Some(state.counts.writes) {
             return Err(Errno::IO.into());
         }
-        let mut bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
-        bytes.truncate(state.faults.write_bytes_max.unwrap_or(usize::MAX));
+        // No more than is written: what is kept until the next sync would take the room of the rest.
+        let mut bytes: Vec<u8> = Vec::new();
+        let bytes_max = state.faults.write_bytes_max.unwrap_or(usize::MAX);
+        for slice in slices {
+            let left = bytes_max - bytes.len();
+            bytes.extend_from_slice(&slice[..left.min(slice.len())]);
+        }
         let offset = address(offset)?;
         if let Some(longest) = state.bytes_at_most(self.inode) {
             let fits = longest.saturating_sub(offset);
