@@ -95,7 +95,8 @@ def test_whatever_a_message_is_doing_it_is_seen_and_left_alone(glass, channel):
     [seen] = glass.look(state="leased")
     assert seen["id"] == leased["id"]
     assert seen["leased_by"] == "guest"
-    assert seen["lease_expires_at_ms"] == leased["lease_expires_at_ms"]
+    # Deadlines stand on the clock that never steps; each answer says them anew by the wall's.
+    assert abs(seen["lease_expires_at_ms"] - leased["lease_expires_at_ms"]) <= 2
     channel.basic_nack(method.delivery_tag, requeue=True)
     glass.settle(ack=[{"lease": leased["lease"]}])
     # Who gets them gets them in order, and as often handed out as they were.
