@@ -21,7 +21,7 @@ Examples:
   postroom tasks move orders parked --json-path '$.customer.id=42' --rate 100
   postroom tasks replay dead-orders --max-age-seconds 3600
   postroom tasks
-  postroom tasks cancel 7";
+  postroom tasks cancel 1764043200007";
 
 const COLUMNS: [Column; 9] = [
     ("TASK", "id", Show::Text),
