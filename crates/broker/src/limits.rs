@@ -113,6 +113,9 @@ pub const UNSEALED_BYTES_MAX: usize = 512 << 20;
 /// What one sealing copies, in bytes.
 pub const SEAL_JOB_BYTES: usize = 64 << 20;
 
+/// What it copies at least, however little room there is, in bytes.
+pub const SEAL_JOB_BYTES_LEAST: usize = 64 << 10;
+
 /// A queue with so many messages on their way to the disk is told of, and again whenever it has
 /// twice as many as the last time.
 pub const GROWTH_TOLD_MESSAGES: u64 = 100_000;

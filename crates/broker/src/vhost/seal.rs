@@ -25,7 +25,7 @@ use crate::limits;
 use crate::memory::Room;
 
 /// Where sealing stands.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sealing {
     /// A job is under way.
     busy: bool,
@@ -33,6 +33,8 @@ pub(crate) struct Sealing {
     reading: Vec<u64>,
     /// No earlier than this, in milliseconds: the last one failed.
     retry_at_ms: u64,
+    /// What one copies from memory, in bytes: less where the disk had no room for more.
+    job_bytes: usize,
     /// When segments may be written anew next, in milliseconds.
     rewrite_at_ms: u64,
     /// When the timer goes off that looks after all this, in milliseconds.
@@ -45,6 +47,37 @@ pub(crate) struct Sealing {
     pub(crate) wants_checkpoint: bool,
     /// Something is to be sealed, and there is no journal yet.
     waits_for_beginning: bool,
+}
+
+impl Default for Sealing {
+    fn default() -> Sealing {
+        Sealing {
+            busy: false,
+            reading: Vec::new(),
+            retry_at_ms: 0,
+            job_bytes: limits::SEAL_JOB_BYTES,
+            rewrite_at_ms: 0,
+            timer_ms: None,
+            committed: Position(0),
+            doomed: Vec::new(),
+            wants_checkpoint: false,
+            waits_for_beginning: false,
+        }
+    }
+}
+
+impl Sealing {
+    /// There was no room for that: later, and less of the `memory_bytes` that there are. As long as
+    /// nothing moves publishers may have no memory, and are told so only when the disk is used up.
+    fn found_no_room(&mut self, now_ms: u64, memory_bytes: usize) {
+        self.retry_at_ms = now_ms + limits::SEAL_RETRY_MS;
+        self.job_bytes = (self.job_bytes.min(memory_bytes) / 2).max(limits::SEAL_JOB_BYTES_LEAST);
+    }
+
+    /// There was.
+    fn found_room(&mut self) {
+        self.job_bytes = (2 * self.job_bytes).min(limits::SEAL_JOB_BYTES);
+    }
 }
 
 /// What is to be copied.
@@ -178,7 +211,7 @@ impl Vhost {
             }
             age_limit = Some(arrival.age + 1);
             left = left.saturating_sub(bytes);
-            if memory_bytes - left >= limits::SEAL_JOB_BYTES {
+            if memory_bytes - left >= self.sealing.job_bytes {
                 break;
             }
         }
@@ -251,10 +284,13 @@ impl Vhost {
             return;
         }
         match outcome {
-            Ok(sealed) => self.take_over(sealed),
+            Ok(sealed) => {
+                self.sealing.found_room();
+                self.take_over(sealed);
+            }
             Err(SealError::Write(error)) if error.is_no_space() => {
                 tracing::warn!(%error, "no room to move messages out of memory; it is tried again");
-                self.sealing.retry_at_ms = self.now.ms + limits::SEAL_RETRY_MS;
+                self.sealing.found_no_room(self.now.ms, self.chunks.memory_bytes());
             }
             Err(SealError::Write(error)) => self.storage_failed(&error.into()),
             Err(SealError::Read(error)) => self.storage_failed(&error),

@@ -68,3 +68,24 @@ fn segments_come_after_a_journal() {
          a queue q -> a: q has 0, 0 consumers",
     );
 }
+
+#[test]
+fn where_there_is_little_room_less_moves_at_once() {
+    check_sealed(
+        "a queue q durable
+         sync -> a: q has 0, 0 consumers
+         stall
+         a publish - q first
+         sync
+         a flood q 40
+         sync
+         full 1500000 0
+         resume
+         sync
+         disk -> 3 journals, 0 spares, 1 segments, 2 MiB
+         wait 1100
+         sync
+         disk -> 2 journals, 1 spares, 2 segments, 3 MiB
+         a get q -> a: got#1 first, 40 left",
+    );
+}
